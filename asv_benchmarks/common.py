@@ -1,0 +1,26 @@
+"""What the benchmarks share. Nothing here reads fastconv's own tables: asv runs this file against older commits too."""
+
+import tracemalloc
+
+# The reference's log, name: shapes of x and w
+REFERENCE_SIZES = {
+    "tiny_4x4": ((1, 1, 4, 4), (1, 1, 3, 3)),
+    "small_8x8": ((1, 1, 8, 8), (1, 1, 3, 3)),
+    "medium_16x16": ((1, 4, 16, 16), (8, 4, 3, 3)),
+    "channels_32x32": ((1, 8, 32, 32), (16, 8, 3, 3)),
+    "kernel_5x5": ((1, 4, 16, 16), (8, 4, 5, 5)),
+    "batch_16x16": ((4, 4, 16, 16), (8, 4, 3, 3)),
+}
+
+
+def bytes_above_output(call):
+    """Bytes that one call takes at its peak on top of the array that it returns, as tracemalloc sees them."""
+    tracemalloc.start()
+    try:
+        output_bytes = call().nbytes
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        call()
+        return tracemalloc.get_traced_memory()[1] - held - output_bytes
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,181 @@
+"""Correlation and convolution of batched, channels-first arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import problem as checks
+from .dispatch import Run, select
+from .problem import Array
+
+_DOC = """{title} of a batch of inputs with channels first{rank}.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, {sizes})
+        Batch of `N` inputs with `C` channels. Any strides are read in place.
+    w : array_like, shape (O, C // groups, {kernel})
+        Kernels, one for each of `O` output channels. {flipped}
+    groups : int
+        Channels are split into so many groups, each with kernels of its own; ``groups=C`` is depthwise.
+    stride, dilation : int, or one int per spatial axis
+        Steps between outputs, and between the taps of the kernel; a dilation of 1 is none.
+    padding_mode : {{"valid", "same", "full"}}, int, or per spatial axis an int or a pair (before, after)
+        "same" gives ``ceil(size / stride)`` outputs, an odd element of padding {uneven}; "full" is
+        ``dilation * (k - 1)`` on both sides.
+    fillvalue : number
+        What constant padding holds.
+    bias : array_like, shape (O,), optional
+        Added to each output channel.
+    boundary : {{"constant", "edge", "reflect", "symmetric", "wrap"}}, or one name per spatial axis
+        What padding holds, in the words of `numpy.pad`.
+    activation : {{None, "relu", "relu6", "silu", "gelu", "tanh", "sigmoid"}}
+        Applied after the bias, in the same pass.
+    algorithm : {{"auto", "direct", "im2col", "winograd", "fft"}}
+        "auto" chooses; any other is used, or refused with a reason.
+    out : ndarray, optional
+        Where the result goes: of its exact shape and dtype, of any strides, in memory of its own.
+
+    Returns
+    -------
+    ndarray, shape (N, O, {outputs})
+        Of dtype ``np.result_type(x, w)``. float16 and bfloat16 accumulate in float32 and round once, integers wrap,
+        bool is the logical "any of and", complex numbers are not conjugated.
+
+    Raises
+    ------
+    ValueError
+        For shapes and values: a kernel larger than the padded input, channels that do not fit, an unknown name.
+    TypeError
+        For types: object arrays, masked arrays, tensors of other libraries, dtypes that do not promote.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.arange(1.0, {stop}).reshape(1, 1, {shape})
+    >>> w = np.{ones}
+    >>> fastconv.{name}(x, w)[0, 0]
+    {answer}
+    """
+
+_EXAMPLES = {  # per rank: end of the range, shape, kernel, and the answers of correlation and convolution
+    1: ("6", "5", "array([[[1.0, 0.0, -1.0]]])", "array([-2., -2., -2.])", "array([2., 2., 2.])"),
+    2: ("10", "3, 3", "ones((1, 1, 2, 2))", *("array([[12., 16.],\n           [24., 28.]])",) * 2),
+    3: ("9", "2, 2, 2", "ones((1, 1, 2, 2, 2))", *("array([[[36.]]])",) * 2),
+}
+_KEPT = 4096  # prepared calls; past it they are made anew
+
+
+def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
+    """The public function `name`. A call like an earlier one costs one look-up and one compiled call."""
+    prepared: dict[Any, tuple[Run, tuple[int, ...], np.dtype[Any], Array]] = {}
+    ndarray, empty, get, default_fill = np.ndarray, np.empty, prepared.get, 0
+
+    def function(
+        x: Any,
+        w: Any,
+        *,
+        groups: Any = 1,
+        stride: Any = 1,
+        padding_mode: Any = "valid",
+        dilation: Any = 1,
+        fillvalue: Any = 0,
+        bias: Any = None,
+        boundary: Any = "constant",
+        activation: str | None = None,
+        algorithm: str = "auto",
+        out: Array | None = None,
+    ) -> Array:
+        if type(x) is not ndarray:
+            x = checks.as_array(name, "x", x)
+        if type(w) is not ndarray:
+            w = checks.as_array(name, "w", w)
+        options: Any = (groups, stride, padding_mode, dilation, boundary, activation, algorithm, bias is None)
+        if not (type(groups) is type(stride) is type(dilation) is int and type(boundary) is str is type(padding_mode)):
+            options = repr(options)  # 1, 1.0 and True are equal as keys, and not as arguments
+        key = (x.shape, w.shape, x.dtype, w.dtype, options)
+        entry = get(key)
+        if entry is None:
+            entry = _prepare(
+                name,
+                rank,
+                flip,
+                x,
+                w,
+                groups,
+                stride,
+                padding_mode,
+                dilation,
+                boundary,
+                activation,
+                algorithm,
+                bias is not None,
+            )
+            if len(prepared) >= _KEPT:
+                prepared.clear()
+            prepared[key] = entry
+        run, shape, dtype, fill = entry
+        if bias is not None:
+            bias = checks.as_bias(name, bias, w.shape[0], dtype)
+        if fillvalue is not default_fill:
+            fill = checks.as_fill(name, fillvalue, dtype)
+        if out is None:
+            out = empty(shape, dtype)
+        else:
+            checks.check_out(name, out, shape, dtype, x=x, w=w, bias=bias)
+        if x.dtype is not dtype:
+            x = x.astype(dtype, copy=False)
+        if w.dtype is not dtype:
+            w = w.astype(dtype, copy=False)
+        run(x, w, bias, fill, out)
+        return out
+
+    stop, shape, ones, *answers = _EXAMPLES[rank or 2]
+    letters = checks.AXES.get(rank or 0, ("...",))
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = _DOC.format(
+        name=name,
+        title="Convolution" if flip else "Cross-correlation",
+        rank=f", over {rank} spatial ax{'i' if rank == 1 else 'e'}s"
+        if rank
+        else ", over as many spatial axes as `w` has",
+        sizes=", ".join(letters),
+        kernel=", ".join(f"K{letter}" if rank else letter for letter in letters),
+        outputs=", ".join(f"P{letter}" if rank else letter for letter in letters),
+        flipped="They are flipped over every spatial axis." if flip else "They are not flipped, as in neural networks.",
+        uneven="before where the kernel is even" if flip else "after",
+        stop=stop,
+        shape=shape,
+        ones=ones,
+        answer=answers[flip],
+    )
+    return function
+
+
+def _prepare(
+    name: str, rank: int | None, flip: bool, x: Array, w: Array, *options: Any
+) -> tuple[Run, tuple[int, ...], np.dtype[Any], Array]:
+    """What a call needs besides its arrays: checked once, and kept for all calls like it."""
+    x, w = checks.as_array(name, "x", x), checks.as_array(name, "w", w)
+    dtype = checks.common_dtype(name, x=x, w=w)
+    problem = checks.convolution(name, x, w, dtype, rank, flip, *options)
+    implementation = select(problem)
+    run = implementation.prepare(problem) if 0 not in problem.out_shape else _nothing
+    return run, problem.out_shape, dtype, np.zeros(1, dtype)
+
+
+def _nothing(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+    """The result is empty."""
+
+
+correlate1d = _define("correlate1d", 1, flip=False)
+correlate2d = _define("correlate2d", 2, flip=False)
+correlate3d = _define("correlate3d", 3, flip=False)
+correlate_nd = _define("correlate_nd", None, flip=False)
+convolve1d = _define("convolve1d", 1, flip=True)
+convolve2d = _define("convolve2d", 2, flip=True)
+convolve3d = _define("convolve3d", 3, flip=True)
+convolve_nd = _define("convolve_nd", None, flip=True)

@@ -1,0 +1,136 @@
+"""Which kernel runs a convolution: an ordered list of implementations, each of which says why it refuses a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from . import workspace
+from .launch import entry_point, numbers_of
+from .problem import Array, Axis, Problem, aligned
+
+Run = Callable[[Array, Array, Array | None, Array, Array], None]  # x, w, bias, fill, out
+
+
+class Implementation(NamedTuple):
+    """One way to run a convolution. `prepare` does once what a problem needs before its first run."""
+
+    name: str
+    algorithm: str  # what a caller asks for with `algorithm=`
+    supports: Callable[[Problem], str | None]  # None, or the reason of a refusal
+    prepare: Callable[[Problem], Run]
+
+
+def select(problem: Problem) -> Implementation:
+    """The first implementation that takes the problem."""
+    reasons = []
+    for implementation in IMPLEMENTATIONS:
+        if problem.algorithm in ("auto", implementation.algorithm):
+            reason = implementation.supports(problem)
+            if reason is None:
+                return implementation
+            reasons.append(f"{implementation.name}: {reason}")
+    known = ", ".join(sorted({repr(implementation.algorithm) for implementation in IMPLEMENTATIONS}))
+    why = "; ".join(reasons) or f"no implementation of it exists yet, expected 'auto', {known}"
+    raise ValueError(f"{problem.function}(): algorithm is {problem.algorithm!r}, which cannot do this call: {why}")
+
+
+_UNIT = Axis(size=1, kernel=1, stride=1, dilation=1, before=0, after=0, boundary="constant", out=1)
+
+
+def _direct_supports(problem: Problem) -> str | None:
+    rank = len(problem.axes)
+    return None if rank <= 3 else f"the call has {rank} spatial axes, expected 3 or fewer"
+
+
+def _prepare_direct(problem: Problem) -> Run:
+    from .kernels import direct
+
+    numbers = numbers_of(problem, (_UNIT,) * (3 - len(problem.axes)) + problem.axes)
+    correlate = entry_point(direct.correlate, *[problem.dtype.name] * 5, "int64", "uint8")
+    take, give, size = workspace.take, workspace.give, direct.WORKSPACE_BYTES
+
+    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        scratch = take(size)
+        whole = correlate(x, w, fill if bias is None else bias, out, fill, numbers, scratch)
+        give(scratch)
+        if not whole:
+            result = aligned(out)
+            run(aligned(x), aligned(w), bias, fill, result)
+            if result is not out:
+                out[...] = result
+
+    return run
+
+
+def _prepare_generic(problem: Problem) -> Run:
+    from .kernels import generic
+
+    numbers = numbers_of(problem, problem.axes)
+    correlate = entry_point(generic.correlate, *[problem.dtype.name] * 5, "int64")
+
+    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        result = aligned(out)
+        correlate(aligned(x), aligned(w), fill if bias is None else bias, result, fill, numbers)
+        if result is not out:
+            out[...] = result
+
+    return run
+
+
+def _prepare_im2col(problem: Problem) -> Run:
+    from .kernels import activation
+    from .kernels.strided import compute_dtype
+
+    compute, numbers = compute_dtype(problem.dtype.name), numbers_of(problem, problem.axes)
+    finish_sums = entry_point(activation.finish_sums, compute, problem.dtype.name, problem.dtype.name, "int64")
+
+    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        result = aligned(out)
+        for g in range(problem.groups):
+            channels = slice(g * problem.channels, (g + 1) * problem.channels)
+            outputs = slice(g * problem.outputs, (g + 1) * problem.outputs)
+            rows = w[outputs].astype(compute)
+            if problem.flip:
+                rows = np.flip(rows, tuple(range(2, rows.ndim)))
+            rows = rows.reshape(problem.outputs, -1)
+            for n in range(problem.batch):
+                sums = rows @ _columns(problem, x[n, channels], fill).astype(compute, copy=False)
+                part = fill if bias is None else bias[outputs]
+                finish_sums(np.ascontiguousarray(sums), part, result[n, outputs], numbers)
+        if result is not out:
+            out[...] = result
+
+    return run
+
+
+def _columns(problem: Problem, image: Array, fill: Array) -> Array:
+    """The im2col matrix `(C * prod K, prod P)` of one image and group."""
+    for a, axis in enumerate(problem.axes, start=1):
+        pads = [(0, 0)] * image.ndim
+        pads[a] = (axis.before, axis.after)
+        if axis.boundary == "constant":
+            image = np.pad(image, pads, constant_values=fill[0])
+        else:
+            image = np.pad(image, pads, mode=axis.boundary)  # type: ignore[call-overload]
+    rank = len(problem.axes)
+    reach = tuple(axis.dilation * (axis.kernel - 1) + 1 for axis in problem.axes)
+    windows = np.lib.stride_tricks.sliding_window_view(image, reach, axis=tuple(range(1, rank + 1)))
+    steps = [slice(0, axis.stride * (axis.out - 1) + 1, axis.stride) for axis in problem.axes]
+    taps = [slice(None, None, axis.dilation) for axis in problem.axes]
+    windows = windows[(slice(None), *steps, *taps)]
+    order = (0, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
+    return windows.transpose(order).reshape(problem.channels * problem.taps, -1)
+
+
+def _always(problem: Problem) -> str | None:
+    return None
+
+
+IMPLEMENTATIONS = (
+    Implementation("direct", "direct", _direct_supports, _prepare_direct),
+    Implementation("generic", "direct", _always, _prepare_generic),
+    Implementation("im2col", "im2col", _always, _prepare_im2col),
+)

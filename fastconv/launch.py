@@ -1,0 +1,46 @@
+"""From a problem to a compiled kernel and the numbers that it reads. Numba is imported here, at the first need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .problem import Array, Axis, Problem
+
+
+def entry_point(kernel: Any, *formats: str) -> Callable[..., Any]:
+    """The compiled kernel for arrays of the given dtypes; a name that is no dtype is that of a Numba scalar."""
+    from numba import types
+
+    from .kernels.jit import compiled
+    from .kernels.strided import DTYPES, StridedType
+
+    function: Callable[..., Any] = compiled(
+        kernel, *(StridedType(name) if name in DTYPES else getattr(types, name) for name in formats)
+    )
+    return function
+
+
+def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None) -> Array:
+    """What the kernels read. Where `axes` are all of an array's, `trailing` counts those of the window."""
+    from .kernels import activation, window
+
+    call = window.Call(
+        problem.batch,
+        problem.groups,
+        problem.channels,
+        problem.outputs,
+        len(problem.axes) if trailing is None else len(axes),
+        int(problem.flip),
+        int(problem.has_bias),
+        activation.NAMES.index(problem.activation),
+        trailing or 0,
+    )
+    rows = [axis._replace(boundary=window.BOUNDARIES[axis.boundary]) for axis in axes]
+    numbers: Array = window.pack_numbers(call, rows)
+    return numbers
+
+
+def all_axes(problem: Problem, leading: tuple[int, ...]) -> tuple[Axis, ...]:
+    """The axes of a whole array: the leading ones are windows of size 1."""
+    return tuple(Axis(n, 1, 1, 1, 0, 0, "constant", n) for n in leading) + problem.axes

@@ -1,0 +1,189 @@
+"""Sliding windows as explicit arrays, and their adjoints, which add overlaps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import problem as checks
+from .launch import all_axes, entry_point, numbers_of
+from .problem import Array, aligned
+
+
+def extract_patches(
+    x: Any, kernel_size: tuple[int, ...], *, stride: Any = 1, dilation: Any = 1, padding: Any = 0
+) -> Array:
+    """Every window over the last ``len(kernel_size)`` axes, as columns.
+
+    Parameters
+    ----------
+    x : array_like, shape (..., S*)
+    kernel_size : tuple of int
+        Size of the window; its length says how many trailing axes it covers.
+    stride, dilation : int, or one int per axis of the window
+    padding : {"valid", "same", "full"}, int, or per axis of the window an int or a pair (before, after)
+        Padding with 0.
+
+    Returns
+    -------
+    ndarray, shape (..., prod K, prod P)
+        Of the dtype of `x`; windows are the columns, in C order.
+
+    Raises
+    ------
+    ValueError
+        If the window is larger than the padded input.
+    TypeError
+        If `kernel_size` is no tuple.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.extract_patches(np.array([1, 2, 3, 4]), (2,))
+    array([[1, 2, 3],
+           [2, 3, 4]])
+    """
+    return _extract("extract_patches", x, kernel_size, stride, dilation, padding)
+
+
+def combine_patches(
+    patches: Any,
+    output_size: tuple[int, ...],
+    kernel_size: tuple[int, ...],
+    *,
+    stride: Any = 1,
+    dilation: Any = 1,
+    padding: Any = 0,
+) -> Array:
+    """Adjoint of `extract_patches`: add every column back to where it was taken from.
+
+    Parameters
+    ----------
+    patches : array_like, shape (..., prod K, prod P)
+    output_size : tuple of int
+        Sizes `S*` of the result's last axes.
+    kernel_size, stride, dilation, padding
+        As for `extract_patches`.
+
+    Returns
+    -------
+    ndarray, shape (..., S*)
+        Of the dtype of `patches`; overlaps add, as the dtype adds.
+
+    Raises
+    ------
+    ValueError
+        If `patches` has not the shape that the other arguments give.
+    TypeError
+        If `output_size` or `kernel_size` is no tuple.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.combine_patches(np.array([[1, 2, 3], [2, 3, 4]]), (4,), (2,))
+    array([1, 4, 6, 4])
+    """
+    return _combine("combine_patches", "patches", patches, output_size, kernel_size, stride, dilation, padding)
+
+
+def im2col(x: Any, kernel_size: Any, *, stride: Any = 1, dilation: Any = 1, padding: Any = 0) -> Array:
+    """Every window of a batch of inputs as a column that holds all channels.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, S*)
+    kernel_size : int, or one int per spatial axis
+    stride, dilation : int, or one int per spatial axis
+    padding : {"valid", "same", "full"}, int, or per spatial axis an int or a pair (before, after)
+        Padding with 0.
+
+    Returns
+    -------
+    ndarray, shape (N, C * prod K, prod P)
+
+    Raises
+    ------
+    ValueError
+        If the window is larger than the padded input.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.im2col(np.arange(4).reshape(1, 1, 2, 2), (1, 2))
+    array([[[0, 2],
+            [1, 3]]])
+    """
+    x = checks.as_array("im2col", "x", x)
+    checks.check_trailing("im2col", "x", x, 1, more=2)
+    kernel = checks.as_ints("im2col", "kernel_size", kernel_size, x.ndim - 2, 1)
+    patches = _extract("im2col", x, kernel, stride, dilation, padding)
+    return patches.reshape(x.shape[0], x.shape[1] * patches.shape[2], patches.shape[3])
+
+
+def col2im(
+    cols: Any, output_size: tuple[int, ...], kernel_size: Any, *, stride: Any = 1, dilation: Any = 1, padding: Any = 0
+) -> Array:
+    """Adjoint of `im2col`: add every column back to where it was taken from.
+
+    Parameters
+    ----------
+    cols : array_like, shape (N, C * prod K, prod P)
+    output_size : tuple of int
+        Spatial sizes `S*` of the result.
+    kernel_size, stride, dilation, padding
+        As for `im2col`.
+
+    Returns
+    -------
+    ndarray, shape (N, C, S*)
+
+    Raises
+    ------
+    ValueError
+        If `cols` has not the shape that the other arguments give.
+    TypeError
+        If `output_size` is no tuple.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.col2im(np.ones((1, 2, 3)), (4,), 2)
+    array([[[1., 2., 2., 1.]]])
+    """
+    cols = checks.as_array("col2im", "cols", cols)
+    checks.check_sequence("col2im", "output_size", output_size)
+    kernel = checks.as_ints("col2im", "kernel_size", kernel_size, len(output_size), 1)
+    taps = math.prod(kernel)
+    checks.check_columns("col2im", cols, taps)
+    split = cols.reshape(cols.shape[0], cols.shape[1] // taps, taps, cols.shape[2])
+    return _combine("col2im", "cols", split, output_size, kernel, stride, dilation, padding)
+
+
+def _extract(function: str, x: Any, kernel_size: Any, stride: Any, dilation: Any, padding: Any) -> Array:
+    from .kernels import patches
+
+    x = checks.as_array(function, "x", x)
+    checks.check_sequence(function, "kernel_size", kernel_size)
+    rank = len(kernel_size)
+    checks.check_trailing(function, "x", x, rank)
+    problem = checks.window(function, x, rank, kernel_size, stride, dilation, "padding", padding)
+    leading = x.shape[: x.ndim - rank]
+    out = np.empty((*leading, problem.taps, problem.positions), dtype=x.dtype)
+    extract = entry_point(patches.extract, x.dtype.name, x.dtype.name, "int64")
+    extract(aligned(x), out, numbers_of(problem, all_axes(problem, leading), rank))
+    return out
+
+
+def _combine(
+    function: str, name: str, patches: Any, output_size: Any, kernel_size: Any, stride: Any, dilation: Any, padding: Any
+) -> Array:
+    from .kernels import patches as kernels
+
+    patches = checks.as_array(function, name, patches)
+    problem, leading = checks.combination(function, name, patches, output_size, kernel_size, stride, dilation, padding)
+    out = np.empty((*leading, *(axis.size for axis in problem.axes)), dtype=patches.dtype)
+    combine = entry_point(kernels.combine, patches.dtype.name, patches.dtype.name, "int64")
+    combine(aligned(patches), out, numbers_of(problem, all_axes(problem, leading), len(problem.axes)))
+    return out

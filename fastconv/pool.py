@@ -1,0 +1,351 @@
+"""Pools and sliding filters: the largest, smallest or mean element of each window; the inverse of a largest one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import problem as checks
+from .launch import all_axes, entry_point, numbers_of
+from .problem import Array, Problem, aligned
+
+_WINDOW_DOC = """
+    Parameters
+    ----------
+    x : array_like, shape (N, C, {sizes})
+        Any strides are read in place.
+    kernel_size : int, or one int per spatial axis
+        Size of the window.
+    stride : int, or one int per spatial axis, optional
+        Step between windows, by default the window's size.
+    dilation : int, or one int per spatial axis
+        Step between the elements of a window.
+    padding_spec : {{"valid", "same", "full"}}, int, or per spatial axis an int or a pair (before, after)
+        Padding around the input. "same" gives ``ceil(size / stride)`` windows.
+    ceil_mode : bool
+        Whether a last window may hang over the end, if it starts inside the input or the padding before it."""
+
+_ERRORS_DOC = """
+    Raises
+    ------
+    ValueError
+        If a window does not fit the padded input, or a value is not of the stated form.
+    TypeError
+        If an argument has another type{order}.
+"""
+
+
+def _pool(function: str, x: Any, rank: int, *options: Any) -> tuple[Array, Problem]:
+    x = checks.as_array(function, "x", x)
+    checks.check_rank(function, "x", x, rank, "NC")
+    kernel_size, stride, dilation, padding_spec, ceil_mode = options
+    problem = checks.window(
+        function, x, rank, kernel_size, stride, dilation, "padding_spec", padding_spec, bool(ceil_mode)
+    )
+    return x, problem
+
+
+def _extremum(x: Array, problem: Problem, smallest: bool, return_indices: bool) -> tuple[Array, Array]:
+    """Values and flat indices, the latter empty unless asked for."""
+    from .kernels import pool
+
+    checks.check_ordered(problem.function, x)
+    rank, name = len(problem.axes), x.dtype.name
+    axes = all_axes(problem, x.shape[: x.ndim - rank])
+    out = np.empty([axis.out for axis in axes], dtype=x.dtype)
+    indices = np.empty(out.shape if return_indices else (0,), dtype=np.int64)
+    extremum = entry_point(pool.extremum, name, name, "int64", name, "int64", "boolean", "boolean")
+    extremum(
+        aligned(x),
+        out,
+        indices,
+        _outermost(x.dtype, smallest),
+        numbers_of(problem, axes, rank),
+        smallest,
+        return_indices,
+    )
+    return out, indices
+
+
+def _outermost(dtype: np.dtype[Any], smallest: bool) -> Array:
+    """What padding of a maximum (or minimum) holds: the value that loses against every other."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return np.array([limits.max if smallest else limits.min], dtype=dtype)
+    if dtype.kind == "b":
+        return np.array([smallest])
+    return np.array([np.inf if smallest else -np.inf]).astype(dtype)
+
+
+def _average(x: Array, problem: Problem, include_padding: bool) -> Array:
+    from .kernels import pool
+
+    rank = len(problem.axes)
+    dtype = np.dtype(np.float64) if x.dtype.kind in "biu" else x.dtype
+    axes = all_axes(problem, x.shape[: x.ndim - rank])
+    out = np.empty([axis.out for axis in axes], dtype=dtype)
+    average = entry_point(pool.average, x.dtype.name, dtype.name, "int64", "boolean")
+    average(aligned(x), out, numbers_of(problem, axes, rank), include_padding)
+    return out
+
+
+def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]:
+    def function(
+        x: Any,
+        kernel_size: Any,
+        *,
+        stride: Any = None,
+        dilation: Any = 1,
+        padding_spec: Any = "valid",
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        x, problem = _pool(name, x, rank, kernel_size, stride, dilation, padding_spec, ceil_mode)
+        values, indices = _extremum(x, problem, smallest, bool(return_indices))
+        return (values, indices) if return_indices else values
+
+    word, limit = ("smallest", "highest") if smallest else ("largest", "lowest")
+    answer = (
+        {1: "array([1., 3.])", 2: "array([[1., 3.]])", 3: "array([[[1., 3.]]])"}
+        if smallest
+        else {1: "array([2., 4.])", 2: "array([[6., 8.]])", 3: "array([[[14., 16.]]])"}
+    )
+    return _document(
+        function,
+        name,
+        f"""{word.capitalize()} element of each window; padding holds the dtype's {limit} value.
+{_WINDOW_DOC}
+    return_indices : bool
+        Whether to return where the {word} elements were found, too.
+
+    Returns
+    -------
+    ndarray, shape (N, C, {{outputs}})
+        Values, of the dtype of `x`. A NaN in a window gives NaN.
+    ndarray of int64, shape (N, C, {{outputs}})
+        With `return_indices`: flat indices over the spatial axes of `x`, the first {word} one winning; -1 for a
+        window of padding only.
+""",
+        rank,
+        " or `x` is complex",
+        answer[rank],
+    )
+
+
+def _define_average(name: str, rank: int) -> Callable[..., Array]:
+    def function(
+        x: Any,
+        kernel_size: Any,
+        *,
+        stride: Any = None,
+        dilation: Any = 1,
+        padding_spec: Any = "valid",
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> Array:
+        x, problem = _pool(name, x, rank, kernel_size, stride, dilation, padding_spec, ceil_mode)
+        return _average(x, problem, bool(count_include_pad))
+
+    return _document(
+        function,
+        name,
+        f"""Mean of each window; padding holds 0.
+{_WINDOW_DOC}
+    count_include_pad : bool
+        Whether the mean is over the padding in a window too. What `ceil_mode` adds beyond it is never counted.
+
+    Returns
+    -------
+    ndarray, shape (N, C, {{outputs}})
+        Of the dtype of `x`, float64 for integers and bools.
+""",
+        rank,
+        "",
+        {1: "array([1.5, 3.5])", 2: "array([[3.5, 5.5]])", 3: "array([[[7.5, 9.5]]])"}[rank],
+    )
+
+
+def _document(
+    function: Callable[..., Any], name: str, text: str, rank: int, order: str, answer: str
+) -> Callable[..., Any]:
+    letters = checks.AXES[rank]
+    shape = ", ".join(["2"] * (rank - 1) + ["4"])
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = (
+        (text + _ERRORS_DOC).format(
+            sizes=", ".join(letters), outputs=", ".join(f"P{letter}" for letter in letters), order=order
+        )
+        + f"""
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.arange(1.0, {2 ** (rank - 1) * 4 + 1}).reshape(1, 1, {shape})
+    >>> fastconv.{name}(x, 2)[0, 0]
+    {answer}
+    """
+    )
+    return function
+
+
+avg_pool1d = _define_average("avg_pool1d", 1)
+avg_pool2d = _define_average("avg_pool2d", 2)
+avg_pool3d = _define_average("avg_pool3d", 3)
+max_pool1d = _define_extremum("max_pool1d", 1, smallest=False)
+max_pool2d = _define_extremum("max_pool2d", 2, smallest=False)
+max_pool3d = _define_extremum("max_pool3d", 3, smallest=False)
+min_pool1d = _define_extremum("min_pool1d", 1, smallest=True)
+min_pool2d = _define_extremum("min_pool2d", 2, smallest=True)
+min_pool3d = _define_extremum("min_pool3d", 3, smallest=True)
+
+
+def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
+    def function(
+        values: Any,
+        indices: Any,
+        kernel_size: Any,
+        *,
+        stride: Any = None,
+        dilation: Any = 1,
+        padding_spec: Any = "valid",
+        output_size: Any = None,
+    ) -> Array:
+        values = checks.as_array(name, "values", values)
+        indices = checks.as_indices(name, values, indices)
+        checks.check_rank(name, "values", values, rank, "NC")
+        size = checks.unpooled_size(name, values, rank, kernel_size, stride, dilation, padding_spec, output_size)
+        return _unpool(name, values, indices, size)
+
+    letters = checks.AXES[rank]
+    outputs = ", ".join(f"P{letter}" for letter in letters)
+    example = ", ".join(["1"] * (rank - 1) + ["4"])
+    kernel = "2" if rank == 1 else f"({', '.join(['1'] * (rank - 1) + ['2'])})"
+    answer = "[" * (rank - 1) + "[0., 3., 0., 4.]" + "]" * (rank - 1)
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"""Put pooled values back where `max_pool{rank}d` found them; everything else is 0.
+
+    Parameters
+    ----------
+    values, indices : array_like, shape (N, C, {outputs})
+        What ``max_pool{rank}d(..., return_indices=True)`` returned. Of repeated indices the last wins.
+    kernel_size, stride, dilation, padding_spec
+        Those of the pool; they give the size of the result where `output_size` does not.
+    output_size : tuple of int, optional
+        Spatial size of the result, or its full shape.
+
+    Returns
+    -------
+    ndarray, shape (N, C, {", ".join(letters)})
+        Of the dtype of `values`.
+
+    Raises
+    ------
+    ValueError
+        If an index lies outside the result, or shapes do not fit.
+    TypeError
+        If `indices` are not integers.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.array([1.0, 3.0, 2.0, 4.0]).reshape(1, 1, {example})
+    >>> values, indices = fastconv.max_pool{rank}d(x, {kernel}, return_indices=True)
+    >>> fastconv.{name}(values, indices, {kernel})[0, 0]
+    array({answer})
+    """
+    return function
+
+
+def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...]) -> Array:
+    from .kernels import pool
+
+    rank = len(size)
+    axes = tuple(checks.Axis(n, 1, 1, 1, 0, 0, "constant", n) for n in values.shape)
+    problem = Problem(name, 1, 1, 1, int(np.prod(size, dtype=np.int64)), axes[2:], values.dtype)
+    out = np.zeros((*values.shape[:2], *size), dtype=values.dtype)
+    if values.size == 0:
+        return out
+    unpool = entry_point(pool.unpool, values.dtype.name, "int64", values.dtype.name, "int64")
+    bad = unpool(aligned(values), aligned(indices), out, numbers_of(problem, axes, rank))
+    if bad >= 0:
+        where = tuple(int(i) for i in np.unravel_index(bad, values.shape))
+        raise ValueError(
+            f"{name}(): indices holds {int(indices[where])} at {where}, expected 0 or more and less than the output's "
+            f"{' * '.join(map(str, size))} = {problem.outputs}"
+        )
+    return out
+
+
+max_unpool1d = _define_unpool("max_unpool1d", 1)
+max_unpool2d = _define_unpool("max_unpool2d", 2)
+max_unpool3d = _define_unpool("max_unpool3d", 3)
+
+
+def _filter(function: str, x: Any, kernel_size: Any, stride: Any) -> tuple[Array, Problem]:
+    x = checks.as_array(function, "x", x)
+    checks.check_sequence(function, "kernel_size", kernel_size)
+    rank = len(kernel_size)
+    checks.check_trailing(function, "x", x, rank)
+    return x, checks.window(function, x, rank, kernel_size, stride, 1, "padding", 0)
+
+
+def maximum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
+    """Largest element of each window over the last ``len(kernel_size)`` axes.
+
+    Parameters
+    ----------
+    x : array_like, shape (..., S*)
+    kernel_size : tuple of int
+        Size of the window; its length says how many trailing axes it covers.
+    stride : int, or one int per axis of the window, optional
+        Step between windows, by default the window's size.
+
+    Returns
+    -------
+    ndarray, shape (..., P*)
+        Of the dtype of `x`; ``P = (S - kernel) // stride + 1``.
+
+    Raises
+    ------
+    ValueError
+        If the window is larger than the input.
+    TypeError
+        If `kernel_size` is no tuple, or `x` is complex.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.maximum_filter(np.array([1, 5, 2, 3]), (2,), stride=1)
+    array([5, 5, 3])
+    """
+    return _extremum(*_filter("maximum_filter", x, kernel_size, stride), False, False)[0]
+
+
+def minimum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
+    """Smallest element of each window over the last ``len(kernel_size)`` axes.
+
+    Parameters, result and errors are those of `maximum_filter`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.minimum_filter(np.array([1, 5, 2, 3]), (2,), stride=1)
+    array([1, 2, 2])
+    """
+    return _extremum(*_filter("minimum_filter", x, kernel_size, stride), True, False)[0]
+
+
+def uniform_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
+    """Mean of each window over the last ``len(kernel_size)`` axes.
+
+    Parameters and errors are those of `maximum_filter`, complex input is accepted. The result has the dtype of `x`,
+    float64 for integers and bools.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.uniform_filter(np.array([1, 5, 2, 3]), (2,), stride=1)
+    array([3. , 3.5, 2.5])
+    """
+    return _average(*_filter("uniform_filter", x, kernel_size, stride), True)

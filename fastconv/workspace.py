@@ -1,0 +1,40 @@
+"""Scratch memory of the kernels: one bounded block for each call that runs at the same time, kept and used again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .problem import Array
+
+_free: list[Array] = []
+
+
+def take(size: int) -> Array:
+    """A block of at least `size` bytes, aligned to 64; give it back with `give`."""
+    try:
+        block = _free.pop()  # atomic, so that threads never share a block
+    except IndexError:
+        block = _new(size)
+    return block if block.size >= size else _new(size)
+
+
+def give(block: Array) -> None:
+    """Keep a block for the next call."""
+    _free.append(block)
+
+
+def release_workspace() -> None:
+    """Free the scratch memory that is kept between calls.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.release_workspace()
+    """
+    _free.clear()
+
+
+def _new(size: int) -> Array:
+    block = np.empty(size + 64, dtype=np.uint8)
+    start = -block.ctypes.data % 64
+    return block[start : start + size]

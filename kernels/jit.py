@@ -1,0 +1,114 @@
+"""Compiling and caching: the only module that spells Numba's flags.
+
+`kernel` marks inner functions, inlined into whoever calls them; `entry` marks what the frontend calls. Entries are
+kept on disk. Numba's own cache looks only at the file of the function that it keeps, and two processes that fill it
+together can swap their files; here the folder's name holds a hash of all kernel sources, and each file's name a hash of
+what it was compiled for.
+"""
+
+import functools
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+from pathlib import Path
+
+import llvmlite
+import numba
+from numba.core import config
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+
+# Contraction makes fused multiply-adds; nothing that reorders a sum is allowed, so the same call has the same bits.
+_FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+kernel = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_FLAGS)
+
+
+def entry(function):
+    """Compile `function` when a signature is first asked for, and keep the machine code on disk where possible."""
+    dispatcher = numba.njit(**_FLAGS)(function)
+    if cache_directory() is not None:
+        dispatcher._cache = _EntryCache(function)
+    return dispatcher
+
+
+@functools.cache
+def compiled(dispatcher, *types):
+    """The C function of an entry for the given argument types; called directly, it skips Numba's type resolution."""
+    return dispatcher.compile(types)
+
+
+@functools.cache
+def source_hash():
+    """Hash of every kernel source and of the compilers' versions."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+@functools.cache
+def cache_directory():
+    """Folder of the compiled kernels, or None where none can be written.
+
+    `NUMBA_CACHE_DIR` where it is set, else the user's cache folder.
+    """
+    if config.CACHE_DIR:
+        base = Path(config.CACHE_DIR)
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir()))
+    elif sys.platform == "darwin":
+        base = Path(os.path.expanduser("~/Library/Caches"))
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    path = base / "fastconv" / source_hash()
+    try:
+        if not path.is_absolute():  # no home: "~" stays as it is
+            return None
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError:
+        return None
+    return str(path)
+
+
+class _EntryCache(_Cache):
+    """One file for each entry, signature and CPU, written whole or not at all."""
+
+    def __init__(self, function):
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
+    @property
+    def cache_path(self):
+        return cache_directory()
+
+    def _path(self, signature, codegen):
+        key = repr((str(signature), codegen.magic_tuple()))
+        return Path(cache_directory(), f"{self._name}.{hashlib.sha256(key.encode()).hexdigest()[:20]}")
+
+    def load_overload(self, sig, target_context):
+        target_context.refresh()
+        try:
+            payload = self._path(sig, target_context.codegen()).read_bytes()
+        except OSError:
+            return None
+        return CompileResult._rebuild(target_context, *pickle.loads(payload))
+
+    def save_overload(self, sig, data):
+        if data.library.has_dynamic_globals:
+            raise RuntimeError(f"{self._name} holds an address of this process and cannot be cached")
+        path = self._path(sig, data.codegen)
+        try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                file.write(numba.core.serialize.dumps(data._reduce()))
+            os.replace(file.name, path)
+        except OSError:  # a full disk costs a compilation in the next process, nothing else
+            return
+
+    def enable(self):
+        """Nothing to switch: an entry has this cache or none."""
+
+    disable = flush = enable

@@ -1,0 +1,85 @@
+"""Pools over a window of any rank. The window covers every axis of the array, those that are not pooled with size 1."""
+
+from .jit import entry, kernel
+from .strided import convert, item_size, load, store, zero
+from .window import count_plane, count_positions, load_axis, load_call, spatial_offset, window_element
+
+
+@entry
+def extremum(x, out, indices, lowest, numbers, smallest, with_indices):
+    """Largest (or smallest) element of each window and its index; the first one wins, and the first NaN before all.
+
+    A window that holds padding only has the value `lowest` and the index -1. `out` and `indices` are contiguous.
+    """
+    call = load_call(numbers.data)
+    positions, taps = count_positions(call, numbers.data)
+    size = item_size(x)
+    for position in range(positions):
+        best, best_index = load(lowest, 0), -1
+        for tap in range(taps):
+            offset, index = window_element(x.strides, numbers.data, call, position, tap)
+            if index < 0:
+                continue
+            value = load(x, offset // size)
+            if best_index < 0 or is_better(value, best, smallest):
+                best, best_index = value, index
+        store(out, position, best)
+        if with_indices:
+            indices.data[position] = best_index
+
+
+@kernel
+def is_better(value, best, smallest):
+    if best != best:
+        return False
+    return value < best or value != value if smallest else value > best or value != value
+
+
+@entry
+def average(x, out, numbers, include_padding):
+    """Mean of each window over its real elements, or over all of its taps that lie in the input or its padding."""
+    call = load_call(numbers.data)
+    positions, taps = count_positions(call, numbers.data)
+    size = item_size(x)
+    for position in range(positions):
+        total, count = zero(out), 0
+        for tap in range(taps):
+            offset, index = window_element(x.strides, numbers.data, call, position, tap)
+            if index >= 0:
+                total += convert(out, load(x, offset // size))
+                count += 1
+        if include_padding:
+            count = padded_taps(numbers.data, call, position)
+        store(out, position, convert(out, total / convert(out, count)))
+
+
+@kernel
+def padded_taps(numbers, call, position):
+    """Taps of a window inside `[-before, size + after)` on every axis."""
+    count = 1
+    for a in range(call.rank - 1, -1, -1):
+        axis = load_axis(numbers, a)
+        position, p = divmod(position, axis.out)
+        room = (
+            axis.size + axis.after + axis.before - 1 - p * axis.stride
+        )  # the window starts inside, at `-before` or later
+        count *= min(axis.kernel, room // axis.dilation + 1)
+    return count
+
+
+@entry
+def unpool(values, indices, out, numbers):
+    """Scatter values into `out`, which is zero and contiguous, plane by plane; the last of repeated indices wins.
+
+    Returns the flat position of the first index outside its plane, -1 where there is none.
+    """
+    call = load_call(numbers.data)
+    positions, _ = count_positions(call, numbers.data)
+    plane = count_plane(numbers.data, call)
+    for position in range(positions):
+        index = indices.data[spatial_offset(indices.strides, numbers.data, call, position, 0) // 8]
+        if index < 0 or index >= call.outputs:
+            return position
+        where = spatial_offset(values.strides, numbers.data, call, position, 0) // item_size(values)
+        out.data[position // plane * call.outputs + index] = values.data[where]
+    return -1

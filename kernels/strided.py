@@ -1,0 +1,340 @@
+"""How an array reaches a kernel: a pointer, a shape and strides, read straight from the ndarray.
+
+One compiled kernel per element type serves every rank and memory layout. `load` and `store` convert between what memory
+holds (the storage type) and what is computed with (the compute type):
+
+========================  ==============  =======================================================
+storage                   compute         remark
+========================  ==============  =======================================================
+float32, float64, complex the same
+float16, bfloat16         float32         unpacked from 16 bits by hand: Numba has no such types
+int8, int16, int32        int32           wraps at the end as it would have at each step
+uint8, uint16, uint32     uint32          the same
+int64, uint64             the same
+bool                      int32           counts; any non-zero count is True
+========================  ==============  =======================================================
+"""
+
+import operator
+from typing import NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import (
+    NativeValue,
+    intrinsic,
+    make_attribute_wrapper,
+    models,
+    register_model,
+    unbox,
+)
+from numba.np.numpy_support import as_dtype
+
+from .jit import kernel
+
+_STORAGE = {
+    name: getattr(types, name)
+    for name in "float32 float64 complex64 complex128 int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
+}
+_STORAGE |= {"bool": types.uint8, "float16": types.uint16, "bfloat16": types.uint16}
+_COMPUTE = {"float16": "float32", "bfloat16": "float32", "bool": "int32"}
+_COMPUTE |= {f"{sign}int{bits}": f"{sign}int32" for sign in ("", "u") for bits in (8, 16)}
+
+DTYPES = tuple(_STORAGE)
+
+
+def compute_dtype(name):
+    """NumPy name of the type that a kernel computes with for arrays of dtype `name`."""
+    return _COMPUTE.get(name, name)
+
+
+class StridedType(types.Type):
+    """Type of an ndarray argument whose elements have the dtype `name`, of any rank and strides."""
+
+    def __init__(self, name):
+        self.dtype = _STORAGE[name]
+        self.compute = _STORAGE[compute_dtype(name)]
+        self.format = name
+        super().__init__(name=f"Strided({name})")
+
+
+@register_model(StridedType)
+class _StridedModel(models.StructModel):
+    def __init__(self, manager, fe_type):
+        members = [
+            ("data", types.CPointer(fe_type.dtype)),
+            ("shape", types.CPointer(types.intp)),
+            ("strides", types.CPointer(types.intp)),  # in bytes, as NumPy's
+        ]
+        super().__init__(manager, fe_type, members)
+
+
+for _field in ("data", "shape", "strides"):
+    make_attribute_wrapper(StridedType, _field, _field)
+
+_HEAD = object.__basicsize__  # 16 bytes, 32 in a free-threaded build
+
+
+@unbox(StridedType)
+def _unbox_strided(typ, obj, c):
+    """Read `data`, `dimensions` and `strides` of NumPy's PyArrayObject, a layout fixed by NumPy's C ABI."""
+    value = cgutils.create_struct_proxy(typ)(c.context, c.builder)
+    pointer = ir.IntType(8).as_pointer()
+    base = c.builder.bitcast(obj, pointer)
+    for field, offset in (("data", _HEAD), ("shape", _HEAD + 16), ("strides", _HEAD + 24)):
+        where = c.builder.gep(base, [ir.Constant(ir.IntType(64), offset)], source_etype=ir.IntType(8))
+        target = getattr(value, field).type
+        setattr(value, field, c.builder.load(c.builder.bitcast(where, target.as_pointer()), typ=target))
+    return NativeValue(value._getvalue())
+
+
+@intrinsic
+def load_tuple(typingctx, pointer, i, tuple_type):
+    """`tuple_type(pointer[i], pointer[i + 1], ...)` for a NamedTuple of int64 fields."""
+    cls = tuple_type.instance_class
+    result = types.NamedUniTuple(types.intp, len(cls._fields), cls)
+
+    def codegen(context, builder, signature, args):
+        llvm_type = context.get_value_type(result)
+        where = builder.gep(args[0], [args[1]], source_etype=ir.IntType(64))
+        return builder.load(builder.bitcast(where, llvm_type.as_pointer()), typ=llvm_type, align=8)
+
+    return result(pointer, types.intp, tuple_type), codegen
+
+
+def half_to_float(bits):
+    """Value of an IEEE binary16 given as uint16: exact."""
+    magnitude = np.uint32(np.uint32(bits) & np.uint32(0x7FFF))
+    if magnitude >= np.uint32(0x7C00):  # infinity and NaN keep an exponent of all ones
+        word = np.uint32((magnitude << np.uint32(13)) | np.uint32(0x7F800000))
+        value = word.view(np.float32)
+    else:  # the exponents' biases differ by 112; a product also normalises subnormal numbers
+        value = np.uint32(magnitude << np.uint32(13)).view(np.float32) * np.float32(2.0**112)
+    return -value if bits & np.uint16(0x8000) else value
+
+
+def float_to_half(value):
+    """Nearest IEEE binary16 of a float32 as uint16, ties to even."""
+    word = np.float32(value).view(np.uint32)
+    sign = np.uint16((word >> np.uint32(16)) & np.uint32(0x8000))
+    magnitude = np.uint32(word & np.uint32(0x7FFFFFFF))
+    if magnitude > np.uint32(0x7F800000):
+        bits = np.uint32(0x7E00)
+    elif magnitude >= np.uint32(0x477FF000):  # 65520, half way between 65504 and 2**16, rounds to infinity
+        bits = np.uint32(0x7C00)
+    elif magnitude < np.uint32(0x38800000):  # below 2**-14: adding 0.5 leaves the subnormal's bits, rounded, at the end
+        shifted = np.float32(magnitude.view(np.float32) + np.float32(0.5))
+        bits = np.uint32(shifted.view(np.uint32) - np.uint32(0x3F000000))
+    else:
+        odd = np.uint32((magnitude >> np.uint32(13)) & np.uint32(1))
+        bits = np.uint32((magnitude - np.uint32(0x38000000) + np.uint32(0xFFF) + odd) >> np.uint32(13))
+    return np.uint16(np.uint16(bits) | sign)
+
+
+def bfloat_to_float(bits):
+    """Value of a bfloat16 given as uint16: exact."""
+    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+
+
+def float_to_bfloat(value):
+    """Nearest bfloat16 of a float32 as uint16, ties to even."""
+    word = np.float32(value).view(np.uint32)
+    if np.uint32(word & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000):
+        return np.uint16((word >> np.uint32(16)) | np.uint32(0x40))
+    odd = np.uint32((word >> np.uint32(16)) & np.uint32(1))
+    return np.uint16(np.uint32(word + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+
+@intrinsic
+def load(typingctx, array, i):
+    """Element at offset `i` (in elements from the first), in the compute type."""
+
+    def codegen(context, builder, signature, args):
+        data = cgutils.create_struct_proxy(array)(context, builder, value=args[0]).data
+        value = builder.load(builder.gep(data, [args[1]]))
+        if array.format in _UNPACK:
+            unpack = _UNPACK[array.format]
+            return context.compile_internal(builder, unpack, array.compute(array.dtype), [value])
+        if array.format == "bool":
+            return builder.zext(builder.icmp_unsigned("!=", value, value.type(0)), ir.IntType(32))
+        return context.cast(builder, value, array.dtype, array.compute)
+
+    return array.compute(array, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, array, i, value):
+    """Write `value` at offset `i`, rounded or wrapped to the storage type."""
+
+    def codegen(context, builder, signature, args):
+        data = cgutils.create_struct_proxy(array)(context, builder, value=args[0]).data
+        result = args[2]
+        if array.format in _PACK:
+            pack = _PACK[array.format]
+            result = context.compile_internal(builder, pack, array.dtype(array.compute), [result])
+        elif array.format == "bool":
+            result = builder.zext(builder.icmp_unsigned("!=", result, result.type(0)), ir.IntType(8))
+        else:
+            result = context.cast(builder, result, signature.args[2], array.dtype)
+        builder.store(result, builder.gep(data, [args[1]]))
+        return context.get_dummy_value()
+
+    if array.format in _PACK or array.format == "bool":
+        value = array.compute
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic
+def zero(typingctx, array):
+    """The compute type's zero."""
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant_null(array.compute)
+
+    return array.compute(array), codegen
+
+
+@intrinsic
+def multiply_add(typingctx, total, a, b):
+    """`total + a * b` in the type of `a`: Numba alone would widen small integers to 64 bits."""
+
+    def codegen(context, builder, signature, args):
+        total, left, right = args
+        if isinstance(a, types.Complex):
+            multiply = context.get_function(operator.mul, a(a, a))
+            add = context.get_function(operator.add, a(a, a))
+            return add(builder, (total, multiply(builder, (left, right))))
+        if isinstance(a, types.Float):
+            product = builder.fmul(left, right, flags=("contract",))
+            return builder.fadd(total, product, flags=("contract",))
+        return builder.add(total, builder.mul(left, right))
+
+    return a(a, a, a), codegen
+
+
+@intrinsic
+def item_size(typingctx, array):
+    """Bytes of one element in memory."""
+    return _size(array, array.dtype)
+
+
+@intrinsic
+def compute_size(typingctx, array):
+    """Bytes of one element in the compute type."""
+    return _size(array, array.compute)
+
+
+@intrinsic
+def alignment(typingctx, array):
+    """Bytes that an element's address is a multiple of."""
+    size = as_dtype(array.dtype).alignment
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.intp, size)
+
+    return types.intp(array), codegen
+
+
+def _size(array, element):
+    size = as_dtype(element).itemsize
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.intp, size)
+
+    return types.intp(array), codegen
+
+
+@intrinsic
+def stride(typingctx, array, axis):
+    """Stride of an axis in elements. The frontend passes no array whose strides are not whole elements."""
+    size = as_dtype(array.dtype).itemsize
+
+    def codegen(context, builder, signature, args):
+        strides = cgutils.create_struct_proxy(array)(context, builder, value=args[0]).strides
+        return builder.sdiv(
+            builder.load(builder.gep(strides, [args[1]])), ir.Constant(ir.IntType(64), size), flags=("exact",)
+        )
+
+    return types.intp(array, types.intp), codegen
+
+
+@intrinsic
+def address(typingctx, array):
+    """Address of the first element."""
+
+    def codegen(context, builder, signature, args):
+        data = cgutils.create_struct_proxy(array)(context, builder, value=args[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.intp(array), codegen
+
+
+@intrinsic
+def convert(typingctx, array, value):
+    """`value` in the compute type of `array`."""
+
+    def codegen(context, builder, signature, args):
+        return context.cast(builder, args[1], value, array.compute)
+
+    return array.compute(array, value), codegen
+
+
+@kernel
+def is_whole(array, rank):
+    """Whether every element lies a whole number of elements from the first, and that one where its type may lie."""
+    size = item_size(array)
+    whole = address(array) % alignment(array) == 0
+    for axis in range(rank):
+        whole = whole and array.strides[axis] % size == 0
+    return whole
+
+
+class Strides(NamedTuple):
+    """Strides in elements of an array with two leading axes and three spatial ones; those it does not have are 0."""
+
+    batch: int
+    channel: int
+    s0: int
+    s1: int
+    s2: int
+
+
+@kernel
+def five_strides(array, rank):
+    """Strides of `(N, C, *spatial)` with `rank` spatial axes, normalised to three."""
+    return Strides(
+        stride(array, 0),
+        stride(array, 1),
+        stride(array, rank - 1) if rank > 2 else 0,
+        stride(array, rank) if rank > 1 else 0,
+        stride(array, rank + 1),
+    )
+
+
+@intrinsic
+def scratch(typingctx, workspace, offset, array):
+    """The workspace from byte `offset` on, as a pointer to the compute type of `array`."""
+    return _scratch(workspace, array.compute, (array,))
+
+
+@intrinsic
+def scratch_index(typingctx, workspace, offset):
+    """The workspace from byte `offset` on, as a pointer to int64."""
+    return _scratch(workspace, types.intp, ())
+
+
+def _scratch(workspace, element, more):
+    pointer = types.CPointer(element)
+
+    def codegen(context, builder, signature, args):
+        data = cgutils.create_struct_proxy(workspace)(context, builder, value=args[0]).data
+        where = builder.gep(data, [args[1]], source_etype=ir.IntType(8))
+        return builder.bitcast(where, context.get_value_type(pointer))
+
+    return pointer(workspace, types.intp, *more), codegen
+
+
+_UNPACK = {"float16": half_to_float, "bfloat16": bfloat_to_float}
+_PACK = {"float16": float_to_half, "bfloat16": float_to_bfloat}

@@ -1,0 +1,242 @@
+"""Arrays whose neighbours in memory are pages that may not be touched. Run as ``python guarded.py CASE``.
+
+A read or write past either end of such an array, and a write to a read-only one, ends the process: test_memory.py runs
+every case in a process of its own and reports the last line that it printed.
+"""
+
+import ctypes
+import faulthandler
+import itertools
+import mmap
+import sys
+import weakref
+
+import numpy as np
+import oracle
+from cases import LAYOUTS, check_convolution, check_windows, rng, values
+
+import fastconv
+
+PAGE = mmap.PAGESIZE
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+NONE, READ, READ_WRITE = 0, mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE
+PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
+numpy_empty, numpy_zeros, numpy_full = np.empty, np.zeros, np.full
+
+
+def _protect(address, size, rights):
+    if _libc.mprotect(address, size, rights):
+        raise OSError(ctypes.get_errno(), "mprotect")
+
+
+class Block:
+    """``size`` bytes between two pages without any rights, next to the one after (``end``) or the one before."""
+
+    def __init__(self, size, end):
+        self.pages = max(-(-size // PAGE), 1) * PAGE
+        start = _libc.mmap(None, self.pages + 2 * PAGE, NONE, PRIVATE, -1, 0)
+        if start in (None, ctypes.c_void_p(-1).value):
+            raise OSError(ctypes.get_errno(), "mmap")
+        self.start = start + PAGE
+        self.address = self.start + (self.pages - size if end else 0)
+        _protect(self.start, self.pages, READ_WRITE)
+        self.bytes = (ctypes.c_ubyte * size).from_address(self.address)
+        # Every view holds ``bytes``. At exit arrays may outlive it, and the process ends anyway.
+        weakref.finalize(self.bytes, _libc.munmap, start, self.pages + 2 * PAGE).atexit = False
+        ctypes.memset(self.start, 0xFF, self.pages)  # NaN in every float type
+
+    def seal(self):
+        _protect(self.start, self.pages, READ)
+
+
+def guarded(a, *, end, read_only=False):
+    """The values of ``a``, in its strides, in a block that its first and last byte fill exactly."""
+    low, high = np.lib.array_utils.byte_bounds(a) if a.size else (a.ctypes.data, a.ctypes.data)
+    block = Block(high - low, end)
+    view = np.ndarray(a.shape, a.dtype, block.bytes, a.ctypes.data - low, a.strides)
+    view[...] = a
+    if read_only:
+        block.seal()
+    return view
+
+
+class Allocations:
+    """While this is entered, ``np.empty`` and its kin give guarded arrays: results and NumPy-side workspaces."""
+
+    def __init__(self, end):
+        self.end, self.ranges = end, []
+
+    def empty(self, shape, dtype=float, **kwargs):
+        a = numpy_empty(shape, dtype, **kwargs)
+        if a.dtype.hasobject:
+            return a
+        block = Block(a.nbytes, self.end)
+        self.ranges.append((block.address, block.address + a.nbytes))
+        return np.ndarray(a.shape, a.dtype, block.bytes, 0, a.strides)
+
+    def full(self, shape, fill_value, dtype=None, **kwargs):
+        dtype = np.asarray(fill_value).dtype if dtype is None else dtype
+        a = self.empty(shape, dtype)
+        a[...] = fill_value
+        return a
+
+    def __enter__(self):
+        np.empty, np.full = self.empty, self.full
+        np.zeros = lambda shape, dtype=float, **kwargs: self.full(shape, 0, dtype)
+
+    def __exit__(self, *_):
+        np.empty, np.zeros, np.full = numpy_empty, numpy_zeros, numpy_full
+
+    def hold(self, a):
+        return a.size == 0 or any(low <= a.ctypes.data < high for low, high in self.ranges)
+
+
+# What lies at the outer ends of memory differs: the first and the last element, rows of a step, reversed axes.
+VIEWS = {
+    **{name: LAYOUTS[name] for name in ("contiguous", "fortran", "channels_last", "reversed")},
+    "stepped": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    "reversed_rows": lambda a: np.repeat(a, 3, axis=-1)[..., ::-3],
+    "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape),
+}
+DTYPES = ["f4", "f8", "f2", "c8", "i1", "i8", "?"]
+
+
+def placements(dtypes=DTYPES, views=VIEWS):
+    for dtype, (name, view), end in itertools.product(dtypes, views.items(), (False, True)):
+        print(f"{dtype} {name}, {'end' if end else 'start'} of the block", flush=True)
+        yield dtype, view, end
+
+
+CONVOLUTIONS = [
+    ((2, 4, 17), (6, 2, 3), {"groups": 2}),
+    ((1, 2, 35), (3, 2, 4), {"padding_mode": "same", "boundary": "wrap"}),
+    ((1, 3, 7, 18), (4, 3, 3, 2), {}),
+    ((2, 4, 6, 9), (4, 1, 3, 3), {"groups": 4, "padding_mode": 1, "stride": 2}),
+    ((1, 2, 9, 8), (2, 2, 2, 3), {"dilation": (3, 2), "padding_mode": ((1, 0), (0, 4)), "boundary": "reflect"}),
+    ((1, 2, 2, 3), (2, 2, 3, 3), {"padding_mode": 6, "boundary": "symmetric", "stride": (2, 3)}),
+    ((1, 2, 4, 5, 6), (2, 2, 2, 3, 2), {"padding_mode": "full", "stride": (1, 2, 1)}),
+    ((1, 1, 3, 2, 4, 3), (2, 1, 2, 1, 2, 2), {}),
+    ((1, 1, 1), (1, 1, 1), {}),
+    ((2, 2, 5), (3, 2, 2), {"stride": 9}),
+]
+
+
+def convolution(algorithm):
+    for dtype, view, end in placements():
+        for (x_shape, w_shape, options), operation in zip(CONVOLUTIONS, itertools.cycle(["correlate", "convolve"])):
+            x = guarded(view(values(x_shape, dtype)), end=end, read_only=True)
+            w = guarded(view(values(w_shape, dtype, 1)), end=end, read_only=True)
+            bias = guarded(values(w_shape[0], dtype, 2), end=end, read_only=True)
+            check_convolution(operation, x, w, algorithm=algorithm, **options)
+            allocations = Allocations(end)
+            with allocations:
+                got = getattr(fastconv, f"{operation}_nd")(x, w, bias=bias, algorithm=algorithm, **options)
+            assert allocations.hold(got), "the result was not made by np.empty, np.zeros or np.full"
+            oracle.check(got, getattr(oracle, operation)(x, w, bias=bias, **options))
+
+
+def outputs(algorithm):
+    for dtype, view, end in placements(views={n: f for n, f in VIEWS.items() if n != "broadcast"}):
+        for (x_shape, w_shape, options), operation in zip(CONVOLUTIONS, itertools.cycle(["correlate", "convolve"])):
+            x, w, bias = values(x_shape, dtype), values(w_shape, dtype, 1), values(w_shape[0], dtype, 2)
+            shape = getattr(oracle, operation)(x, w, **options).value.shape
+            out = guarded(view(numpy_zeros(shape, dtype)), end=end)
+            check_convolution(operation, x, w, bias=bias, algorithm=algorithm, out=out, **options)
+
+
+def _windows(end, name, x, *sizes, **options):
+    allocations = Allocations(end)
+    with allocations:
+        got = [getattr(fastconv, name)(x, *sizes, **options)]
+        if name.startswith(("max_pool", "min_pool")):
+            got += getattr(fastconv, name)(x, *sizes, return_indices=True, **options)
+    assert all(map(allocations.hold, got)), f"the result of {name} was not made by np.empty, np.zeros or np.full"
+    return check_windows(name, x, *sizes, **options)
+
+
+def pools():
+    shapes = {1: (2, 2, 19), 2: (1, 2, 5, 18), 3: (1, 2, 3, 3, 5)}
+    for dtype, view, end in placements():
+        for rank, shape in shapes.items():
+            x = guarded(view(values(shape, dtype)), end=end, read_only=True)
+            for options in (
+                {},
+                {"stride": 1, "padding_spec": 1},
+                {"stride": 2, "ceil_mode": True},
+                {"dilation": 2, "stride": 3, "padding_spec": ((0, 4),) * rank},
+            ):
+                _windows(end, f"avg_pool{rank}d", x, 3, **options)
+                if dtype[0] != "c":
+                    _windows(end, f"max_pool{rank}d", x, 3, **options)
+                    _windows(end, f"min_pool{rank}d", x, 2, **options)
+
+
+def unpools():
+    for dtype, view, end in placements():
+        v = guarded(view(values((2, 2, 3, 5), dtype)), end=end, read_only=True)
+        at = guarded(view(rng(1).integers(0, 60, (2, 2, 3, 5))), end=end, read_only=True)
+        allocations = Allocations(end)
+        with allocations:
+            got = fastconv.max_unpool2d(v, at, 2)
+        assert allocations.hold(got)
+        oracle.check(got, oracle.expect_equal(oracle.max_unpool(v, at, (6, 10))))
+
+
+def patches():
+    for dtype, view, end in placements():
+        x = guarded(view(values((2, 2, 5, 9), dtype)), end=end, read_only=True)
+        for options in ({}, {"stride": 2, "padding": 1}, {"dilation": 2, "padding": ((2, 0), (0, 3))}):
+            y = _windows(end, "extract_patches", x, (3, 2), **options)
+            y = guarded(view(y), end=end, read_only=True)
+            _windows(end, "combine_patches", y, (5, 9), (3, 2), **options)
+            y = _windows(end, "im2col", x, (3, 2), **options)
+            y = guarded(view(y), end=end, read_only=True)
+            _windows(end, "col2im", y, (5, 9), (3, 2), **options)
+
+
+def filters():
+    for dtype, view, end in placements():
+        x = guarded(view(values((3, 6, 19), dtype)), end=end, read_only=True)
+        for kernel, stride in (((3,), None), ((2, 3), 1), ((2, 4), None), ((3, 6, 19), 2)):
+            _windows(end, "uniform_filter", x, kernel, stride=stride)
+            if dtype[0] != "c":
+                _windows(end, "maximum_filter", x, kernel, stride=stride)
+                _windows(end, "minimum_filter", x, kernel, stride=stride)
+
+
+# Each has to die: what the cases above rely on.
+
+
+def read_after():
+    ctypes.string_at(guarded(numpy_zeros(5, "f4"), end=True).ctypes.data, 21)
+
+
+def read_before():
+    ctypes.string_at(guarded(numpy_zeros(5, "f4"), end=False).ctypes.data - 1, 1)
+
+
+def write_after():
+    ctypes.memset(guarded(numpy_zeros((5, 3), "f4")[:, ::2], end=True).ctypes.data, 0, 61)
+
+
+def write_read_only():
+    guarded(numpy_zeros(5, "f4"), end=True, read_only=True)[0] = 1
+
+
+CASES = {
+    **{f"convolution-{a}": (convolution, a) for a in ("direct", "im2col")},
+    **{f"outputs-{a}": (outputs, a) for a in ("direct", "im2col")},
+    **{f.__name__: (f,) for f in (pools, unpools, patches, filters)},
+}
+FAULTS = {f.__name__: (f,) for f in (read_after, read_before, write_after, write_read_only)}
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    case, *arguments = {**CASES, **FAULTS}[sys.argv[1]]
+    case(*arguments)
+    print("done", flush=True)

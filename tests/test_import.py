@@ -1,0 +1,130 @@
+"""``import fastconv`` is light, changes nothing, and finds its kernels wherever Python was started."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(code, cwd, path=True, **variables):
+    """Run ``code`` in a new process; what it prints is JSON."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("FASTCONV_", "PYTHONPATH"))}
+    if path:  # the package may not be installed, but found by the tests' own path
+        environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=cwd,
+        env={**environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_numba_is_not_imported(tmp_path):
+    heavy = python("import sys, json, fastconv; print(json.dumps(sorted(sys.modules)))", tmp_path)
+    for name in ("numba", "llvmlite", "scipy", "torch", "dask", "ml_dtypes", "rich", "matplotlib"):
+        assert name not in heavy, f"import fastconv imports {name}"
+
+
+def test_asking_what_is_there_does_not_import_numba(tmp_path):
+    code = (
+        "import sys, json, fastconv, pydoc\n"
+        "names = dir(fastconv); public = list(getattr(fastconv, '__all__', []))\n"
+        "[getattr(fastconv, name) for name in public]\n"
+        "print(json.dumps(['numba' in sys.modules, public]))"
+    )
+    numba, public = python(code, tmp_path)
+    assert not numba
+    expected = [f"{op}{d}" for op in ("correlate", "convolve") for d in ("1d", "2d", "3d", "_nd")]
+    expected += [f"{op}{d}" for op in ("avg_pool", "max_pool", "min_pool", "max_unpool") for d in ("1d", "2d", "3d")]
+    expected += ["extract_patches", "combine_patches", "im2col", "col2im"]
+    expected += ["maximum_filter", "minimum_filter", "uniform_filter"]
+    assert set(expected) <= set(public)
+
+
+GLOBAL_STATE = """
+import json, os, sys, threading, warnings, signal, locale, random
+import numpy as np
+
+def state():
+    return [
+        dict(os.environ),
+        [str(f) for f in warnings.filters],
+        threading.active_count(),
+        np.geterr(),
+        {k: str(v) for k, v in np.get_printoptions().items()},
+        str(sys.getrecursionlimit()),
+        str(sys.path),
+        str(signal.getsignal(signal.SIGINT)),
+        str(locale.setlocale(locale.LC_ALL)),
+        str(random.getstate())[:200] + str(np.random.get_state()[1][:5]),
+        os.getcwd(),
+        len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0,
+    ]
+
+before = state()
+import fastconv
+after = state()
+print(json.dumps([[b, a] for b, a in zip(before, after) if b != a]))
+"""
+
+
+def test_importing_changes_no_global_state(tmp_path):
+    assert python(GLOBAL_STATE, tmp_path) == []
+
+
+def test_a_call_changes_no_warning_filter_and_no_environment_variable(tmp_path):
+    code = GLOBAL_STATE.replace(
+        "before = state()\nimport fastconv", "import fastconv, numba\nbefore = state()[:4]"
+    ).replace(
+        "after = state()",
+        "threads = numba.get_num_threads()\n"
+        "fastconv.correlate1d(np.ones((1, 1, 5)), np.ones((1, 1, 2)))\n"
+        "assert numba.get_num_threads() == threads\n"
+        "after = state()[:4]",
+    )
+    assert python(code, tmp_path) == []
+
+
+WORKS = """
+import json
+import numpy as np
+import fastconv
+got = fastconv.convolve1d(np.arange(1.0, 6)[None, None], np.array([[[1.0, 0, -1]]]))
+print(json.dumps([got.tolist(), fastconv.__version__]))
+"""
+
+
+@pytest.mark.parametrize("where", ["root", "elsewhere"])
+def test_a_call_works_from_anywhere(tmp_path, where):
+    at_root = where == "root"
+    result, version = python(WORKS, ROOT if at_root else tmp_path, path=not at_root)
+    assert result == [[[2, 2, 2]]]
+    assert version.count(".") >= 2
+
+
+def test_a_call_works_where_no_cache_can_be_written(tmp_path):
+    """No home, and a cache folder that is a file."""
+    (tmp_path / "file").write_text("")
+    blocked = str(tmp_path / "file" / "cache")
+    variables = {"HOME": blocked, "XDG_CACHE_HOME": blocked, "NUMBA_CACHE_DIR": blocked, "FASTCONV_CACHE_DIR": blocked}
+    result, _ = python(WORKS, tmp_path, **variables)
+    assert result == [[[2, 2, 2]]]
+
+
+def test_importing_is_quick(tmp_path):
+    """Beyond NumPy; a second is twenty times what it takes, and a third of what Numba takes."""
+    code = (
+        "import json, time, numpy\n"
+        "start = time.perf_counter(); import fastconv; print(json.dumps(time.perf_counter() - start))"
+    )
+    assert python(code, tmp_path) < 1

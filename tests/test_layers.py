@@ -1,0 +1,121 @@
+"""Imports run one way, kernels know nothing of the frontend, and one module spells Numba's flags."""
+
+import ast
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Lowest first; a module imports from its own row and the rows before it. Packages stand for all that they hold.
+LAYERS = [
+    {"fastconv.kernels"},
+    {"fastconv.problem"},
+    {"fastconv.dispatch", "fastconv.config"},
+    {"fastconv.conv", "fastconv.pool", "fastconv.patches", "fastconv.filters"},
+    {"fastconv"},
+    {"fastconv.cli"},
+    {"fastconv.__main__"},
+]
+KERNELS_IMPORT = {"numba", "numpy", "llvmlite", *sys.stdlib_module_names}
+NUMBA_FLAGS = {"njit", "jit"}
+
+
+def modules(root):
+    """Name and path of every module, kernels under the name that they are installed as."""
+    for path in sorted((root / "fastconv").rglob("*.py")):
+        yield path, ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted((root / "kernels").rglob("*.py")):
+        yield path, ".".join(("fastconv", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def imports(tree, package):
+    """Line and absolute name of all that a module imports, function bodies included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            base = parts[: len(parts) - node.level + 1] if node.level else []
+            base = ".".join([*base, *filter(None, [node.module])])
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+def layer(name):
+    """Row of a module, or of the nearest package that has one; None for what is not listed."""
+    if name.count(".") == 0:
+        return next(row for row, names in enumerate(LAYERS) if name in names)
+    head = ".".join(name.split(".")[:2])
+    return next((row for row, names in enumerate(LAYERS) if head in names), None)
+
+
+def violations(root):
+    found = []
+    for path, name in modules(root):
+        where = path.relative_to(root)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        own = layer(name)
+        if own is None:
+            found.append(f"{where}: not in LAYERS")
+            continue
+        for line, target in imports(tree, package):
+            top = target.partition(".")[0]
+            if own == 0:
+                if top not in KERNELS_IMPORT and not target.startswith("fastconv.kernels"):
+                    found.append(f"{where}:{line}: kernels import {target}")
+            elif top == "fastconv" and target != "fastconv.__version__":  # a constant, in the package's file by custom
+                row = layer(target)
+                # `from fastconv import name`, where the name is no module, is an import of the package itself
+                row = layer("fastconv") if row is None else row
+                if row > own:
+                    found.append(f"{where}:{line}: {name} imports {target}, which stands above it")
+        if name != "fastconv.kernels.jit":
+            found += [f"{where}:{line}: numba.{flag} outside kernels/jit.py" for line, flag in numba_flags(tree)]
+    return found
+
+
+def numba_flags(tree):
+    """Where `numba.njit` or `numba.jit` is spelt, under any alias of numba."""
+    aliases = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            aliases |= {alias.asname or alias.name for alias in node.names if alias.name == "numba"}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numba") and not node.level:
+            yield from ((node.lineno, alias.name) for alias in node.names if alias.name in NUMBA_FLAGS)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in NUMBA_FLAGS and ast.unparse(node.value) in aliases:
+            yield node.lineno, node.attr
+
+
+def test_layers():
+    assert violations(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "complaint"),
+    [
+        ("kernels/jit.py", "import fastconv", "kernels import fastconv"),
+        ("kernels/jit.py", "from fastconv.problem import Problem", "kernels import fastconv.problem.Problem"),
+        ("kernels/jit.py", "from .. import problem", "kernels import fastconv.problem"),
+        ("kernels/jit.py", "def late():\n    import scipy.fft", "kernels import scipy.fft"),
+        ("kernels/direct.py", "from numba import njit", "numba.njit outside kernels/jit.py"),
+        ("kernels/direct.py", "import numba as nb\nf = nb.njit(abs)", "numba.njit outside kernels/jit.py"),
+        ("fastconv/conv.py", "import numba\n@numba.jit\ndef f(): pass", "numba.jit outside kernels/jit.py"),
+        ("fastconv/problem.py", "from fastconv import dispatch", "fastconv.problem imports fastconv.dispatch"),
+        ("fastconv/dispatch.py", "from .conv import correlate2d", "fastconv.dispatch imports fastconv.conv"),
+        ("fastconv/conv.py", "from fastconv import correlate1d", "fastconv.conv imports fastconv.correlate1d"),
+        ("fastconv/conv.py", "import fastconv.cli.bench", "fastconv.conv imports fastconv.cli.bench"),
+        ("fastconv/stray.py", "", "not in LAYERS"),
+    ],
+)
+def test_a_violation_is_found(tmp_path, path, line, complaint):
+    for folder in ("fastconv", "kernels"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    assert violations(tmp_path) == []
+    with (tmp_path / path).open("a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+    (found,) = violations(tmp_path)
+    assert complaint in found

@@ -1,0 +1,176 @@
+"""No access outside an array, no write to an input, no copy of the input, nothing allocated beside ``out``."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import values
+
+import fastconv
+
+HERE = Path(__file__).parent
+WORKSPACE = 2 << 20  # bytes that a call may take beside its output
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect through the C library of Linux")
+
+GUARDED = ["convolution-direct", "convolution-im2col", "outputs-direct", "outputs-im2col"]
+GUARDED += ["pools", "unpools", "patches", "filters"]
+
+
+def run(*arguments):
+    """The test's own import path, so that both see the same package."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=280)
+
+
+@linux
+@pytest.mark.parametrize("fault", ["read_after", "read_before", "write_after", "write_read_only"])
+def test_the_guard_catches(fault):
+    done = run("guarded.py", fault)
+    assert done.returncode in (-signal.SIGSEGV, -signal.SIGBUS), f"{fault} went unnoticed: {done.stdout}{done.stderr}"
+
+
+@linux
+@pytest.mark.parametrize("case", GUARDED)
+def test_nothing_outside_the_arrays_is_touched(case):
+    done = run("guarded.py", case)
+    last = (done.stdout.splitlines() or ["nothing was run"])[-1]
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        pytest.fail(f"{case}: {name}, an access outside an array or a write to an input, at: {last}\n{done.stderr}")
+    assert done.returncode == 0, f"{case} failed at: {last}\n{done.stderr}"
+    assert last == "done"
+
+
+def traced(call):
+    """Largest amount of memory above the start while ``call`` runs, as far as Python and NumPy took it."""
+    call()
+    call()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        result = call()
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    return peak, result
+
+
+@pytest.mark.parametrize(
+    "x_shape, w_shape, options",
+    [
+        ((1, 1, 4, 4), (1, 1, 3, 3), {}),
+        ((1, 4, 16, 16), (8, 4, 3, 3), {}),
+        ((4, 4, 16, 16), (8, 4, 3, 3), {"padding_mode": 1}),
+        ((1, 8, 64, 64), (8, 2, 3, 3), {"groups": 4, "stride": 2, "padding_mode": "same"}),
+        ((2, 4, 300), (4, 4, 5), {"dilation": 2, "padding_mode": ((3, 1),), "boundary": "wrap"}),
+        ((1, 2, 8, 8, 8), (2, 2, 3, 3, 3), {"bias": np.ones(2, "f4"), "activation": "relu"}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("operation", ["correlate", "convolve"])
+def test_a_call_with_out_allocates_next_to_nothing(operation, x_shape, w_shape, options):
+    """A few hundred bytes: the numbers and tuples that a call is described by."""
+    x, w = values(x_shape, "f4"), values(w_shape, "f4", 1)
+    f = getattr(fastconv, f"{operation}{len(x_shape) - 2}d")
+    out = f(x, w, **options)
+    peak, result = traced(lambda: f(x, w, out=out, **options))
+    assert result is out
+    assert peak < 1024, f"{peak} bytes"
+
+
+STRIDED = {
+    "transposed": lambda a: a.swapaxes(2, 3),
+    "reversed": lambda a: a[:, :, ::-1, ::-1],
+    "stepped": lambda a: np.repeat(a, 2, axis=3)[:, :, :, ::2],
+    "channels_last": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1),
+    "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape),
+}
+CALLS = {
+    "correlate2d": lambda x: fastconv.correlate2d(x, np.ones((1, x.shape[1], 3, 3), "f4"), stride=4, padding_mode=1),
+    "convolve2d": lambda x: fastconv.convolve2d(x, np.ones((1, x.shape[1], 3, 3), "f4"), stride=4, boundary="wrap"),
+    "max_pool2d": lambda x: fastconv.max_pool2d(x, 4),
+    "avg_pool2d": lambda x: fastconv.avg_pool2d(x, 4, padding_spec="same"),
+    "maximum_filter": lambda x: fastconv.maximum_filter(x, (4, 4)),
+    "uniform_filter": lambda x: fastconv.uniform_filter(x, (4, 4)),
+    "extract_patches": lambda x: fastconv.extract_patches(x, (2, 2), stride=4),
+    "im2col": lambda x: fastconv.im2col(x, 2, stride=4),
+}
+
+
+@pytest.mark.parametrize("layout", STRIDED)
+@pytest.mark.parametrize("name", CALLS)
+def test_strided_inputs_are_not_copied(name, layout):
+    """12 MB of input, of which a copy would show."""
+    x = STRIDED[layout](values((1, 3, 1024, 1024), "f4"))
+    peak, result = traced(lambda: CALLS[name](x))
+    assert result.size
+    assert peak - result.nbytes < WORKSPACE, f"{peak - result.nbytes} bytes beside the result"
+
+
+# tracemalloc does not see what compiled code takes for itself; the kernel's account of the process does.
+RESIDENT = """
+import re, sys
+import numpy as np
+import fastconv
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+def call(name, side):
+    x = np.ones((1, 4, side, side), "f4").swapaxes(2, 3)[:, :, ::-1]
+    if name == "correlate2d":
+        w, out = np.ones((4, 4, 3, 3), "f4"), np.ones((1, 4, side, side), "f4")
+        f = lambda: fastconv.correlate2d(x, w, padding_mode="same", boundary="reflect", algorithm=sys.argv[2], out=out)
+    else:
+        f = lambda: fastconv.max_pool2d(x, 16)
+    f()
+    if side < 2000:
+        return
+    open("/proc/self/clear_refs", "w").write("5")
+    before = peak()
+    f()
+    print(peak() - before)
+call(sys.argv[1], 64)
+call(sys.argv[1], 2000)
+"""
+
+
+@linux
+@pytest.mark.parametrize("name, algorithm", [("correlate2d", "auto"), ("correlate2d", "direct"), ("max_pool2d", "")])
+def test_compiled_code_takes_a_bounded_workspace(name, algorithm):
+    """64 MB of input and of output, both taken before; 4 MB of grain that the operating system counts in."""
+    done = run("-c", RESIDENT, name, algorithm)
+    assert done.returncode == 0, done.stderr
+    taken = int(done.stdout)
+    assert taken < WORKSPACE + (4 << 20), f"{taken >> 20} MB beside the result"
+
+
+@pytest.mark.parametrize("name", ["correlate2d", "max_pool2d", "avg_pool2d", "im2col", "extract_patches"])
+def test_repeated_calls_leave_nothing_behind(name):
+    x = values((1, 3, 32, 32), "f4")
+    calls = {**CALLS}
+    call = lambda: calls[name](x)  # noqa: E731
+    traced(call)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            call()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(50):
+            call()
+        gc.collect()
+        left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert left < 2048, f"{left} bytes after 50 calls"

@@ -1,0 +1,253 @@
+"""Pools and unpools against the oracle, and their rules by hand."""
+
+import itertools
+
+import numpy as np
+import oracle
+import pytest
+from cases import check_windows, rng, ties, values
+
+import fastconv
+
+SIZES = {1: (9,), 2: (6, 7), 3: (5, 4, 6)}
+EXTREMES = ["max_pool", "min_pool"]
+POOLS = [*EXTREMES, "avg_pool"]
+
+pools = pytest.mark.parametrize("pool", POOLS)
+ranks = pytest.mark.parametrize("rank", [1, 2, 3])
+
+
+@pools
+@ranks
+def test_defaults_and_kernel_forms(pool, rank):
+    x = values((2, 3, *SIZES[rank]), "f4")
+    for kernel in (1, 2, np.int64(3), tuple(range(1, rank + 1)), list(range(rank, 0, -1)), SIZES[rank]):
+        check_windows(f"{pool}{rank}d", x, kernel)
+
+
+@pools
+@pytest.mark.parametrize("stride", [None, 1, 2, 3, (1, 2), (9, 4)], ids=str)
+@pytest.mark.parametrize("dilation", [1, 2, (1, 3)], ids=str)
+def test_strides_and_dilations(pool, stride, dilation):
+    x = values((2, 2, 9, 8), "f4")
+    check_windows(f"{pool}2d", x, (3, 2), stride=stride, dilation=dilation)
+
+
+@pools
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize(
+    "padding", ["valid", "same", "full", 0, 1, 4, (2, 0), [0, 1], ((1, 2), (0, 0)), ((5, 0), (0, 6))], ids=str
+)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_padding_forms(pool, padding, ceil_mode, stride):
+    """Also pads so wide that windows hold no real element."""
+    x = values((2, 2, 6, 7), "f4")
+    check_windows(f"{pool}2d", x, (3, 2), stride=stride, padding_spec=padding, ceil_mode=ceil_mode)
+    if pool == "avg_pool":
+        options = {"stride": stride, "padding_spec": padding, "ceil_mode": ceil_mode}
+        check_windows("avg_pool2d", x, (3, 2), count_include_pad=False, **options)
+
+
+@pools
+@pytest.mark.parametrize("size", range(1, 8))
+def test_ceil_mode_of_one_axis(pool, size):
+    x = values((1, 1, size), "f8")
+    for kernel, stride, before, after, dilation in itertools.product(
+        [1, 2, 3], [1, 2, 3, 4], [0, 1, 3], [0, 2], [1, 2]
+    ):
+        options = {"stride": stride, "padding_spec": ((before, after),), "dilation": dilation, "ceil_mode": True}
+        try:
+            oracle.Windows((size,), kernel, stride, dilation, ((before, after),), True)
+        except ValueError:
+            with pytest.raises(ValueError, match=f"{pool}1d"):
+                getattr(fastconv, f"{pool}1d")(x, kernel, **options)
+            continue
+        check_windows(f"{pool}1d", x, kernel, **options)
+        if pool == "avg_pool":
+            check_windows("avg_pool1d", x, kernel, count_include_pad=False, **options)
+
+
+def test_same_follows_the_convolve_rule():
+    """An even window: the odd element of padding goes before; the result has ceil(S / stride) elements."""
+    x = np.arange(1.0, 7)[None, None]
+    np.testing.assert_array_equal(fastconv.max_pool1d(x, 2, stride=1, padding_spec="same")[0, 0], [1, 2, 3, 4, 5, 6])
+    np.testing.assert_array_equal(fastconv.min_pool1d(x, 2, stride=1, padding_spec="same")[0, 0], [1, 1, 2, 3, 4, 5])
+    got = fastconv.avg_pool1d(x, 2, stride=1, padding_spec="same")
+    np.testing.assert_array_equal(got[0, 0], [0.5, 1.5, 2.5, 3.5, 4.5, 5.5])
+    # Odd window, stride 2: 5 taps reach over 6 elements and one more, which goes after.
+    np.testing.assert_array_equal(fastconv.max_pool1d(x, 3, stride=2, padding_spec="same")[0, 0], [3, 5, 6])
+
+
+def test_the_divisor():
+    x = np.array([[[1.0, 2, 3, 4]]])
+    pool = fastconv.avg_pool1d
+    np.testing.assert_allclose(pool(x, 3, stride=2, padding_spec=1)[0, 0], [1, 3], rtol=1e-15)
+    np.testing.assert_allclose(
+        pool(x, 3, stride=2, padding_spec=1, count_include_pad=False)[0, 0], [1.5, 3], rtol=1e-15
+    )
+    # ceil_mode adds a third window at 3, 4 and 5: 4 is padding and counts, 5 was added and never does.
+    got = pool(x, 3, stride=2, padding_spec=1, ceil_mode=True)
+    np.testing.assert_allclose(got[0, 0], [1, 3, 2], rtol=1e-15)
+    got = pool(x, 3, stride=2, padding_spec=1, ceil_mode=True, count_include_pad=False)
+    np.testing.assert_allclose(got[0, 0], [1.5, 3, 4], rtol=1e-15)
+
+
+def test_windows_without_a_real_element():
+    x = np.array([[[1.0, 2]]])
+    pads = {"stride": 2, "padding_spec": ((4, 2),)}  # windows over -4 -3, -2 -1, 0 1, 2 3
+    best, at = fastconv.max_pool1d(x, 2, return_indices=True, **pads)
+    np.testing.assert_array_equal(best[0, 0], [-np.inf, -np.inf, 2, -np.inf])
+    np.testing.assert_array_equal(at[0, 0], [-1, -1, 1, -1])
+    best, at = fastconv.min_pool1d(x, 2, return_indices=True, **pads)
+    np.testing.assert_array_equal(best[0, 0], [np.inf, np.inf, 1, np.inf])
+    np.testing.assert_array_equal(at[0, 0], [-1, -1, 0, -1])
+    np.testing.assert_array_equal(fastconv.avg_pool1d(x, 2, **pads)[0, 0], [0, 0, 1.5, 0])
+    got = fastconv.avg_pool1d(x, 2, count_include_pad=False, **pads)
+    np.testing.assert_array_equal(got[0, 0], [np.nan, np.nan, 1.5, np.nan])
+    got = fastconv.avg_pool1d(x.astype(int), 2, count_include_pad=False, **pads)
+    np.testing.assert_array_equal(got[0, 0], [0, 0, 1.5, 0])
+    assert got.dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", [*oracle.INTEGERS, np.dtype(bool)], ids=str)
+def test_the_padding_of_integers_is_their_lowest_and_highest(dtype):
+    x = np.zeros((1, 1, 1), dtype)
+    low, high = (False, True) if dtype == np.bool_ else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    assert fastconv.max_pool1d(x, 1, padding_spec=((1, 0),))[0, 0, 0] == low
+    assert fastconv.min_pool1d(x, 1, padding_spec=((1, 0),))[0, 0, 0] == high
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "i2", "u8"])
+def test_elements_that_equal_the_padding_win_over_it(dtype):
+    for pool, worst in (("max_pool1d", oracle._lowest), ("min_pool1d", oracle._highest)):
+        x = np.full((1, 1, 3), worst(np.dtype(dtype)), dtype)
+        best, at = getattr(fastconv, pool)(x, 3, stride=1, padding_spec=2, return_indices=True)
+        np.testing.assert_array_equal(best[0, 0], np.full(5, x[0, 0, 0]))
+        np.testing.assert_array_equal(at[0, 0], [0, 0, 0, 1, 2])
+
+
+@pytest.mark.parametrize("pool", EXTREMES)
+@pytest.mark.parametrize("dtype", ["f4", "f2", "i1", "u8", "?"])
+def test_the_first_of_equals_wins(pool, dtype):
+    x = ties((2, 3, 7, 8), dtype)
+    check_windows(f"{pool}2d", x, 3, stride=1, padding_spec=1)
+    check_windows(f"{pool}2d", x, (2, 3), stride=(2, 1), dilation=(3, 2))
+    flat = np.ones((1, 1, 6), dtype)
+    _, at = getattr(fastconv, f"{pool}1d")(flat, 3, stride=1, return_indices=True)
+    np.testing.assert_array_equal(at[0, 0], [0, 1, 2, 3])
+
+
+@pools
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+def test_not_a_number_wins(pool, dtype):
+    x = values((2, 2, 8, 9), dtype)
+    x[0, 0, 0, 0] = x[0, 1, 7, 8] = x[1, 0, 3, 4] = x[1, 0, 3, 5] = x[1, 0, 4, 4] = np.nan
+    x[1, 1, 2, 2], x[1, 1, 5, 5] = np.inf, -np.inf
+    check_windows(f"{pool}2d", x, 3, stride=1, padding_spec=1)
+    check_windows(f"{pool}2d", x, 2, dilation=2, stride=1)
+
+
+def test_the_first_nan_is_the_one_pointed_at():
+    x = np.array([[[3, np.nan, np.inf, np.nan]]])
+    for pool in ("max_pool1d", "min_pool1d"):
+        best, at = getattr(fastconv, pool)(x, 4, return_indices=True)
+        assert np.isnan(best[0, 0, 0]) and at[0, 0, 0] == 1
+
+
+@pytest.mark.parametrize("pool", EXTREMES)
+@ranks
+def test_indices_are_int64_and_flat_over_the_spatial_axes(pool, rank):
+    x = rng(rank).permutation(2 * 3 * int(np.prod(SIZES[rank]))).reshape(2, 3, *SIZES[rank]).astype("f4")
+    best, at = getattr(fastconv, f"{pool}{rank}d")(x, 2, stride=1, return_indices=True)
+    assert at.dtype == np.int64 and at.shape == best.shape
+    picked = np.take_along_axis(x.reshape(2, 3, -1), at.reshape(2, 3, -1), 2).reshape(best.shape)
+    np.testing.assert_array_equal(picked, best)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i4", "u8", "i8", "?"])
+def test_averages_of_integers_are_float64(dtype):
+    x = values((2, 2, 6, 6), dtype)
+    got = check_windows("avg_pool2d", x, 2)
+    assert got.dtype == np.float64
+    tall = x.reshape(2, 2, 3, 2, 3, 2).mean(axis=(3, 5))
+    np.testing.assert_allclose(got, tall, rtol=1e-12, atol=1e-12 * float(abs(x.astype(float)).max()))
+
+
+@pools
+@pytest.mark.parametrize(
+    "shape, options",
+    [
+        ((0, 2, 6), {}),
+        ((2, 0, 6), {}),
+        ((2, 2, 0), {}),
+        ((2, 2, 0), {"padding_spec": 1}),
+        ((2, 2, 0), {"padding_spec": 3, "stride": 1}),
+        ((2, 2, 0), {"padding_spec": "same"}),
+        ((2, 2, 0), {"padding_spec": 2, "stride": 3, "ceil_mode": True}),
+    ],
+    ids=str,
+)
+def test_empty_inputs_follow_the_formula(pool, shape, options):
+    check_windows(f"{pool}1d", np.zeros(shape, "f4"), 3, **options)
+
+
+@pytest.mark.parametrize("size", [15, 16, 17, 31, 33, 64, 65, 130])
+@pools
+def test_sizes_around_vector_widths(pool, size):
+    x = values((1, 2, 5, size), "f4")
+    check_windows(f"{pool}2d", x, 2)
+    check_windows(f"{pool}2d", x, 3, stride=1, padding_spec="same")
+    check_windows(f"{pool}2d", x, (3, 9), stride=(1, 2), padding_spec=1)
+
+
+# Unpooling ------------------------------------------------------------------------------------------------------------
+
+
+@ranks
+@pytest.mark.parametrize("options", [{}, {"stride": 3}, {"stride": 1}, {"padding_spec": 1}, {"dilation": 2}], ids=str)
+def test_unpool_inverts_the_choice_of_a_max_pool(rank, options):
+    """What it puts back are the maxima at their places, zeros elsewhere."""
+    x = values((2, 2, *(7, 7, 9)[:rank]), "f4")
+    best, at = getattr(fastconv, f"max_pool{rank}d")(x, 3, return_indices=True, **options)
+    got = getattr(fastconv, f"max_unpool{rank}d")(best, at, 3, output_size=x.shape[2:], **options)
+    oracle.check(got, oracle.expect_equal(oracle.max_unpool(best, at, x.shape[2:])))
+    chosen = np.zeros((2, 2, x[0, 0].size), bool)
+    np.put_along_axis(chosen, at.reshape(2, 2, -1), True, 2)
+    np.testing.assert_array_equal(got, np.where(chosen.reshape(x.shape), x, 0))
+
+
+@pytest.mark.parametrize(
+    "options, size",
+    [({}, 6), ({"stride": 1}, 4), ({"stride": 3, "padding_spec": 1}, 6), ({"padding_spec": ((0, 1),)}, 5)],
+    ids=str,
+)
+def test_the_default_output_size_is_the_smallest_input(options, size):
+    """(P - 1) stride + kernel - padding."""
+    v, at = np.array([[[5.0, 6, 7]]]), np.array([[[0, 1, 3]]])
+    got = fastconv.max_unpool1d(v, at, 2, **options)
+    np.testing.assert_array_equal(got[0, 0], np.array([5.0, 6, 0, 7, 0, 0])[:size])
+
+
+def test_a_full_shape_is_an_output_size():
+    v, at = np.array([[[5.0, 6, 7]]]), np.array([[[0, 1, 6]]])
+    for size in ((7,), [7], (1, 1, 7)):
+        got = fastconv.max_unpool1d(v, at, 2, output_size=size)
+        np.testing.assert_array_equal(got[0, 0], [5, 6, 0, 0, 0, 0, 7])
+
+
+def test_the_last_of_repeated_indices_wins():
+    v, at = np.arange(1.0, 9).reshape(1, 1, 2, 4), np.array([[[[3, 3, 0, 1], [3, 2, 0, 0]]]])
+    got = fastconv.max_unpool2d(v, at, 1, stride=1, output_size=(2, 4))
+    np.testing.assert_array_equal(got[0, 0], [[8, 4, 6, 5], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("index", [-1, 6, 2**40, -(2**63)])
+def test_indices_outside_are_refused(index):
+    v, at = np.ones((1, 2, 3)), np.array([[[0, 1, 2], [0, 1, index]]])
+    with pytest.raises(ValueError, match=rf"max_unpool1d.*indices.*{index}"):
+        fastconv.max_unpool1d(v, at, 2)
+
+
+def test_unpooling_nothing():
+    got = fastconv.max_unpool1d(np.zeros((0, 2, 3)), np.zeros((0, 2, 3), int), 2)
+    assert got.shape == (0, 2, 6)
