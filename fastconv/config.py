@@ -36,7 +36,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     1
     """
     if mode not in MODES:
-        raise ValueError(f"show_config: mode is {mode!r}, expected one of {', '.join(map(repr, MODES))}")
+        raise ValueError(f"show_config(): mode is {mode!r}, expected one of {', '.join(map(repr, MODES))}")
     report = _report()
     if mode == "dicts":
         return report

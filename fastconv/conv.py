@@ -72,7 +72,7 @@ _KEPT = 4096  # prepared calls; past it they are made anew
 def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
     """The public function `name`. A call like an earlier one costs one look-up and one compiled call."""
     prepared: dict[Any, tuple[Run, tuple[int, ...], np.dtype[Any], Array]] = {}
-    ndarray, empty, get, default_fill = np.ndarray, np.empty, prepared.get, 0
+    ndarray, get, default_fill = np.ndarray, prepared.get, 0
 
     def function(
         x: Any,
@@ -123,9 +123,9 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         if fillvalue is not default_fill:
             fill = checks.as_fill(name, fillvalue, dtype)
         if out is None:
-            out = empty(shape, dtype)
+            out = np.empty(shape, dtype)
         else:
-            checks.check_out(name, out, shape, dtype, x=x, w=w, bias=bias)
+            checks.check_out(name, out, shape, dtype, x, w, bias)
         if x.dtype is not dtype:
             x = x.astype(dtype, copy=False)
         if w.dtype is not dtype:

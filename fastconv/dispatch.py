@@ -95,9 +95,11 @@ def _prepare_im2col(problem: Problem) -> Run:
             rows = w[outputs].astype(compute)
             if problem.flip:
                 rows = np.flip(rows, tuple(range(2, rows.ndim)))
-            rows = rows.reshape(problem.outputs, -1)
+            rows = rows.reshape(problem.outputs, problem.channels * problem.taps)
             for n in range(problem.batch):
-                sums = rows @ _columns(problem, x[n, channels], fill).astype(compute, copy=False)
+                columns = _columns(problem, x[n, channels], fill).astype(compute, copy=False)
+                with np.errstate(all="ignore"):  # infinity and NaN are results like any other
+                    sums = rows @ columns
                 part = fill if bias is None else bias[outputs]
                 finish_sums(np.ascontiguousarray(sums), part, result[n, outputs], numbers)
         if result is not out:
@@ -122,7 +124,7 @@ def _columns(problem: Problem, image: Array, fill: Array) -> Array:
     taps = [slice(None, None, axis.dilation) for axis in problem.axes]
     windows = windows[(slice(None), *steps, *taps)]
     order = (0, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
-    return windows.transpose(order).reshape(problem.channels * problem.taps, -1)
+    return windows.transpose(order).reshape(problem.channels * problem.taps, problem.positions)
 
 
 def _always(problem: Problem) -> str | None:

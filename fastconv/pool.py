@@ -83,11 +83,12 @@ def _average(x: Array, problem: Problem, include_padding: bool) -> Array:
     from .kernels import pool
 
     rank = len(problem.axes)
-    dtype = np.dtype(np.float64) if x.dtype.kind in "biu" else x.dtype
+    exact = x.dtype.kind in "biu"
+    dtype = np.dtype(np.float64) if exact else x.dtype
     axes = all_axes(problem, x.shape[: x.ndim - rank])
     out = np.empty([axis.out for axis in axes], dtype=dtype)
-    average = entry_point(pool.average, x.dtype.name, dtype.name, "int64", "boolean")
-    average(aligned(x), out, numbers_of(problem, axes, rank), include_padding)
+    average = entry_point(pool.average, x.dtype.name, dtype.name, "int64", "boolean", "boolean")
+    average(aligned(x), out, numbers_of(problem, axes, rank), include_padding, exact)
     return out
 
 

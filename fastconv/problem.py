@@ -132,7 +132,9 @@ def check_rank(function: str, name: str, array: Array, rank: int, leading: str) 
         )
 
 
-def check_out(function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: Array | None) -> None:
+def check_out(
+    function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], x: Array, w: Array, bias: Array | None
+) -> None:
     """Refuse an `out` that cannot take the result whole."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{function}(): out is a {type(out).__name__}, expected a NumPy array")
@@ -140,11 +142,12 @@ def check_out(function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[A
         raise TypeError(f"{function}(): out has dtype {out.dtype}, expected {dtype}")
     if out.shape != shape:
         raise ValueError(f"{function}(): out has shape {out.shape}, expected {shape}")
-    if not out.flags.writeable:
+    flags = out.flags
+    if not flags.writeable:
         raise ValueError(f"{function}(): out is read-only, expected an array that can be written")
-    if _overlaps_itself(out):
+    if not flags.c_contiguous and _overlaps_itself(out):
         raise ValueError(f"{function}(): out has strides {out.strides} that put several elements at one address")
-    for name, array in inputs.items():
+    for name, array in (("x", x), ("w", w), ("bias", bias)):
         if array is not None and np.may_share_memory(out, array) and np.shares_memory(out, array):
             raise ValueError(f"{function}(): out overlaps {name}, expected memory of its own")
 
@@ -188,6 +191,8 @@ def as_bias(function: str, bias: Any, outputs: int, dtype: np.dtype[Any]) -> Arr
 def as_fill(function: str, fillvalue: Any, dtype: np.dtype[Any]) -> Array:
     """`fillvalue` as an array of one element of the result's dtype."""
     value = np.asarray(fillvalue)
+    if isinstance(fillvalue, int) and value.dtype == object:  # beyond 64 bits: a number, and too large for any integer
+        value = np.asarray(np.copysign(np.inf, fillvalue) if abs(fillvalue) >= 10**308 else float(fillvalue))
     if value.ndim or value.dtype.name not in DTYPES:
         raise TypeError(f"{function}(): fillvalue is {fillvalue!r}, expected a number")
     with np.errstate(all="ignore"):

@@ -1,7 +1,7 @@
 """Pools over a window of any rank. The window covers every axis of the array, those that are not pooled with size 1."""
 
 from .jit import entry, kernel
-from .strided import convert, item_size, load, store, zero
+from .strided import convert, item_size, load, mean, store, zero
 from .window import count_plane, count_positions, load_axis, load_call, spatial_offset, window_element
 
 
@@ -36,8 +36,11 @@ def is_better(value, best, smallest):
 
 
 @entry
-def average(x, out, numbers, include_padding):
-    """Mean of each window over its real elements, or over all of its taps that lie in the input or its padding."""
+def average(x, out, numbers, include_padding, is_exact):
+    """Mean of each window over its real elements, or over all of its taps that lie in the input or its padding.
+
+    The mean of nothing is NaN, 0 where `x` holds integers (`is_exact`).
+    """
     call = load_call(numbers.data)
     positions, taps = count_positions(call, numbers.data)
     size = item_size(x)
@@ -46,11 +49,14 @@ def average(x, out, numbers, include_padding):
         for tap in range(taps):
             offset, index = window_element(x.strides, numbers.data, call, position, tap)
             if index >= 0:
-                total += convert(out, load(x, offset // size))
+                total = convert(out, total + convert(out, load(x, offset // size)))
                 count += 1
         if include_padding:
             count = padded_taps(numbers.data, call, position)
-        store(out, position, convert(out, total / convert(out, count)))
+        if count == 0 and is_exact:
+            store(out, position, zero(out))
+        else:
+            store(out, position, mean(out, total, count))
 
 
 @kernel

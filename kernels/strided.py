@@ -281,6 +281,24 @@ def convert(typingctx, array, value):
     return array.compute(array, value), codegen
 
 
+@intrinsic
+def mean(typingctx, array, total, count):
+    """`total / count` in the compute type of `array`; the mean of nothing is NaN, for complex numbers too."""
+    compute = array.compute
+
+    def codegen(context, builder, signature, args):
+        _, value, number = args
+        if not isinstance(compute, types.Complex):
+            return builder.fdiv(value, context.cast(builder, number, types.intp, compute))
+        part = compute.underlying_float
+        divisor = context.cast(builder, number, types.intp, part)
+        value = context.make_complex(builder, compute, value)
+        value.real, value.imag = builder.fdiv(value.real, divisor), builder.fdiv(value.imag, divisor)
+        return value._getvalue()
+
+    return compute(array, compute, types.intp), codegen
+
+
 @kernel
 def is_whole(array, rank):
     """Whether every element lies a whole number of elements from the first, and that one where its type may lie."""

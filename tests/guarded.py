@@ -68,32 +68,43 @@ def guarded(a, *, end, read_only=False):
 class Allocations:
     """While this is entered, ``np.empty`` and its kin give guarded arrays: results and NumPy-side workspaces."""
 
+    current = None
+
     def __init__(self, end):
         self.end, self.ranges = end, []
 
-    def empty(self, shape, dtype=float, **kwargs):
-        a = numpy_empty(shape, dtype, **kwargs)
-        if a.dtype.hasobject:
-            return a
-        block = Block(a.nbytes, self.end)
-        self.ranges.append((block.address, block.address + a.nbytes))
-        return np.ndarray(a.shape, a.dtype, block.bytes, 0, a.strides)
-
-    def full(self, shape, fill_value, dtype=None, **kwargs):
-        dtype = np.asarray(fill_value).dtype if dtype is None else dtype
-        a = self.empty(shape, dtype)
-        a[...] = fill_value
-        return a
-
     def __enter__(self):
-        np.empty, np.full = self.empty, self.full
-        np.zeros = lambda shape, dtype=float, **kwargs: self.full(shape, 0, dtype)
+        Allocations.current = self
 
     def __exit__(self, *_):
-        np.empty, np.zeros, np.full = numpy_empty, numpy_zeros, numpy_full
+        Allocations.current = None
+
+    def empty(self, plain):
+        block = Block(plain.nbytes, self.end)
+        self.ranges.append((block.address, block.address + plain.nbytes))
+        return np.ndarray(plain.shape, plain.dtype, block.bytes, 0, plain.strides)
 
     def hold(self, a):
         return a.size == 0 or any(low <= a.ctypes.data < high for low, high in self.ranges)
+
+
+def _guarding(allocate):
+    """Stands for ``allocate`` for good, since modules may keep a reference to it."""
+
+    def function(*args, **kwargs):
+        plain = allocate(*args, **kwargs)
+        if Allocations.current is None or plain.dtype.hasobject:
+            return plain
+        guarded_array = Allocations.current.empty(plain)
+        if allocate is not numpy_empty:
+            guarded_array[...] = plain
+        return guarded_array
+
+    return function
+
+
+# Before the package's own modules are imported, which it does at the first use.
+np.empty, np.zeros, np.full = map(_guarding, (numpy_empty, numpy_zeros, numpy_full))
 
 
 # What lies at the outer ends of memory differs: the first and the last element, rows of a step, reversed axes.

@@ -250,16 +250,14 @@ def test_a_pair_for_one_axis_says_what_to_write(operation):
 @pytest.mark.parametrize(
     "options, equation",
     [
-        ({}, r"dilation 1 \* \(kernel 9 - 1\) \+ 1 = 9 > 8 \+ padding 0 \+ 0 = 8"),
-        ({"padding_mode": ((0, 0), (1, 2)), "dilation": (1, 9)}, r"spatial axis 0: dilation 1 \* \(kernel 9 - 1\)"),
-        ({"padding_mode": ((1, 0), (1, 2)), "dilation": (1, 9)}, r"spatial axis 1: .* = 19 > 9 \+ padding 1 \+ 2 = 12"),
+        ({}, r"axis 0: dilation 1 \* \(kernel 9 - 1\) \+ 1 = 9 > 8 \+ padding 0 \+ 0 = 8"),
+        ({"dilation": (2, 1), "padding_mode": ((3, 4), 0)}, r"axis 0: .* = 17 > 8 \+ padding 3 \+ 4 = 15"),
+        ({"dilation": (1, 9), "padding_mode": ((1, 0), (1, 2))}, r"axis 1: .* = 19 > 9 \+ padding 1 \+ 2 = 12"),
     ],
     ids=str,
 )
 def test_a_kernel_that_does_not_fit(operation, options, equation):
-    message = (
-        f"the kernel is larger than the padded input on spatial axis .*{equation.removeprefix('spatial axis 0: ')}"
-    )
+    message = f"the kernel is larger than the padded input on spatial {equation}"
     refuses(ValueError, message, f"{operation}2d", X2, np.ones((6, 4, 9, 3), "f4"), **options)
 
 
@@ -355,7 +353,9 @@ def test_fill_values_that_the_dtype_cannot_hold(dtype, fillvalue):
     refuses(ValueError, message, "correlate1d", X1.astype(dtype), W1.astype(dtype), padding_mode=1, fillvalue=fillvalue)
 
 
-@pytest.mark.parametrize("fillvalue", ["0", None, [0], (1, 2), np.ones(3), object(), np.datetime64(1, "s")], ids=str)
+@pytest.mark.parametrize(
+    "fillvalue", ["0", None, [0], (1, 2), np.ones(3), object(), np.datetime64(1, "s")], ids=lambda v: type(v).__name__
+)
 def test_fill_values_that_are_no_numbers(fillvalue):
     refuses(TypeError, "fillvalue is .*, expected a number", "convolve1d", X1, W1, fillvalue=fillvalue)
 
@@ -433,11 +433,11 @@ def test_out_of_odd_strides_that_do_not_overlap(strides):
 # Sizes ----------------------------------------------------------------------------------------------------------------
 
 
-def at_once(kind, name, *arguments, message="", **options):
+def at_once(kind, name, *arguments, message=None, **options):
     start = time.perf_counter()
     with pytest.raises(kind, match=message):
         getattr(fastconv, name)(*arguments, **options)
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 2  # seconds, where taking such memory page by page would be minutes
 
 
 @pytest.mark.parametrize(

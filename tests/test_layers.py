@@ -13,8 +13,9 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"fastconv.kernels"},
     {"fastconv.problem"},
+    {"fastconv.launch", "fastconv.workspace"},
     {"fastconv.dispatch", "fastconv.config"},
-    {"fastconv.conv", "fastconv.pool", "fastconv.patches", "fastconv.filters"},
+    {"fastconv.conv", "fastconv.pool", "fastconv.patches"},
     {"fastconv"},
     {"fastconv.cli"},
     {"fastconv.__main__"},

@@ -51,12 +51,12 @@ def test_nothing_outside_the_arrays_is_touched(case):
 
 def traced(call):
     """Largest amount of memory above the start while ``call`` runs, as far as Python and NumPy took it."""
-    call()
-    call()
     gc.collect()
     gc.disable()
     tracemalloc.start()
     try:
+        call()
+        call()  # after the collection, which empties the interpreter's lists of objects to use again
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         result = call()

@@ -6,7 +6,8 @@ do. Before a row is timed, the library's result is checked against fastconv's on
 
 Time/Run is the median and Min/Run the minimum over many calls after a warm-up. Alloc/Run is what one call takes above
 what was held before it, in bytes, the result included, as tracemalloc sees it: memory of NumPy and Python, and none of
-what the other libraries take from allocators of their own (n/a).
+what the other libraries take from allocators of their own (n/a). The scratch memory that fastconv keeps from call to
+call is held before it.
 """
 
 import argparse

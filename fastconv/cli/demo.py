@@ -144,7 +144,7 @@ def draw(photograph: Array, steps: list[Step], results: dict[str, Array], path: 
     # Two columns and two rows on the left are as high as three rows of four on the right.
     aspect = photograph.shape[2] / photograph.shape[3]
     column = 12 / (2 + 4 * 2 / 3)
-    figure = Figure(figsize=(12, 2 * column * aspect + 1), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(12, 2 * column * aspect + 0.8), layout="constrained", facecolor="white")
     left, right = figure.subfigures(1, 2, width_ratios=(2, 4 * 2 / 3), squeeze=False).flat
     left.suptitle("One photograph and three filters", fontsize=11)
     for axes, (title, image) in zip(left.subplots(2, 2).flat, bank.items()):
