@@ -151,6 +151,31 @@ def convolution(algorithm):
             oracle.check(got, getattr(oracle, operation)(x, w, bias=bias, **options))
 
 
+# Sizes at which a slab, the table of taps or the sums are cut into blocks.
+BLOCKED = [
+    ((1, 1, 700), (1, 1, 500), {"padding_mode": "same", "boundary": "reflect"}),
+    ((1, 2, 9000), (2, 2, 5000), {"stride": 700}),
+    ((1, 3, 40, 1200), (3, 3, 5, 2), {"dilation": (7, 1)}),
+    ((1, 70, 9, 12), (5, 70, 8, 9), {}),
+    ((1, 2, 90, 95), (2, 2, 3, 3), {"dilation": 40, "stride": (3, 2), "padding_mode": ((0, 2), (4, 0))}),
+    ((1, 300, 5, 6), (40, 300, 3, 3), {"padding_mode": 1}),
+    ((1, 2, 20, 21, 22), (2, 2, 17, 16, 18), {}),
+    ((1, 1, 300, 1100), (2, 1, 2, 2), {"stride": 5, "boundary": "wrap", "padding_mode": 3}),
+]
+
+
+def blocks(dtype):
+    """The kept workspace is given up, so that each call takes one between guards."""
+    for (x_shape, w_shape, options), end in itertools.product(BLOCKED, (False, True)):
+        print(f"{dtype} {x_shape} {w_shape}, {'end' if end else 'start'} of the block", flush=True)
+        x = guarded(values(x_shape, dtype), end=end, read_only=True)
+        w = guarded(values(w_shape, dtype, 1), end=end, read_only=True)
+        fastconv.release_workspace()
+        with Allocations(end):
+            check_convolution("correlate", x, w, algorithm="direct", **options)
+        fastconv.release_workspace()
+
+
 def outputs(algorithm):
     for dtype, view, end in placements(views={n: f for n, f in VIEWS.items() if n != "broadcast"}):
         for (x_shape, w_shape, options), operation in zip(CONVOLUTIONS, itertools.cycle(["correlate", "convolve"])):
@@ -242,6 +267,7 @@ def write_read_only():
 CASES = {
     **{f"convolution-{a}": (convolution, a) for a in ("direct", "im2col")},
     **{f"outputs-{a}": (outputs, a) for a in ("direct", "im2col")},
+    **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8")},
     **{f.__name__: (f,) for f in (pools, unpools, patches, filters)},
 }
 FAULTS = {f.__name__: (f,) for f in (read_after, read_before, write_after, write_read_only)}

@@ -166,6 +166,15 @@ def test_fill_values(fillvalue):
     check_convolution("correlate", *problem(2), padding_mode=((1, 0), (0, 2)), fillvalue=fillvalue)
 
 
+@pytest.mark.parametrize(
+    "dtype, fillvalue", [("f4", 2**100), ("f8", 10**308), ("f8", -(2**64)), ("u8", 2**64 - 1), ("i8", -(2**63))]
+)
+def test_large_integers_as_fill_values(dtype, fillvalue):
+    one = np.ones((1, 1, 1), dtype)
+    got = fastconv.correlate1d(one, one, padding_mode=1, fillvalue=fillvalue)
+    np.testing.assert_array_equal(got[0, 0], np.array([fillvalue, 1, fillvalue], dtype))
+
+
 def test_the_fill_value_belongs_to_the_results_dtype():
     x, w = values((1, 1, 4), "i1"), values((1, 1, 3), "i4", 1)
     check_convolution("correlate", x, w, padding_mode=2, fillvalue=100_000)
@@ -348,3 +357,52 @@ def test_no_channels_and_no_outputs(operation, algorithm):
     bias = values(3, "f4", 2)
     check_convolution(operation, np.zeros((2, 0, 5), "f4"), np.zeros((3, 0, 2), "f4"), bias=bias, algorithm=algorithm)
     check_convolution(operation, values((2, 3, 5), "f4"), np.zeros((0, 3, 2), "f4"), algorithm=algorithm)
+
+
+class Step:
+    """An int to `operator.index`, of which `repr` says nothing."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __index__(self):
+        return self.value
+
+    def __repr__(self):
+        return "Step()"
+
+
+@pytest.mark.parametrize("option", ["stride", "dilation", "padding_mode", "groups"])
+def test_a_call_does_not_take_over_the_options_of_one_that_looks_alike(option):
+    x, w = values((1, 4, 12), "f4"), values((4, 2 if option == "groups" else 4, 3), "f4", 1)
+    for value in (2, 1) if option == "groups" else (1, 2, 3):
+        if option == "groups" and value == 1:
+            w = values((4, 4, 3), "f4", 1)
+        got = fastconv.correlate1d(x, w, **{option: Step(value)})
+        np.testing.assert_array_equal(got, fastconv.correlate1d(x, w, **{option: value}))
+    step = Step(1)
+    first = fastconv.correlate1d(x, w, stride=step)
+    step.value = 2
+    np.testing.assert_array_equal(fastconv.correlate1d(x, w, stride=step), first[:, :, ::2])
+
+
+def test_equal_options_of_other_types_are_still_refused():
+    """1.0 and True equal 1, and a call with 1 may have been kept."""
+    x, w = problem(1)
+    check_convolution("correlate", x, w, stride=1, dilation=1, groups=1)
+    for option in ("stride", "dilation", "groups"):
+        with pytest.raises(TypeError, match=f"{option} is 1.0, expected an int"):
+            fastconv.correlate1d(x, w, **{option: 1.0})
+        with pytest.raises(TypeError, match=f"{option} is '1', expected an int"):
+            fastconv.correlate1d(x, w, **{option: "1"})
+
+
+def test_a_call_is_not_taken_for_one_of_other_dtypes_or_shapes():
+    x, w = problem(1)
+    for dtype in ("f4", "f8", "i4", ">f4", "f4"):
+        check_convolution("correlate", x.astype(dtype), w.astype(dtype))
+    check_convolution("correlate", x, w, bias=np.zeros(3, "f4"))
+    check_convolution("correlate", x, w)
+    check_convolution("correlate", x, w, fillvalue=2, padding_mode=1)
+    check_convolution("correlate", x, w, padding_mode=1)
+    check_convolution("correlate", x[:, :, :7], w)

@@ -343,6 +343,11 @@ def test_dtype_of_bias(x, w, bias):
         ("?", 0.5),
         ("f2", 1e6),
         ("f4", 1e300),
+        ("f4", 10**300),
+        ("f4", 10**308),
+        ("f8", 10**309),
+        ("f8", -(10**400)),
+        ("i8", 10**400),
         ("f4", 1j),
         ("f8", 2 - 1j),
         ("c8", 1e300),
@@ -487,6 +492,311 @@ def test_a_refused_call_leaves_out_alone():
         with pytest.raises(ValueError, match=r"^correlate1d\(\): "):
             fastconv.correlate1d(X1, W1, out=out, **options)
     assert (out == 5).all()
+
+
+# Windows --------------------------------------------------------------------------------------------------------------
+
+POOLS = ["avg_pool", "max_pool", "min_pool"]
+pools = pytest.mark.parametrize("pool", POOLS)
+FILTERS = ["maximum_filter", "minimum_filter", "uniform_filter"]
+
+
+@pools
+@pytest.mark.parametrize(
+    "rank, x, message",
+    [
+        (1, X2, r"x has shape \(2, 4, 8, 9\), expected 3 dimensions \(N, C, W\)"),
+        (2, X1, r"x has shape \(2, 4, 9\), expected 4 dimensions \(N, C, H, W\)"),
+        (3, X2, r"x has shape \(2, 4, 8, 9\), expected 5 dimensions \(N, C, D, H, W\)"),
+        (2, 1.5, r"x has shape \(\), expected 4 dimensions"),
+    ],
+    ids=str,
+)
+def test_ranks_of_pools(pool, rank, x, message):
+    refuses(ValueError, message, f"{pool}{rank}d", x, 2)
+
+
+@pytest.mark.parametrize("name", ["max_pool2d", "min_pool2d", "maximum_filter", "minimum_filter"])
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+def test_complex_numbers_have_no_order(name, dtype):
+    message = rf"x has dtype {np.dtype(dtype)}, which has no order; expected a real type"
+    refuses(TypeError, message, name, X2.astype(dtype), (2, 2))
+
+
+WINDOWED = {
+    **{f"{pool}2d": (X2, (2, 3)) for pool in POOLS},
+    "extract_patches": (X2, (2, 3)),
+    "combine_patches": (np.ones((2, 6, 49), "f4"), (8, 9), (2, 3)),
+    "im2col": (X2, (2, 3)),
+    "col2im": (np.ones((2, 6, 49), "f4"), (8, 9), (2, 3)),
+    "max_unpool2d": (X2, np.zeros(X2.shape, int), (2, 3)),
+    **dict.fromkeys(FILTERS, (X2, (2, 3))),
+}
+windowed = pytest.mark.parametrize("name", WINDOWED)
+
+
+def options_of(name):
+    if name.endswith("filter"):
+        return ["stride"]
+    return ["stride", "dilation", "padding_spec" if "pool" in name else "padding"]
+
+
+@windowed
+@pytest.mark.parametrize("value", [0, -3, -(10**30)])
+def test_windows_with_numbers_below_one(name, value):
+    for option in options_of(name)[:2]:
+        refuses(ValueError, f"{option} is {value}, expected 1 or more", name, *WINDOWED[name], **{option: value})
+    *arrays, _ = WINDOWED[name]
+    refuses(ValueError, f"kernel_size is {value}, expected 1 or more", name, *arrays, (2, value))
+
+
+@windowed
+@pytest.mark.parametrize("value", [1.5, "2", b"2", np.float32(1), {2}], ids=repr)
+def test_windows_with_numbers_that_are_no_integers(name, value):
+    shown = re.escape(repr(value))
+    for option in options_of(name)[:2]:
+        refuses(TypeError, f"{option} is {shown}, expected an int", name, *WINDOWED[name], **{option: value})
+        refuses(TypeError, f"{option} is {shown}, expected an int", name, *WINDOWED[name], **{option: (1, value)})
+    *arrays, _ = WINDOWED[name]
+    refuses(TypeError, f"kernel_size is {shown}, expected an int", name, *arrays, (2, value))
+
+
+@windowed
+@pytest.mark.parametrize("value", [(1,), (1, 1, 1), [], np.ones(3, int)], ids=repr)
+def test_windows_with_a_number_of_numbers_that_is_not_the_rank(name, value):
+    for option in options_of(name)[:2]:
+        message = f"{option} is .*, expected an int or 2 of them, one for each spatial axis"
+        refuses(ValueError, message, name, *WINDOWED[name], **{option: value})
+
+
+@windowed
+@pytest.mark.parametrize(
+    "padding, kind, message",
+    [
+        ("SAME", ValueError, "'SAME', expected 'valid', 'same', 'full' or numbers"),
+        (-1, ValueError, "-1, expected 0 or more"),
+        (((0, 1), (-3, 0)), ValueError, "-3, expected 0 or more"),
+        ((1, 2, 3), ValueError, r"\(1, 2, 3\), expected an int, or for each of 2 spatial axes"),
+        (1.5, TypeError, "1.5, expected an int"),
+        (((1, 2.5), 0), TypeError, "2.5, expected an int"),
+    ],
+    ids=str,
+)
+def test_padding_of_windows(name, padding, kind, message):
+    if name in FILTERS:
+        with pytest.raises(TypeError, match="padding"):
+            getattr(fastconv, name)(*WINDOWED[name], padding=padding)
+        return
+    option = options_of(name)[2]
+    refuses(kind, f"{option} is {message}", name, *WINDOWED[name], **{option: padding})
+
+
+@windowed
+def test_a_pad_of_three_numbers(name):
+    if name not in FILTERS:
+        option = options_of(name)[2]
+        message = rf"{option} has \(1, 2, 3\) for an axis, expected an int or a pair"
+        refuses(ValueError, message, name, *WINDOWED[name], **{option: ((1, 2, 3), 0)})
+
+
+@pytest.mark.parametrize("name", ["max_pool1d", "avg_pool1d", "im2col"])
+def test_a_pair_for_one_axis_of_a_window_says_what_to_write(name):
+    option = options_of(name)[2]
+    refuses(ValueError, rf"{option} is \(1, 2\).*write \(\(1, 2\),\)", name, X1, 2, **{option: (1, 2)})
+
+
+@pools
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_a_window_that_does_not_fit(pool, ceil_mode):
+    equation = r"axis 1: dilation 3 \* \(kernel 6 - 1\) \+ 1 = 16 > 9 \+ padding 1 \+ 2 = 12"
+    message = f"the window is larger than the padded input on spatial {equation}"
+    options = {"dilation": (1, 3), "padding_spec": ((0, 0), (1, 2)), "stride": 2, "ceil_mode": ceil_mode}
+    refuses(ValueError, message, f"{pool}2d", X2, (2, 6), **options)
+
+
+@pytest.mark.parametrize("name", ["extract_patches", "im2col", *FILTERS])
+def test_a_patch_that_does_not_fit(name):
+    message = r"the window is larger than the padded input on spatial axis 0: .* = 10 > 8 \+ padding 0 \+ 0 = 8"
+    refuses(ValueError, message, name, X2, (10, 2))
+
+
+@pytest.mark.parametrize("name", ["extract_patches", *FILTERS])
+@pytest.mark.parametrize("kernel_size", [2, np.int64(3), None, 1.5, "23", {2, 3}], ids=repr)
+def test_a_kernel_size_that_does_not_say_how_many_axes(name, kernel_size):
+    message = (
+        f"kernel_size is {re.escape(repr(kernel_size))}, expected a tuple with one int for each axis of the window"
+    )
+    refuses(TypeError, message, name, X2, kernel_size)
+
+
+@pytest.mark.parametrize("name", ["extract_patches", *FILTERS])
+def test_more_axes_than_there_are(name):
+    refuses(ValueError, r"x has shape \(2, 4, 9\), expected at least 4 dimensions", name, X1, (1, 1, 2, 2))
+    refuses(ValueError, r"x has shape \(\), expected at least 1 dimensions?", name, 1.0, (1,))
+
+
+@pytest.mark.parametrize("name", ["combine_patches", "col2im"])
+def test_output_size(name):
+    arrays = np.ones((2, 6, 49), "f4"), (2, 3)
+    message = "output_size is {}, expected a tuple with one int for each axis of the window"
+    refuses(TypeError, message.format(8), name, arrays[0], 8, arrays[1])
+    refuses(TypeError, message.format(None), name, arrays[0], None, arrays[1])
+    refuses(ValueError, "output_size is -1, expected 0 or more", name, arrays[0], (8, -1), arrays[1])
+    refuses(TypeError, "output_size is 8.0, expected an int", name, arrays[0], (8.0, 9), arrays[1])
+    message = "kernel_size is .*, expected an int or 3 of them, one for each spatial axis"
+    refuses(ValueError, message, name, arrays[0], (8, 9, 1), arrays[1])
+
+
+def test_combine_patches_takes_a_tuple_as_kernel_size():
+    message = "kernel_size is 2, expected a tuple with one int for each axis of the window"
+    refuses(TypeError, message, "combine_patches", np.ones((2, 4, 49)), (8, 9), 2)
+
+
+def test_patches_that_do_not_fit_their_output():
+    message = (
+        r"patches has shape \(2, 6, 48\), expected \(\.\.\., 6, 49\): the window has 6 elements and 49 positions over "
+        r"output_size \(8, 9\)"
+    )
+    refuses(ValueError, message, "combine_patches", np.ones((2, 6, 48)), (8, 9), (2, 3))
+    refuses(ValueError, r"expected \(\.\.\., 6, 49\)", "combine_patches", np.ones((2, 5, 49)), (8, 9), (2, 3))
+    message = r"patches has shape \(6,\), expected at least 2 dimensions"
+    refuses(ValueError, message, "combine_patches", np.ones(6), (8, 9), (2, 3))
+    message = r"cols has shape .*, expected \(\.\.\., 6, 49\): the window has 6 elements and 49 positions"
+    refuses(ValueError, message, "col2im", np.ones((2, 12, 48)), (8, 9), (2, 3))
+
+
+@pytest.mark.parametrize("shape", [(12, 49), (2, 7, 49), (2, 2, 6, 49), (49,), ()], ids=str)
+def test_columns_that_im2col_cannot_have_given(shape):
+    message = rf"cols has shape {re.escape(str(shape))}, expected \(N, C \* 6, P\) for a kernel of 6 elements"
+    refuses(ValueError, message, "col2im", np.ones(shape), (8, 9), (2, 3))
+
+
+def test_im2col_needs_a_batch_and_channels():
+    for shape in ((), (3,), (3, 4)):
+        message = rf"x has shape {re.escape(str(shape))}, expected at least 3 dimensions"
+        refuses(ValueError, message, "im2col", np.ones(shape), 2)
+
+
+V, AT = np.ones((2, 3, 4)), np.zeros((2, 3, 4), int)
+
+
+@pytest.mark.parametrize("indices", [AT[:1], AT[:, :, :3], AT[0], AT[..., None], 0], ids=np.shape)
+def test_shape_of_indices(indices):
+    message = rf"indices has shape {re.escape(str(np.shape(indices)))}, expected that of values, \(2, 3, 4\)"
+    refuses(ValueError, message, "max_unpool1d", V, indices, 2)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "?", "c8"])
+def test_dtype_of_indices(dtype):
+    message = rf"indices has dtype {np.dtype(dtype)}, expected integers"
+    refuses(TypeError, message, "max_unpool1d", V, AT.astype(dtype), 2)
+
+
+def test_other_arguments_of_unpool():
+    refuses(TypeError, "values has dtype object", "max_unpool1d", V.astype(object), AT, 2)
+    refuses(TypeError, "indices has dtype object", "max_unpool1d", V, AT.astype(object), 2)
+    refuses(TypeError, "values is a masked array", "max_unpool1d", np.ma.masked_array(V), AT, 2)
+    refuses(TypeError, "indices is a torch Tensor", "max_unpool1d", V, foreign("torch"), 2)
+    refuses(ValueError, r"values has shape \(2, 3, 4\), expected 4 dimensions", "max_unpool2d", V, AT, 2)
+
+
+@pytest.mark.parametrize(
+    "size, kind, message",
+    [
+        ((2, 4, 8), ValueError, r"output_size is \(2, 4, 8\), expected it to start with \(2, 3\)"),
+        ((8, 8), ValueError, r"output_size is \(8, 8\), expected an int or 1 of them"),
+        ((-1,), ValueError, "output_size is -1, expected 0 or more"),
+        ((8.0,), TypeError, "output_size is 8.0, expected an int"),
+        ("8", TypeError, "output_size is '8', expected an int"),
+    ],
+    ids=str,
+)
+def test_output_size_of_unpool(size, kind, message):
+    refuses(kind, message, "max_unpool1d", V, AT, 2, output_size=size)
+
+
+@pytest.mark.parametrize("index", [-1, 8, 2**62, -(2**63)])
+def test_indices_outside_the_output(index):
+    indices = AT.copy()
+    indices[1, 2, 3] = index
+    message = rf"indices holds {index} at \(1, 2, 3\), expected 0 or more and less than the output's 8 = 8"
+    refuses(ValueError, message, "max_unpool1d", V, indices, 2)
+    with pytest.raises(ValueError, match=r"less than the output's 2 \* 8 = 16"):
+        fastconv.max_unpool2d(V[:, :, None], np.full((2, 3, 1, 4), 16), 2)
+
+
+def test_unsigned_indices_beyond_int64():
+    indices = AT.astype("u8")
+    indices[0, 0, 1] = 2**63 + 1
+    refuses(ValueError, rf"indices holds {2**63 + 1} at \(0, 0, 1\)", "max_unpool1d", V, indices, 2)
+
+
+def test_padding_that_leaves_an_unpooled_size_of_nothing():
+    message = r"padding_spec is 9, which leaves the output a size of \(-10,\)"
+    refuses(ValueError, message, "max_unpool1d", V, AT, 2, padding_spec=9)
+
+
+@pytest.mark.parametrize(
+    "name, arguments, options",
+    [
+        ("max_pool1d", (X1, 2), {"padding_spec": 2**62}),
+        ("avg_pool1d", (X1, 2), {"padding_spec": 2**61, "stride": 1}),
+        ("max_pool1d", (X1, 10**30), {}),
+        ("min_pool1d", (X1, 2), {"dilation": 10**30}),
+        ("extract_patches", (X1, (2**61,)), {"padding": 2**60}),
+        ("im2col", (X1, 2), {"padding": 2**61}),
+        ("col2im", (np.ones((1, 2, 1)), (2**62,), 2), {}),
+        ("combine_patches", (np.ones((2, 1)), (2**61,), (2,)), {}),
+        ("max_unpool1d", (V, AT, 2), {"output_size": (2**61,)}),
+        ("max_unpool1d", (V, AT, 2), {"stride": 10**30}),
+        ("maximum_filter", (X1, (10**30,)), {}),
+    ],
+)
+def test_window_sizes_that_overflow(name, arguments, options):
+    at_once(
+        ValueError, name, *arguments, message=rf"^{name}\(\): .*(more than memory can address|larger than)", **options
+    )
+
+
+@pytest.mark.parametrize(
+    "name, arguments, options",
+    [
+        ("max_pool1d", (X1, 2), {"padding_spec": 2**46}),
+        ("avg_pool1d", (X1, 2), {"padding_spec": 2**46}),
+        ("im2col", (X1, 2), {"padding": 2**46}),
+        ("max_unpool1d", (V, AT, 2), {"output_size": (2**46,)}),
+        ("combine_patches", (np.ones((2, 2)), (2**46,), (2,)), {"stride": 2**46 - 2}),
+    ],
+)
+def test_window_results_that_are_possible_but_not_to_be_had(name, arguments, options):
+    at_once(MemoryError, name, *arguments, **options)
+
+
+# The rest -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_unhashable_option_is_refused_like_any_other():
+    refuses(
+        TypeError, r"activation is \['relu'\], expected one of None, 'relu'", "correlate1d", X1, W1, activation=["relu"]
+    )
+    refuses(TypeError, r"algorithm is \{\}, expected one of 'auto'", "correlate1d", X1, W1, algorithm={})
+
+
+def test_a_name_that_does_not_exist():
+    with pytest.raises(AttributeError, match="module 'fastconv' has no attribute 'correlate4d'"):
+        fastconv.correlate4d  # noqa: B018
+
+
+@pytest.mark.parametrize("mode", ["json", None, 3])
+def test_show_config(mode):
+    with pytest.raises(ValueError, match=rf"^show_config\(\): mode is {mode!r}, expected one of 'stdout', 'dicts'"):
+        fastconv.show_config(mode=mode)
+
+
+@pytest.mark.parametrize("algorithm", ["winograd", "fft"])
+def test_algorithms_that_do_not_exist_yet(algorithm):
+    message = f"algorithm is '{algorithm}', which cannot do this call: .*, expected 'auto', 'direct', 'im2col'"
+    refuses(ValueError, message, "correlate2d", X2, W2, algorithm=algorithm)
 
 
 def test_options_are_keywords():

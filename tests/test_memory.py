@@ -20,6 +20,7 @@ WORKSPACE = 2 << 20  # bytes that a call may take beside its output
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect through the C library of Linux")
 
 GUARDED = ["convolution-direct", "convolution-im2col", "outputs-direct", "outputs-im2col"]
+GUARDED += ["blocks-f4", "blocks-c16", "blocks-f2", "blocks-i8"]
 GUARDED += ["pools", "unpools", "patches", "filters"]
 
 

@@ -68,6 +68,14 @@ def test_padding_is_zero_and_what_falls_into_it_is_dropped():
     np.testing.assert_array_equal(fastconv.combine_patches(np.ones((2, 3)), (2,), (2,), padding=1), [2, 2])
 
 
+def test_a_window_over_no_axes_holds_one_element():
+    x = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(fastconv.extract_patches(x, ()), x[..., None, None])
+    np.testing.assert_array_equal(fastconv.combine_patches(x[..., None, None], (), ()), x)
+    for name in ("maximum_filter", "minimum_filter", "uniform_filter"):
+        np.testing.assert_array_equal(getattr(fastconv, name)(x, ()), x)
+
+
 def test_elements_that_no_patch_holds_stay_zero():
     got = fastconv.combine_patches(np.ones((2, 2)), (7,), (2,), stride=3)
     np.testing.assert_array_equal(got, [1, 1, 0, 1, 1, 0, 0])

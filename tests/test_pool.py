@@ -228,6 +228,14 @@ def test_the_default_output_size_is_the_smallest_input(options, size):
     np.testing.assert_array_equal(got[0, 0], np.array([5.0, 6, 0, 7, 0, 0])[:size])
 
 
+@pytest.mark.parametrize(
+    "padding", [(0, 1), [0, 1], np.array([0, 1]), ((0, 0), (1, 1)), np.array([[0, 0], [1, 1]])], ids=repr
+)
+def test_padding_forms_of_unpool(padding):
+    v, at = np.ones((1, 1, 2, 2)), np.arange(4).reshape(1, 1, 2, 2)
+    assert fastconv.max_unpool2d(v, at, 2, padding_spec=padding).shape == (1, 1, 4, 2)
+
+
 def test_a_full_shape_is_an_output_size():
     v, at = np.array([[[5.0, 6, 7]]]), np.array([[[0, 1, 6]]])
     for size in ((7,), [7], (1, 1, 7)):
