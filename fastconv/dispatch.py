@@ -49,12 +49,13 @@ def _prepare_direct(problem: Problem) -> Run:
     from .kernels import direct
 
     numbers = numbers_of(problem, (_UNIT,) * (3 - len(problem.axes)) + problem.axes)
-    correlate = entry_point(direct.correlate, *[problem.dtype.name] * 5, "int64", "uint8")
+    correlate = entry_point(direct.correlate, *[problem.dtype.name] * 5, "int64", "uint8", "int64", "intp")
     take, give, size = workspace.take, workspace.give, direct.WORKSPACE_BYTES
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
         scratch = take(size)
-        whole = correlate(x, w, fill if bias is None else bias, out, fill, numbers, scratch)
+        counter = np.zeros(1, np.int64)
+        whole = correlate(x, w, fill if bias is None else bias, out, fill, numbers, scratch, counter, 1)
         give(scratch)
         if not whole:
             result = aligned(out)

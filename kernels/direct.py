@@ -2,28 +2,35 @@
 
 For each slab of the output (a few rows of one image and group), and each block of the reduction (channels and taps):
 
-    pack      the slab's input, from any strides, into padded contiguous planes; a stride splits a plane into phases,
-              so that neighbouring outputs always read neighbouring elements
-    offsets   a table: where each tap's row starts in the packed slab; kernel shape, dilation and phases live here only
-    tile      for each output channel, multiply-accumulate whole rows of the slab
+    pack      the slab's input, from any strides, into padded contiguous planes; a stride splits a plane into phases, so that
+              neighbouring outputs always read neighbouring elements. Input that is such a plane already is read in place.
+    offsets   a table: where each tap's row starts in the slab; kernel shape, dilation and phases live here only
+    tile      register tiles of output channels by vectors of positions, over the whole table
     store     bias, activation and the copy of the valid runs to the output's strides
 
-Rows of the slab are flattened: outputs that fall between two rows are computed and thrown away. The workspace holds one
-slab, one table and one block of sums, whatever the size of the input.
+Rows of the slab are flattened: sums that fall between two rows are computed and thrown away. The workspace holds one slab,
+one table, one block of sums and the kernels of a few output channels, whatever the size of the input. A sum adds its terms in
+an order that depends on the sizes of one image alone: threads and batch size change no bit.
 """
 
 from typing import NamedTuple
 
-from .activation import finish
+from .activation import NONE, finish
 from .jit import entry, kernel
-from .pack import pack_slab
-from .strided import compute_size, five_strides, is_whole, load, multiply_add, scratch, scratch_index, stride, zero
+from .pack import pack_slab, pack_weights
+from .strided import (
+    compute_size, convert, elements, five_strides, is_plain, is_whole, load, scratch, scratch_index, store, stride, take_item,
+)  # fmt: skip
+from .tile import BAND, multiply_band
 from .window import load_axis, load_call
 
-SLAB_BYTES = 512 << 10  # half of a common L2
-SUMS_BYTES = 256 << 10
-TABLE_ENTRIES = 4096
-WORKSPACE_BYTES = SLAB_BYTES + SUMS_BYTES + 8 * TABLE_ENTRIES
+SLAB_BYTES = 384 << 10  # under half of a common L2
+SUMS_BYTES = 192 << 10
+TABLE_ENTRIES = 2304
+WEIGHT_BYTES = 8 * 16 * TABLE_ENTRIES  # a band of the widest type
+_SUMS, _TABLE, _WEIGHTS = SLAB_BYTES, SLAB_BYTES + SUMS_BYTES, SLAB_BYTES + SUMS_BYTES + 8 * TABLE_ENTRIES
+WORKSPACE_BYTES = _WEIGHTS + WEIGHT_BYTES
+_LINE = 64 // 4  # elements that a row of sums is rounded up to
 
 
 class Blocks(NamedTuple):
@@ -39,33 +46,46 @@ class Blocks(NamedTuple):
 
 
 class Slab(NamedTuple):
-    """Layout of the packed slab: `[channel][k0][phase1][phase2][row][column]`, sizes in elements."""
+    """Layout of a slab: `[channel][k0][phase1][phase2][row][column]`, steps in elements."""
 
-    planes: int  # along axis 0
     phases1: int
     phases2: int
     rows: int
     pitch: int
+    phase: int
+    plane: int
     channel: int
 
 
 @kernel
-def slab_layout(a1, a2, blocks, rows, columns):
-    """Layout for a block of taps and an output of `rows` by `columns`."""
+def packed_layout(a1, a2, blocks, rows, columns):
+    """Layout of a packed slab for a block of taps and an output of `rows` by `columns`."""
     phases1 = min(a1.stride, (blocks.k1 - 1) * a1.dilation + 1)
     phases2 = min(a2.stride, (blocks.k2 - 1) * a2.dilation + 1)
     rows += (blocks.k1 - 1) * a1.dilation // a1.stride
     pitch = columns + (blocks.k2 - 1) * a2.dilation // a2.stride
-    return Slab(blocks.k0, phases1, phases2, rows, pitch, blocks.k0 * phases1 * phases2 * rows * pitch)
+    phase = rows * pitch
+    plane = phases1 * phases2 * phase
+    return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane)
 
 
 @kernel
-def choose_blocks(call, a0, a1, a2, size):
+def is_slab(x, xs, a0, a1, a2):
+    """Whether the input can be read in place: plain elements in neighbouring places, no padding, no steps, dense rows."""
+    steps = a0.stride * a1.stride * a2.stride
+    padding = a0.before + a0.after + a1.before + a1.after + a2.before + a2.after
+    waste = xs.s1 - a2.out
+    return is_plain(x) and xs.s2 == 1 and steps == 1 and padding == 0 and (a1.out == 1 or 0 <= waste <= a2.out // 4 + 2)
+
+
+@kernel
+def choose_blocks(call, a0, a1, a2, size, in_place, pitch):
     """The largest blocks whose slab, sums and table fit: columns first, then taps, channels, outputs and rows."""
     slab, sums = SLAB_BYTES // size, SUMS_BYTES // size
-    k0, k1, k2, columns = a0.kernel, a1.kernel, a2.kernel, min(a2.out, 512)
+    k0, k1, k2 = a0.kernel, a1.kernel, a2.kernel
+    columns = a2.out if in_place and (pitch + 2 * _LINE) * BAND <= sums and a1.out > 1 else min(a2.out, 512)
     while True:
-        channel = slab_layout(a1, a2, Blocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
+        channel = packed_layout(a1, a2, Blocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
         if k0 * k1 * k2 <= TABLE_ENTRIES and channel <= slab:
             break
         if k0 > 1:
@@ -76,87 +96,116 @@ def choose_blocks(call, a0, a1, a2, size):
             k2 = (k2 + 1) // 2
         else:
             columns = (columns + 1) // 2
-    channels = min(call.channels, TABLE_ENTRIES // (k0 * k1 * k2), slab // channel)
-    outputs = min(call.outputs, max(1, sums // (8 * columns)))
+    channels = min(max(call.channels, 1), TABLE_ENTRIES // (k0 * k1 * k2), slab // channel)
+    one_block = channels == call.channels and k0 == a0.kernel and k1 == a1.kernel and k2 == a2.kernel
     rows = 1
     while rows < a1.out:
-        more = min(2 * rows, a1.out)
-        layout = slab_layout(a1, a2, Blocks(1, k0, k1, k2, more, columns, 1), more, columns)
-        if layout.channel * channels > slab or more * layout.pitch * outputs > sums:
+        more = rows + 1
+        layout = packed_layout(a1, a2, Blocks(1, k0, k1, k2, more, columns, 1), more, columns)
+        if layout.channel * channels > slab or more * max(layout.pitch, pitch) * BAND > sums // 3:
             break
         rows = more
-    return Blocks(channels, k0, k1, k2, rows, columns, outputs)
+    rows = -(-a1.out // -(-a1.out // rows))  # slabs of even height
+    row = rows * max(pitch, packed_layout(a1, a2, Blocks(1, k0, k1, k2, rows, columns, 1), rows, columns).pitch) + _LINE
+    # One block of the reduction: few outputs, whose sums stay in L1. Several: many, so that the slab is packed less often.
+    outputs = BAND if one_block else max(BAND, sums // row // BAND * BAND)
+    return Blocks(channels, k0, k1, k2, rows, columns, min(outputs, call.outputs))
 
 
 @entry
-def correlate(x, w, bias, out, fill, numbers, workspace):
-    """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole."""
+def correlate(x, w, bias, out, fill, numbers, workspace, counter, parts):
+    """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
+
+    Threads that share `counter`, which starts at 0, share the work; each has a workspace of its own. Output channels are dealt out
+    in `parts`.
+    """
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False
     a0, a1, a2 = load_axis(numbers.data, 0), load_axis(numbers.data, 1), load_axis(numbers.data, 2)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
-    blocks = choose_blocks(call, a0, a1, a2, compute_size(out))
+    in_place = is_slab(x, xs, a0, a1, a2)
+    blocks = choose_blocks(call, a0, a1, a2, compute_size(out), in_place, xs.s1 if in_place and a1.out > 1 else 0)
     slabs1 = -(-a1.out // blocks.rows)
     slabs2 = -(-a2.out // blocks.columns)
-    for item in range(call.batch * call.groups * a0.out * slabs1 * slabs2):
+    chunks = -(-call.outputs // blocks.outputs)
+    part_chunks = -(-chunks // parts)
+    items = call.batch * call.groups * a0.out * slabs1 * slabs2 * parts
+    while True:
+        item = take_item(counter)
+        if item >= items:
+            return True
         item, s2 = divmod(item, slabs2)
         item, s1 = divmod(item, slabs1)
         item, p0 = divmod(item, a0.out)
+        item, part = divmod(item, parts)
         n, g = divmod(item, call.groups)
-        p1, p2 = s1 * blocks.rows, s2 * blocks.columns
-        rows, columns = min(blocks.rows, a1.out - p1), min(blocks.columns, a2.out - p2)
-        slab = slab_layout(a1, a2, blocks, rows, columns)
-        run = (rows - 1) * slab.pitch + columns
-        for o in range(0, call.outputs, blocks.outputs):
-            outputs = min(blocks.outputs, call.outputs - o)
-            clear_sums(workspace, out, outputs * run)
-            reduction = -(-call.channels // blocks.channels)
-            reduction *= -(-a0.kernel // blocks.k0) * -(-a1.kernel // blocks.k1) * -(-a2.kernel // blocks.k2)
-            for block in range(reduction):
-                tap, part = reduction_block(call, a0, a1, a2, blocks, block, rows, columns, outputs)
-                pack_slab(
-                    x, xs, fill, workspace, a0, a1, a2, slab, part, (n, g * call.channels + tap[0], p0, p1, p2), tap
-                )
-                fill_table(workspace, a1, a2, slab, part)
-                accumulate(w, ws, workspace, out, call, a0, a1, a2, part, run, g * call.outputs + o, tap)
-            where = n * outs.batch + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
-            store_slab(
-                workspace, out, outs, bias, call, where, g * call.outputs + o, outputs, rows, columns, run, slab.pitch
-            )
-    return True
+        first = (n, g, p0, s1 * blocks.rows, s2 * blocks.columns)
+        for chunk in range(part * part_chunks, min((part + 1) * part_chunks, chunks)):
+            correlate_slab(
+                x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, first,
+                chunk * blocks.outputs, chunk > part * part_chunks, in_place,
+            )  # fmt: skip
 
 
 @kernel
-def reduction_block(call, a0, a1, a2, blocks, block, rows, columns, outputs):
-    """First channel and tap of a block of the reduction, and its sizes."""
-    block, k2 = divmod(block, -(-a2.kernel // blocks.k2))
-    block, k1 = divmod(block, -(-a1.kernel // blocks.k1))
-    c, k0 = divmod(block, -(-a0.kernel // blocks.k0))
-    tap = (c * blocks.channels, k0 * blocks.k0, k1 * blocks.k1, k2 * blocks.k2)
-    part = Blocks(
-        min(blocks.channels, call.channels - tap[0]),
-        min(blocks.k0, a0.kernel - tap[1]),
-        min(blocks.k1, a1.kernel - tap[2]),
-        min(blocks.k2, a2.kernel - tap[3]),
-        rows,
-        columns,
-        outputs,
-    )
-    return tap, part
+def correlate_slab(
+    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, first, o, is_packed, in_place
+):  # fmt: skip
+    """The outputs of `blocks` from channel `o` and `first = (n, group, p0, p1, p2)` on; `is_packed`: by the chunk before."""
+    n, g, p0, p1, p2 = first
+    rows, columns = min(blocks.rows, a1.out - p1), min(blocks.columns, a2.out - p2)
+    outputs = min(blocks.outputs, call.outputs - o)
+    o += g * call.outputs
+    slab = packed_layout(a1, a2, blocks, rows, columns)
+    if in_place:
+        slab = Slab(1, 1, rows, xs.s1, 0, xs.s0, xs.channel)
+    run = (rows - 1) * slab.pitch + columns
+    sums, sums_row = scratch(workspace, _SUMS, out), -(-run // _LINE) * _LINE
+    table = scratch_index(workspace, _TABLE)
+    blocks2, blocks1 = -(-a2.kernel // blocks.k2), -(-a1.kernel // blocks.k1)
+    tap_blocks = -(-a0.kernel // blocks.k0) * blocks1 * blocks2
+    reduction = max(-(-call.channels // blocks.channels), 1) * tap_blocks  # no channels: one empty block clears the sums
+    for block in range(reduction):
+        c, k = divmod(block, tap_blocks)
+        k, k2 = divmod(k, blocks2)
+        k0, k1 = divmod(k, blocks1)
+        tap = (c * blocks.channels, k0 * blocks.k0, k1 * blocks.k1, k2 * blocks.k2)
+        part = Blocks(
+            min(blocks.channels, call.channels - tap[0]),
+            min(blocks.k0, a0.kernel - tap[1]),
+            min(blocks.k1, a1.kernel - tap[2]),
+            min(blocks.k2, a2.kernel - tap[3]),
+            rows,
+            columns,
+            outputs,
+        )
+        source, start = scratch(workspace, 0, out), 0
+        channel = g * call.channels + tap[0]
+        if in_place:
+            source = elements(x)
+            start = n * xs.batch + channel * xs.channel + (p0 + tap[1] * a0.dilation) * xs.s0
+            start += (p1 + tap[2] * a1.dilation) * xs.s1 + p2 + tap[3] * a2.dilation
+        elif reduction > 1 or not is_packed:
+            pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, part, (n, channel, p0, p1, p2), tap)
+        if reduction > 1 or not is_packed:
+            fill_table(table, a0, a1, a2, slab, part, in_place)
+        multiply(
+            w, ws, workspace, call, a0, a1, a2, part, o, tap, source, start, run, table, sums, sums_row, block > 0
+        )  # fmt: skip
+    where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
+    for i in range(outputs):
+        for r in range(rows):
+            store_row(
+                out, where + i * outs.channel + r * outs.s1, outs.s2, columns,
+                sums, i * sums_row + r * slab.pitch, bias, (o + i) * stride(bias, 0), call,
+            )  # fmt: skip
 
 
 @kernel
-def clear_sums(workspace, out, count):
-    sums = scratch(workspace, SLAB_BYTES, out)
-    for i in range(count):
-        sums[i] = zero(out)
-
-
-@kernel
-def fill_table(workspace, a1, a2, slab, part):
+def fill_table(table, a0, a1, a2, slab, part, in_place):
     """Where each tap's first element lies in the slab, taps in the kernel's own order."""
-    table = scratch_index(workspace, SLAB_BYTES + SUMS_BYTES)
+    depth = a0.dilation if in_place else 1  # a packed slab holds only the planes that taps meet
     e = 0
     for c in range(part.channels):
         for k0 in range(part.k0):
@@ -164,42 +213,57 @@ def fill_table(workspace, a1, a2, slab, part):
                 row, phase1 = divmod(k1 * a1.dilation, a1.stride)
                 for k2 in range(part.k2):
                     column, phase2 = divmod(k2 * a2.dilation, a2.stride)
-                    plane = ((c * slab.planes + k0) * slab.phases1 + phase1) * slab.phases2 + phase2
-                    table[e] = (plane * slab.rows + row) * slab.pitch + column
+                    table[e] = (
+                        c * slab.channel + k0 * depth * slab.plane + (phase1 * slab.phases2 + phase2) * slab.phase
+                    )
+                    table[e] += row * slab.pitch + column
                     e += 1
 
 
 @kernel
-def accumulate(w, ws, workspace, out, call, a0, a1, a2, part, run, o, tap):
-    """Add one block of the reduction to the sums, a whole run for each output channel and table entry."""
-    slab, sums = scratch(workspace, 0, out), scratch(workspace, SLAB_BYTES, out)
-    table = scratch_index(workspace, SLAB_BYTES + SUMS_BYTES)
-    for i in range(part.outputs):
-        e = 0
-        for c in range(part.channels):
-            for k0 in range(part.k0):
-                for k1 in range(part.k1):
-                    row = (o + i) * ws.batch + (tap[0] + c) * ws.channel
-                    row += tap_index(call, a0, tap[1] + k0) * ws.s0 + tap_index(call, a1, tap[2] + k1) * ws.s1
-                    for k2 in range(part.k2):
-                        value = load(w, row + tap_index(call, a2, tap[3] + k2) * ws.s2)
-                        start = table[e]
-                        for j in range(run):
-                            sums[i * run + j] = multiply_add(sums[i * run + j], value, slab[start + j])
-                        e += 1
+def multiply(w, ws, workspace, call, a0, a1, a2, part, o, tap, source, start, run, table, sums, sums_row, accumulate):
+    """Add one block of the reduction to the sums of its outputs, a band of channels at a time."""
+    taps = a0.kernel * a1.kernel * a2.kernel
+    count = part.channels * part.k0 * part.k1 * part.k2
+    in_order = ws.s2 == 1 and ws.s1 == a2.kernel and ws.s0 == a1.kernel * a2.kernel and ws.channel == taps
+    in_order = (in_order or (taps == 1 and ws.channel == 1)) and part.k0 * part.k1 * part.k2 == taps
+    # Rows of kernels a multiple of 4 KiB apart share few places in L1: worth a copy where it is used often.
+    aliased = ws.batch * compute_size(w) % 4096 == 0 and run > 96
+    in_place = is_plain(w) and in_order and call.flip == 0 and not aliased
+    for i in range(0, part.outputs, BAND):
+        rows = min(BAND, part.outputs - i)
+        if in_place:
+            weights, at = elements(w), (o + i) * ws.batch + tap[0] * ws.channel
+            row_step, entry_step = ws.batch, 1
+        else:
+            weights, at = scratch(workspace, _WEIGHTS, w), 0
+            row_step, entry_step = 1, rows
+            pack_weights(w, ws, weights, call, a0, a1, a2, part, o + i, rows, tap)
+        multiply_band(
+            rows,
+            source,
+            start,
+            run,
+            table,
+            count,
+            weights,
+            at,
+            row_step,
+            entry_step,
+            sums,
+            i * sums_row,
+            sums_row,
+            accumulate,
+        )
 
 
 @kernel
-def tap_index(call, axis, k):
-    return axis.kernel - 1 - k if call.flip else k
-
-
-@kernel
-def store_slab(workspace, out, outs, bias, call, where, o, outputs, rows, columns, run, pitch):
-    """Finish the sums that are outputs, and leave out those between two rows."""
-    sums = scratch(workspace, SLAB_BYTES, out)
-    for i in range(outputs):
-        for r in range(rows):
-            row = where + (o + i) * outs.channel + r * outs.s1
-            for j in range(columns):
-                finish(out, row + j * outs.s2, sums[i * run + r * pitch + j], bias, (o + i) * stride(bias, 0), call)
+def store_row(out, where, step, columns, sums, start, bias, bias_where, call):
+    """Finish one row of sums. The plain case stands apart, so that it is vectorised."""
+    if call.activation == NONE and step == 1:
+        added = load(bias, bias_where) if call.has_bias else convert(out, 0)
+        for j in range(columns):
+            store(out, where + j, convert(out, sums[start + j] + added))
+    else:
+        for j in range(columns):
+            finish(out, where + j * step, sums[start + j], bias, bias_where, call)

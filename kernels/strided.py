@@ -227,6 +227,39 @@ def compute_size(typingctx, array):
 
 
 @intrinsic
+def is_plain(typingctx, array):
+    """Whether memory holds the compute type itself."""
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.boolean, array.dtype == array.compute)
+
+    return types.boolean(array), codegen
+
+
+@intrinsic
+def elements(typingctx, array):
+    """The array's memory as a pointer to the compute type; meaningful where `is_plain`."""
+    pointer = types.CPointer(array.compute)
+
+    def codegen(context, builder, signature, args):
+        data = cgutils.create_struct_proxy(array)(context, builder, value=args[0]).data
+        return builder.bitcast(data, context.get_value_type(pointer))
+
+    return pointer(array), codegen
+
+
+@intrinsic
+def take_item(typingctx, counter):
+    """The next number of a counter that several threads share."""
+
+    def codegen(context, builder, signature, args):
+        data = cgutils.create_struct_proxy(counter)(context, builder, value=args[0]).data
+        return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.intp(counter), codegen
+
+
+@intrinsic
 def alignment(typingctx, array):
     """Bytes that an element's address is a multiple of."""
     size = as_dtype(array.dtype).alignment
