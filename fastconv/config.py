@@ -53,7 +53,7 @@ def _report() -> dict[str, Any]:
     from fastconv import __version__
     from fastconv.kernels.jit import cache_directory
 
-    cpu, features = _target()
+    cpu, vector_bits = _target()
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -61,30 +61,37 @@ def _report() -> dict[str, Any]:
         "numba": version("numba"),
         "llvmlite": version("llvmlite"),
         "cpu": cpu,
-        "vector_bits": _vector_bits(platform.machine(), features),
+        "vector_bits": vector_bits,
         "threads": 1,
         "threading_layer": "none (serial)",
         "cache_directory": cache_directory(),
     }
 
 
-def _target() -> tuple[str, frozenset[str]]:
-    """The CPU that Numba compiles for, and its features: the host's, or NUMBA_CPU_NAME's and NUMBA_CPU_FEATURES'."""
+# A sum of 512 bits: its assembly names the widest registers that there are.
+_SUM = """
+define <16 x float> @sum(<16 x float> %a, <16 x float> %b) {
+  %c = fadd <16 x float> %a, %b
+  ret <16 x float> %c
+}
+"""
+
+
+def _target() -> tuple[str, int]:
+    """The CPU that Numba compiles for, and the bits of the widest vector register that its code may use.
+
+    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES change both. A name implies features, and a feature implies others: no list
+    holds them all, so LLVM is asked.
+    """
     from llvmlite import binding
-    from numba.core import codegen, config
+    from numba.core.registry import cpu_target
 
-    listed = codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
-    features = frozenset(name[1:] for name in listed.split(",") if name.startswith("+"))
-    return config.CPU_NAME or binding.get_host_cpu_name(), features
-
-
-def _vector_bits(machine: str, features: frozenset[str]) -> int:
-    """Bits of the widest vector register that compiled code may use."""
-    if "avx512f" in features:
-        return 512
-    if "avx" in features:
-        return 256
+    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    assembly = machine.emit_assembly(binding.parse_assembly(_SUM))
+    if "%zmm" in assembly:
+        return cpu, 512
+    if "%ymm" in assembly:
+        return cpu, 256
     # SSE2 and NEON belong to every CPU of these two families.
-    if features & {"sse2", "neon"} or machine.lower() in {"x86_64", "amd64", "aarch64", "arm64"}:
-        return 128
-    return 64
+    return cpu, 128 if platform.machine().lower() in {"x86_64", "amd64", "aarch64", "arm64"} else 64

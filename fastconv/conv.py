@@ -93,30 +93,24 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
             x = checks.as_array(name, "x", x)
         if type(w) is not ndarray:
             w = checks.as_array(name, "w", w)
-        options: Any = (groups, stride, padding_mode, dilation, boundary, activation, algorithm, bias is None)
-        if not (type(groups) is type(stride) is type(dilation) is int and type(boundary) is str is type(padding_mode)):
-            options = repr(options)  # 1, 1.0 and True are equal as keys, and not as arguments
-        key = (x.shape, w.shape, x.dtype, w.dtype, options)
-        entry = get(key)
+        key: Any
+        options: Any = (groups, stride, padding_mode, dilation, boundary, activation, algorithm)
+        try:
+            if not (
+                type(groups) is type(stride) is type(dilation) is int and type(boundary) is str is type(padding_mode)
+            ):
+                key = (x.shape, w.shape, x.dtype, w.dtype, bias is None, _plain(options))
+            else:
+                key = (x.shape, w.shape, x.dtype, w.dtype, bias is None, options)
+            entry = get(key)
+        except TypeError:  # an option that is no key is looked at anew in every call
+            key = entry = None
         if entry is None:
-            entry = _prepare(
-                name,
-                rank,
-                flip,
-                x,
-                w,
-                groups,
-                stride,
-                padding_mode,
-                dilation,
-                boundary,
-                activation,
-                algorithm,
-                bias is not None,
-            )
+            entry = _prepare(name, rank, flip, x, w, *options, bias is not None)
             if len(prepared) >= _KEPT:
                 prepared.clear()
-            prepared[key] = entry
+            if key is not None:
+                prepared[key] = entry
         run, shape, dtype, fill = entry
         if bias is not None:
             bias = checks.as_bias(name, bias, w.shape[0], dtype)
@@ -153,6 +147,15 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         answer=answers[flip],
     )
     return function
+
+
+def _plain(options: Any) -> Any:
+    """Options as a key, if they are ints, strings and None alone: 1.0 and True equal 1, and are other arguments."""
+    if type(options) in (tuple, list):
+        return tuple(map(_plain, options))
+    if type(options) in (int, str, type(None)):
+        return options
+    raise TypeError
 
 
 def _prepare(

@@ -213,10 +213,10 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
         output_size: Any = None,
     ) -> Array:
         values = checks.as_array(name, "values", values)
-        indices = checks.as_indices(name, values, indices)
+        flat = checks.as_indices(name, values, indices)
         checks.check_rank(name, "values", values, rank, "NC")
         size = checks.unpooled_size(name, values, rank, kernel_size, stride, dilation, padding_spec, output_size)
-        return _unpool(name, values, indices, size)
+        return _unpool(name, values, flat, size, np.asarray(indices))
 
     letters = checks.AXES[rank]
     outputs = ", ".join(f"P{letter}" for letter in letters)
@@ -258,7 +258,7 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
     return function
 
 
-def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...]) -> Array:
+def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...], given: Array) -> Array:
     from .kernels import pool
 
     rank = len(size)
@@ -272,7 +272,7 @@ def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...]) -> 
     if bad >= 0:
         where = tuple(int(i) for i in np.unravel_index(bad, values.shape))
         raise ValueError(
-            f"{name}(): indices holds {int(indices[where])} at {where}, expected 0 or more and less than the output's "
+            f"{name}(): indices holds {int(given[where])} at {where}, expected 0 or more and less than the output's "
             f"{' * '.join(map(str, size))} = {problem.outputs}"
         )
     return out
@@ -326,7 +326,25 @@ def maximum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) 
 def minimum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
     """Smallest element of each window over the last ``len(kernel_size)`` axes.
 
-    Parameters, result and errors are those of `maximum_filter`.
+    Parameters
+    ----------
+    x : array_like, shape (..., S*)
+    kernel_size : tuple of int
+        Size of the window; its length says how many trailing axes it covers.
+    stride : int, or one int per axis of the window, optional
+        Step between windows, by default the window's size.
+
+    Returns
+    -------
+    ndarray, shape (..., P*)
+        Of the dtype of `x`; ``P = (S - kernel) // stride + 1``.
+
+    Raises
+    ------
+    ValueError
+        If the window is larger than the input.
+    TypeError
+        If `kernel_size` is no tuple, or `x` is complex.
 
     Examples
     --------
@@ -340,8 +358,25 @@ def minimum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) 
 def uniform_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
     """Mean of each window over the last ``len(kernel_size)`` axes.
 
-    Parameters and errors are those of `maximum_filter`, complex input is accepted. The result has the dtype of `x`,
-    float64 for integers and bools.
+    Parameters
+    ----------
+    x : array_like, shape (..., S*)
+    kernel_size : tuple of int
+        Size of the window; its length says how many trailing axes it covers.
+    stride : int, or one int per axis of the window, optional
+        Step between windows, by default the window's size.
+
+    Returns
+    -------
+    ndarray, shape (..., P*)
+        Of the dtype of `x`, float64 for integers and bools; ``P = (S - kernel) // stride + 1``.
+
+    Raises
+    ------
+    ValueError
+        If the window is larger than the input.
+    TypeError
+        If `kernel_size` is no tuple.
 
     Examples
     --------

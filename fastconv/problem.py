@@ -188,11 +188,17 @@ def as_bias(function: str, bias: Any, outputs: int, dtype: np.dtype[Any]) -> Arr
     return aligned(bias.astype(dtype, copy=False))
 
 
+_UNHELD = "{}(): fillvalue is {!r}, which the result's dtype {} cannot hold"
+
+
 def as_fill(function: str, fillvalue: Any, dtype: np.dtype[Any]) -> Array:
     """`fillvalue` as an array of one element of the result's dtype."""
     value = np.asarray(fillvalue)
     if isinstance(fillvalue, int) and value.dtype == object:  # beyond 64 bits: a number, and too large for any integer
-        value = np.asarray(np.copysign(np.inf, fillvalue) if abs(fillvalue) >= 10**308 else float(fillvalue))
+        try:
+            value = np.asarray(float(fillvalue))
+        except OverflowError:
+            raise ValueError(_UNHELD.format(function, fillvalue, dtype)) from None
     if value.ndim or value.dtype.name not in DTYPES:
         raise TypeError(f"{function}(): fillvalue is {fillvalue!r}, expected a number")
     with np.errstate(all="ignore"):
@@ -205,7 +211,7 @@ def as_fill(function: str, fillvalue: Any, dtype: np.dtype[Any]) -> Array:
     if real is not value and value.imag != 0:
         lost = True
     if lost:
-        raise ValueError(f"{function}(): fillvalue is {fillvalue!r}, which the result's dtype {dtype} cannot hold")
+        raise ValueError(_UNHELD.format(function, fillvalue, dtype))
     return fill
 
 

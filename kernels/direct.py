@@ -165,7 +165,9 @@ def correlate_slab(
     table = scratch_index(workspace, _TABLE)
     blocks2, blocks1 = -(-a2.kernel // blocks.k2), -(-a1.kernel // blocks.k1)
     tap_blocks = -(-a0.kernel // blocks.k0) * blocks1 * blocks2
-    reduction = max(-(-call.channels // blocks.channels), 1) * tap_blocks  # no channels: one empty block clears the sums
+    reduction = (
+        max(-(-call.channels // blocks.channels), 1) * tap_blocks
+    )  # no channels: one empty block clears the sums
     for block in range(reduction):
         c, k = divmod(block, tap_blocks)
         k, k2 = divmod(k, blocks2)

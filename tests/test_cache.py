@@ -54,7 +54,9 @@ def test_kernels_are_kept_and_found_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"x" * len(data)]
+    "damage",
+    [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"x" * len(data)],
+    ids=["empty", "half", "other"],
 )
 def test_damaged_files_are_not_believed(tmp_path, damage):
     finish(start(tmp_path))

@@ -167,7 +167,9 @@ def test_fill_values(fillvalue):
 
 
 @pytest.mark.parametrize(
-    "dtype, fillvalue", [("f4", 2**100), ("f8", 10**308), ("f8", -(2**64)), ("u8", 2**64 - 1), ("i8", -(2**63))]
+    "dtype, fillvalue",
+    [("f4", 2**100), ("f8", 10**308), ("f8", -(2**64)), ("u8", 2**64 - 1), ("i8", -(2**63))],
+    ids=lambda v: str(v)[:9],
 )
 def test_large_integers_as_fill_values(dtype, fillvalue):
     one = np.ones((1, 1, 1), dtype)
@@ -406,3 +408,49 @@ def test_a_call_is_not_taken_for_one_of_other_dtypes_or_shapes():
     check_convolution("correlate", x, w, fillvalue=2, padding_mode=1)
     check_convolution("correlate", x, w, padding_mode=1)
     check_convolution("correlate", x[:, :, :7], w)
+
+
+def _source(i, size, boundary):
+    """Where padded coordinate ``i`` is read from, in Python's own integers; None: the fill value."""
+    if 0 <= i < size:
+        return i
+    if boundary == "constant":
+        return None
+    if boundary == "edge":
+        return 0 if i < 0 else size - 1
+    if boundary == "wrap":
+        return i % size
+    period = 2 * size if boundary == "symmetric" else 2 * size - 2
+    i %= period
+    return i if i < size else period - i - (boundary == "symmetric")
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize(
+    "stride, dilation, before, after",
+    [(2**40, 1, 2**40, 2**40), (2**40 + 1, 2**40, 3 * 2**40, 3 * 2**40), (2**39, 2**40 - 1, 2**41 + 5, 1)],
+)
+def test_steps_and_pads_far_beyond_the_input(boundary, stride, dilation, before, after):
+    """Few outputs of an input that would be terabytes if it were padded."""
+    x, w = [1, 2, 3, 4, 5], [1, 10, 100]
+    got = fastconv.correlate1d(
+        np.array([[x]], "f8"),
+        np.array([[w]], "f8"),
+        stride=stride,
+        dilation=dilation,
+        padding_mode=((before, after),),
+        boundary=boundary,
+        fillvalue=7,
+    )
+    want = []
+    for p in range((5 + before + after - 2 * dilation - 1) // stride + 1):
+        at = [_source(p * stride + k * dilation - before, 5, boundary) for k in range(3)]
+        want.append(sum(weight * (7 if i is None else x[i]) for weight, i in zip(w, at, strict=True)))
+    np.testing.assert_array_equal(got[0, 0], want)
+
+
+@operations
+@pytest.mark.parametrize("algorithm", ["auto", "im2col"])
+def test_more_axes_than_anyone_needs(operation, algorithm):
+    x, w = values((2, 2, 3, 2, 3, 1, 2, 3), "f4"), values((2, 2, 2, 1, 2, 1, 2, 3), "f4", 1)
+    check_convolution(operation, x, w, algorithm=algorithm)

@@ -1,31 +1,178 @@
-"""Every public name has a docstring whose examples run and print what they say."""
+"""Every example in a docstring, the README and the guide runs and prints what it says; what they name exists."""
 
 import doctest
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
 import fastconv
+from fastconv.cli import COMMANDS
 
-FUNCTIONS = [name for name in fastconv.__all__ if callable(getattr(fastconv, name))]
+ROOT = Path(__file__).parent.parent
+PUBLIC = [name for name in fastconv.__all__ if name != "__version__"]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+READ = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+every_page_with_code = pytest.mark.parametrize("page", READ, ids=lambda page: page.name)
+every_name = pytest.mark.parametrize("name", PUBLIC)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_examples(name):
-    function = getattr(fastconv, name)
-    assert function.__name__ == name
-    tests = [t for t in doctest.DocTestFinder(recurse=False).find(function, name, globs={}) if t.examples]
-    assert tests, f"{name} has no example"
+def run_examples(text, name, names):
+    """Run the examples of a text; ``names`` are what they start with, and what they leave behind."""
+    test = doctest.DocTestParser().get_doctest(text, names, name, None, 0)
     report = []
-    for test in tests:
-        runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-        runner.run(test, out=report.append)
-    assert not report, "".join(report)
+    runner = doctest.DocTestRunner(verbose=False)
+    runner.run(test, out=report.append, clear_globs=False)
+    assert not runner.summarize(verbose=False).failed, "".join(report)
+    names.update(test.globs)
+    return len(test.examples)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_parameter_is_described(name):
+def code_blocks(page):
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def sections_of(text):
+    """The sections of a numpydoc docstring, by title; the summary under ''."""
+    pieces = re.split(r"^([A-Z]\w+)\n(-+)$", inspect.cleandoc(text), flags=re.MULTILINE)
+    for title, rule in zip(pieces[1::3], pieces[2::3], strict=True):
+        assert len(title) == len(rule), f"the line under {title}"
+    return {"": pieces[0], **dict(zip(pieces[1::3], pieces[3::3], strict=True))}
+
+
+# Docstrings ----------------------------------------------------------------------------------------------------------
+
+
+@every_name
+def test_examples_of_docstrings(name):
+    assert run_examples(getattr(fastconv, name).__doc__, name, {}) >= 2
+
+
+@every_name
+def test_docstrings_have_their_sections(name):
     function = getattr(fastconv, name)
-    text = inspect.getdoc(function)
-    for parameter in inspect.signature(function).parameters:
-        assert parameter in text, f"{name} says nothing of {parameter}"
+    signature = inspect.signature(function)
+    sections = sections_of(function.__doc__)
+    order = ["", "Parameters", "Returns", "Raises", "Examples"]
+    assert list(sections) == [title for title in order if title in sections]
+    summary = sections[""].splitlines()[0]
+    assert summary.endswith(".")
+    assert len(summary) < 120
+    example = sections["Examples"]
+    assert f"fastconv.{name}(" in example
+
+    headings = re.findall(r"^(\w[\w, ]*?)(?: : .+)?$", sections.get("Parameters", ""), re.MULTILINE)
+    documented = [parameter for heading in headings for parameter in heading.split(", ")]
+    assert sorted(documented) == sorted(signature.parameters)
+    if signature.parameters:
+        assert "Raises" in sections
+    if signature.return_annotation not in (None, "None"):
+        assert sections["Returns"].strip()
+
+
+def test_examples_that_are_wrong_are_found():
+    with pytest.raises(AssertionError, match="Expected"):
+        run_examples(">>> 1 + 1\n3\n", "wrong", {})
+
+
+def test_every_module_has_a_docstring():
+    for folder in ("fastconv", "kernels", "asv_benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            assert re.match(r'(?:#.*\n)*r?"""\S', path.read_text(encoding="utf-8")), path.relative_to(ROOT)
+
+
+# Pages ---------------------------------------------------------------------------------------------------------------
+
+
+@every_page_with_code
+def test_examples_of_pages(page):
+    """In the order of the page, with the names of the examples before."""
+    names, ran = {}, 0
+    for block in code_blocks(page):
+        if block.startswith(">>>"):
+            ran += run_examples(block, page.name, names)
+        elif "import" in block:
+            exec(compile(block, page.name, "exec"), names)
+            ran += 1
+    assert ran
+
+
+def test_the_readmes_example_blurs():
+    names = {}
+    (block,) = code_blocks(ROOT / "README.md")
+    assert len(block.splitlines()) <= 6
+    exec(compile(block, "README.md", "exec"), names)
+    image, blurred = names["image"], names["blurred"]
+    assert blurred.shape == image.shape
+    assert blurred.dtype == image.dtype
+    middle = image[0, 1, 98:103, 198:203].mean()
+    assert blurred[0, 1, 100, 200] == pytest.approx(middle, rel=1e-5)
+    corner = image[0, 2][[2, 1, 0, 1, 2]][:, [2, 1, 0, 1, 2]].mean()  # reflected
+    assert blurred[0, 2, 0, 0] == pytest.approx(corner, rel=1e-5)
+
+
+def signatures(block):
+    """``name, arguments`` of each signature in a block; `a1d, 2d` is short for `a1d, a2d`."""
+    for names, arguments in re.findall(r"^(\w[\w, ]*)\(([^()]*)\)", block, re.MULTILINE):
+        first, *others = names.split(", ")
+        yield first, arguments
+        for other in others:
+            yield (first.replace("1d", other) if other[0].isdigit() else other), arguments
+
+
+@every_page_with_code
+def test_signatures_in_pages(page):
+    blocks = [block for block in code_blocks(page) if not block.startswith(">>>") and "import" not in block]
+    found = [pair for block in blocks for pair in signatures(block)]
+    for name, arguments in found:
+        parameters = inspect.signature(getattr(fastconv, name)).parameters.values()
+        bare = inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
+        real = str(bare).replace("'", '"')[1:-1]
+        written = " ".join(arguments.split())
+        if written.endswith("..."):
+            assert real.startswith(written.removesuffix("...")), name
+        else:
+            assert real == written, name
+    if page.name == "index.md":
+        assert len({name for name, _ in found}) >= 25
+
+
+def test_the_guide_and_the_changelog_name_every_function():
+    def mentioned(text):
+        """`correlate1d/2d/_nd`, `max_pool1d, 2d` and `max_pool*` in full."""
+        names = set(re.findall(r"\w+", text))
+        for stem, endings in re.findall(r"(\w+?)1d((?:(?:/|, )(?:2d|3d|_nd))+)", text):
+            names |= {stem + ending for ending in re.findall(r"\w+", endings)}
+        for stem in re.findall(r"(\w+)\*", text):
+            names |= {name for name in PUBLIC if re.fullmatch(rf"{stem}(1d|2d|3d|_nd)", name)}
+        return names
+
+    for page in (ROOT / "docs" / "index.md", ROOT / "CHANGELOG.md"):
+        missing = set(PUBLIC) - mentioned(page.read_text(encoding="utf-8"))
+        assert not missing, page.name
+
+
+@every_page
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+@every_page
+def test_commands_in_pages_exist(page):
+    text = page.read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for listed in re.findall(r"python -m fastconv ((?:[a-z]+(?: \| )?)+)", text):
+        assert set(listed.split(" | ")) <= set(COMMANDS)
+    for target in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE):
+        assert target in targets
+
+
+def test_every_target_of_the_makefile_is_described():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split())
+    assert phony == set(re.findall(r"^([a-z][a-z-]*):.*## \S", text, re.MULTILINE))

@@ -352,6 +352,7 @@ def test_dtype_of_bias(x, w, bias):
         ("f8", 2 - 1j),
         ("c8", 1e300),
     ],
+    ids=lambda v: str(v)[:9],
 )
 def test_fill_values_that_the_dtype_cannot_hold(dtype, fillvalue):
     message = rf"fillvalue is {re.escape(repr(fillvalue))}, which the result's dtype {np.dtype(dtype)} cannot hold"

@@ -259,3 +259,15 @@ def test_indices_outside_are_refused(index):
 def test_unpooling_nothing():
     got = fastconv.max_unpool1d(np.zeros((0, 2, 3)), np.zeros((0, 2, 3), int), 2)
     assert got.shape == (0, 2, 6)
+
+
+def test_steps_and_pads_far_beyond_the_input():
+    """Windows at -B, -B/2, 0 and at 0, B/2, B, of which only element 0 is real."""
+    x, far = np.arange(1.0, 6)[None, None], 2**40
+    options = {"stride": far, "padding_spec": far, "dilation": far // 2}
+    best, at = fastconv.max_pool1d(x, 3, return_indices=True, **options)
+    np.testing.assert_array_equal(best[0, 0], [1, 1])
+    np.testing.assert_array_equal(at[0, 0], [0, 0])
+    np.testing.assert_array_equal(fastconv.avg_pool1d(x, 3, **options)[0, 0], [1 / 3, 1 / 3])
+    got = fastconv.avg_pool1d(x, 3, count_include_pad=False, **options)
+    np.testing.assert_array_equal(got[0, 0], [1, 1])

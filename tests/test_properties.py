@@ -130,7 +130,7 @@ def test_pool(problem):
 
 @pytest.mark.slow
 @given(pools())
-@settings(max_examples=5000)
+@settings(max_examples=2500)
 def test_many_pools(problem):
     pool_agrees(problem)
 

@@ -65,15 +65,22 @@ class Row(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `bench`."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures and the configuration there too")
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", default=ROW_SECONDS, help="time for each row, default: %(default)s"
+    )
+    parser.add_argument("--no-peers", action="store_true", help="leave the other libraries out")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, and write the JSON file if asked to."""
-    if args.json and not args.json.absolute().parent.is_dir():
-        print(f"bench: no folder {args.json.absolute().parent}", file=sys.stderr)
-        return 1
+    if args.json:
+        try:
+            args.json.open("a").close()  # writing comes last; say now if it cannot
+        except OSError as error:
+            print(f"bench: cannot write the figures: {error}", file=sys.stderr)
+            return 1
     libraries, missing = dict(OURS), []
-    for name, load in PEERS.items():
+    for name, load in () if args.no_peers else PEERS.items():
         try:
             libraries[name] = load()
         except ImportError:
@@ -91,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
                 if not _agrees(library, x_shape, w_shape):
                     wrong.append(f"{name}_{size}")
                     continue
-                rows[name].append(measure(f"{name}_{size}", call, library.traced))
+                rows[name].append(measure(f"{name}_{size}", call, library.traced, args.seconds))
     config = fastconv.show_config("dicts")
     shown = ("python", "numpy", "numba", "cpu", "vector_bits", "threads")
     print(", ".join(f"{name.replace('_', ' ')} {config[name]}" for name in shown) + "\n")
@@ -121,16 +128,16 @@ def _agrees(library: Peer, x_shape: tuple[int, ...], w_shape: tuple[int, ...]) -
     return call is not None and np.allclose(np.asarray(call()).reshape(expected.shape), expected, rtol=1e-5, atol=1e-4)
 
 
-def measure(name: str, call: Callable[[], object], traced: bool) -> Row:
-    """Time many calls after a warm-up, then trace the memory of one."""
+def measure(name: str, call: Callable[[], object], traced: bool, seconds: float) -> Row:
+    """Time many calls after a warm-up, for so many seconds; then trace the memory of one."""
     calls = 1
-    while (seconds := _time(call, calls)) < SAMPLE_SECONDS:  # the warm-up
-        calls = max(2 * calls, int(calls * SAMPLE_SECONDS / max(seconds, 1e-9)))
+    while (sample := _time(call, calls)) < SAMPLE_SECONDS:  # the warm-up
+        calls = max(2 * calls, int(calls * SAMPLE_SECONDS / max(sample, 1e-9)))
     enabled = gc.isenabled()
     gc.disable()
     try:
         samples: list[float] = []
-        end = time.perf_counter() + ROW_SECONDS
+        end = time.perf_counter() + seconds
         while len(samples) < 5 or time.perf_counter() < end:
             samples.append(_time(call, calls) / calls * 1e9)
     finally:

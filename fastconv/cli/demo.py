@@ -160,7 +160,8 @@ def draw(photograph: Array, steps: list[Step], results: dict[str, Array], path: 
             axes.imshow(plane[..., np.newaxis] * np.array(tint, np.float32))
             axes.set_title(f"{name}, {angle}°", fontsize=9)
             axes.set_axis_off()
-    figure.savefig(path, dpi=100)
+    # Without a format, a path without an ending would have one added, and not be where the picture is.
+    figure.savefig(path, dpi=100, format=path.suffix[1:] or "png")
 
 
 def _pixels(image: Array) -> Array:
