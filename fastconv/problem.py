@@ -573,7 +573,7 @@ def unpooled_size(
                 raise ValueError(f"{function}(): output_size is {size!r}, expected it to start with {values.shape[:2]}")
             size = size[2:]
         sizes = as_ints(function, "output_size", size, rank, 0)
-    elif padding_spec == "same":
+    elif isinstance(padding_spec, str) and padding_spec == "same":
         sizes = tuple(p * s for p, s in zip(pooled, strides, strict=True))
     else:
         pads = as_padding(function, "padding_spec", padding_spec, full, kernel, strides, dilations, flip=True)

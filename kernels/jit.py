@@ -92,10 +92,10 @@ class _EntryCache(_Cache):
     def load_overload(self, sig, target_context):
         target_context.refresh()
         try:
-            payload = self._path(sig, target_context.codegen()).read_bytes()
-        except OSError:
+            payload = pickle.loads(self._path(sig, target_context.codegen()).read_bytes())
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError):  # none, or damaged: compile and write it anew
             return None
-        return CompileResult._rebuild(target_context, *pickle.loads(payload))
+        return CompileResult._rebuild(target_context, *payload)
 
     def save_overload(self, sig, data):
         if data.library.has_dynamic_globals:
