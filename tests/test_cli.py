@@ -71,16 +71,9 @@ def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
     assert caught.value.code == 0
-<<<<<<< HEAD
-    lines = capsys.readouterr().out.splitlines()
-    for name, command in COMMANDS.items():
-        about = command.__doc__.splitlines()[0]
-        assert any(line.split(maxsplit=1) == [name, about] for line in lines)
-=======
     words = " ".join(capsys.readouterr().out.split())  # it is wrapped to the terminal
     for name, command in COMMANDS.items():
         assert f" {name} {command.__doc__.splitlines()[0]}" in words
->>>>>>> main
 
 
 def test_the_module_returns_the_exit_code(tmp_path):

@@ -95,22 +95,13 @@ def test_no_cache_directory_where_none_can_be_written(tmp_path):
 # Vector width --------------------------------------------------------------------------------------------------------
 
 
-<<<<<<< HEAD
-def test_vector_bits_are_what_the_processor_says(capsys):
-    """The kernel's list of features, for the host's own settings."""
-=======
 @pytest.mark.skipif(not X86, reason="the flags are those of x86-64")
 def test_vector_bits_are_what_the_processor_says():
->>>>>>> main
     try:
         listed = Path("/proc/cpuinfo").read_text()
     except OSError:
         pytest.skip("no /proc/cpuinfo")
-<<<<<<< HEAD
-    flags = set(re.search(r"^(?:flags|Features)\s*:(.*)$", listed, re.MULTILINE)[1].split())
-=======
     flags = set(re.search(r"^flags\s*:(.*)$", listed, re.MULTILINE)[1].split())
->>>>>>> main
     bits = 512 if "avx512f" in flags else 256 if "avx" in flags else 128
     report = python(CONFIG)
     assert report["vector_bits"] == bits
