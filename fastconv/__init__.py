@@ -17,6 +17,7 @@ _MODULES = {
     "max_unpool1d max_unpool2d max_unpool3d maximum_filter minimum_filter uniform_filter",
     "patches": "extract_patches combine_patches im2col col2im",
     "config": "show_config",
+    "threads": "get_num_threads set_num_threads num_threads",
     "workspace": "release_workspace",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}

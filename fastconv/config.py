@@ -3,6 +3,8 @@
 import platform
 from typing import Any, Literal, overload
 
+from .threads import get_num_threads
+
 MODES = ("stdout", "dicts")
 
 
@@ -32,7 +34,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     Examples
     --------
     >>> import fastconv
-    >>> fastconv.show_config("dicts")["threads"]
+    >>> with fastconv.num_threads(1):
+    ...     fastconv.show_config("dicts")["threads"]
     1
     """
     if mode not in MODES:
@@ -52,46 +55,17 @@ def _report() -> dict[str, Any]:
 
     from fastconv import __version__
     from fastconv.kernels.jit import cache_directory
+    from fastconv.kernels.simd import VECTOR_BYTES, target
 
-    cpu, vector_bits = _target()
     return {
         "version": __version__,
         "python": platform.python_version(),
         "numpy": version("numpy"),
         "numba": version("numba"),
         "llvmlite": version("llvmlite"),
-        "cpu": cpu,
-        "vector_bits": vector_bits,
-        "threads": 1,
-        "threading_layer": "none (serial)",
+        "cpu": target()[0],
+        "vector_bits": 8 * VECTOR_BYTES,
+        "threads": get_num_threads(),
+        "threading_layer": "fastconv (Python threads over compiled code without the GIL)",
         "cache_directory": cache_directory(),
     }
-
-
-# A sum of 512 bits: its assembly names the widest registers that there are.
-_SUM = """
-define <16 x float> @sum(<16 x float> %a, <16 x float> %b) {
-  %c = fadd <16 x float> %a, %b
-  ret <16 x float> %c
-}
-"""
-
-
-def _target() -> tuple[str, int]:
-    """The CPU that Numba compiles for, and the bits of the widest vector register that its code may use.
-
-    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES change both. A name implies features, and a feature implies others: no list
-    holds them all, so LLVM is asked.
-    """
-    from llvmlite import binding
-    from numba.core.registry import cpu_target
-
-    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
-    assembly = machine.emit_assembly(binding.parse_assembly(_SUM))
-    if "%zmm" in assembly:
-        return cpu, 512
-    if "%ymm" in assembly:
-        return cpu, 256
-    # SSE2 and NEON belong to every CPU of these two families.
-    return cpu, 128 if platform.machine().lower() in {"x86_64", "amd64", "aarch64", "arm64"} else 64

@@ -96,9 +96,8 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         key: Any
         options: Any = (groups, stride, padding_mode, dilation, boundary, activation, algorithm)
         try:
-            if not (
-                type(groups) is type(stride) is type(dilation) is int and type(boundary) is str is type(padding_mode)
-            ):
+            plain = type(groups) is type(stride) is type(dilation) is int and type(boundary) is str
+            if not plain or (type(padding_mode) is not str and type(padding_mode) is not int):
                 key = (x.shape, w.shape, x.dtype, w.dtype, bias is None, _plain(options))
             else:
                 key = (x.shape, w.shape, x.dtype, w.dtype, bias is None, options)

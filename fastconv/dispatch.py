@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from . import workspace
 from .launch import entry_point, numbers_of
 from .problem import Array, Axis, Problem, aligned
+from .threads import get_num_threads, share
 
 Run = Callable[[Array, Array, Array | None, Array, Array], None]  # x, w, bias, fill, out
 
@@ -40,6 +42,9 @@ def select(problem: Problem) -> Implementation:
 _UNIT = Axis(size=1, kernel=1, stride=1, dilation=1, before=0, after=0, boundary="constant", out=1)
 
 
+_SHARED_MACS = 4_000_000  # some 70 us on one core; a second thread takes about 10 us to start and to join
+
+
 def _direct_supports(problem: Problem) -> str | None:
     rank = len(problem.axes)
     return None if rank <= 3 else f"the call has {rank} spatial axes, expected 3 or fewer"
@@ -52,11 +57,26 @@ def _prepare_direct(problem: Problem) -> Run:
     correlate = entry_point(direct.correlate, *[problem.dtype.name] * 5, "int64", "uint8", "int64", "intp")
     take, give, size = workspace.take, workspace.give, direct.WORKSPACE_BYTES
 
+    macs = math.prod(problem.out_shape) * problem.channels * problem.taps
+    shared = macs * (2 if problem.dtype.itemsize > 4 else 1) >= _SHARED_MACS
+
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        scratch = take(size)
-        counter = np.zeros(1, np.int64)
-        whole = correlate(x, w, fill if bias is None else bias, out, fill, numbers, scratch, counter, 1)
-        give(scratch)
+        added = fill if bias is None else bias
+        threads = get_num_threads() if shared else 1
+        if threads == 1:
+            scratch = take(size)
+            whole = correlate(x, w, added, out, fill, numbers, scratch, numbers, 1)
+            give(scratch)
+        else:
+            counter = np.zeros(1, np.int64)
+
+            def work() -> None:
+                scratch = take(size)
+                correlate(x, w, added, out, fill, numbers, scratch, counter, threads)
+                give(scratch)
+
+            share(work, threads)
+            whole = counter[0] > 0
         if not whole:
             result = aligned(out)
             run(aligned(x), aligned(w), bias, fill, result)

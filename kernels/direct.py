@@ -2,24 +2,38 @@
 
 For each slab of the output (a few rows of one image and group), and each block of the reduction (channels and taps):
 
-    pack      the slab's input, from any strides, into padded contiguous planes; a stride splits a plane into phases, so that
-              neighbouring outputs always read neighbouring elements. Input that is such a plane already is read in place.
+    pack      the slab's input, from any strides, into padded contiguous planes; a stride splits a plane into phases, so
+              that neighbouring outputs always read neighbouring elements. Input that is such a plane is read in place.
     offsets   a table: where each tap's row starts in the slab; kernel shape, dilation and phases live here only
     tile      register tiles of output channels by vectors of positions, over the whole table
     store     bias, activation and the copy of the valid runs to the output's strides
 
-Rows of the slab are flattened: sums that fall between two rows are computed and thrown away. The workspace holds one slab,
-one table, one block of sums and the kernels of a few output channels, whatever the size of the input. A sum adds its terms in
-an order that depends on the sizes of one image alone: threads and batch size change no bit.
+Rows of the slab are flattened: sums that fall between two rows are computed and thrown away. The workspace holds one
+slab, one table, one block of sums and the kernels of a few output channels, whatever the size of the input. A sum adds
+its terms in an order that depends on the sizes of one image alone: threads and batch size change no bit.
 """
 
 from typing import NamedTuple
 
+from numba.extending import overload
+
 from .activation import NONE, finish
+from .depthwise import multiply_plane
 from .jit import entry, kernel
 from .pack import pack_slab, pack_weights
+from .simd import ROWS, add_run, has_vectors, is_vector_type
 from .strided import (
-    compute_size, convert, elements, five_strides, is_plain, is_whole, load, scratch, scratch_index, store, stride, take_item,
+    compute_size,
+    elements,
+    five_strides,
+    is_plain,
+    is_whole,
+    load,
+    scratch,
+    scratch_index,
+    stride,
+    take_item,
+    zero,
 )  # fmt: skip
 from .tile import BAND, multiply_band
 from .window import load_axis, load_call
@@ -28,7 +42,9 @@ SLAB_BYTES = 384 << 10  # under half of a common L2
 SUMS_BYTES = 192 << 10
 TABLE_ENTRIES = 2304
 WEIGHT_BYTES = 8 * 16 * TABLE_ENTRIES  # a band of the widest type
-_SUMS, _TABLE, _WEIGHTS = SLAB_BYTES, SLAB_BYTES + SUMS_BYTES, SLAB_BYTES + SUMS_BYTES + 8 * TABLE_ENTRIES
+_SUMS = SLAB_BYTES + 64  # packing writes whole vectors
+_TABLE = _SUMS + SUMS_BYTES
+_WEIGHTS = _TABLE + 8 * TABLE_ENTRIES
 WORKSPACE_BYTES = _WEIGHTS + WEIGHT_BYTES
 _LINE = 64 // 4  # elements that a row of sums is rounded up to
 
@@ -71,7 +87,7 @@ def packed_layout(a1, a2, blocks, rows, columns):
 
 @kernel
 def is_slab(x, xs, a0, a1, a2):
-    """Whether the input can be read in place: plain elements in neighbouring places, no padding, no steps, dense rows."""
+    """Whether the input can be read in place: plain elements side by side, no padding, no steps, dense rows."""
     steps = a0.stride * a1.stride * a2.stride
     padding = a0.before + a0.after + a1.before + a1.after + a2.before + a2.after
     waste = xs.s1 - a2.out
@@ -102,22 +118,21 @@ def choose_blocks(call, a0, a1, a2, size, in_place, pitch):
     while rows < a1.out:
         more = rows + 1
         layout = packed_layout(a1, a2, Blocks(1, k0, k1, k2, more, columns, 1), more, columns)
-        if layout.channel * channels > slab or more * max(layout.pitch, pitch) * BAND > sums // 3:
+        if layout.channel * channels > slab or more * max(layout.pitch, pitch) * min(BAND, call.outputs) > sums // 3:
             break
         rows = more
     rows = -(-a1.out // -(-a1.out // rows))  # slabs of even height
     row = rows * max(pitch, packed_layout(a1, a2, Blocks(1, k0, k1, k2, rows, columns, 1), rows, columns).pitch) + _LINE
-    # One block of the reduction: few outputs, whose sums stay in L1. Several: many, so that the slab is packed less often.
+    # One block of the reduction: few outputs, whose sums stay in L1. Several: many, so that packing is rarer.
     outputs = BAND if one_block else max(BAND, sums // row // BAND * BAND)
     return Blocks(channels, k0, k1, k2, rows, columns, min(outputs, call.outputs))
 
 
 @entry
-def correlate(x, w, bias, out, fill, numbers, workspace, counter, parts):
+def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
 
-    Threads that share `counter`, which starts at 0, share the work; each has a workspace of its own. Output channels are dealt out
-    in `parts`.
+    Threads that share `counter`, which starts at 0, share the work; each has a workspace of its own.
     """
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
@@ -128,31 +143,36 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, parts):
     blocks = choose_blocks(call, a0, a1, a2, compute_size(out), in_place, xs.s1 if in_place and a1.out > 1 else 0)
     slabs1 = -(-a1.out // blocks.rows)
     slabs2 = -(-a2.out // blocks.columns)
+    slabs = call.batch * call.groups * a0.out * slabs1 * slabs2
     chunks = -(-call.outputs // blocks.outputs)
+    # With few slabs, threads share their output channels, and each packs the slab for itself.
+    parts = min(threads, chunks) if slabs < 4 * threads else 1
     part_chunks = -(-chunks // parts)
-    items = call.batch * call.groups * a0.out * slabs1 * slabs2 * parts
+    reduction = count_blocks(call, a0, a1, a2, blocks)
+    item = -1
     while True:
-        item = take_item(counter)
-        if item >= items:
+        item = take_item(counter) if threads > 1 else item + 1
+        if item >= slabs * parts:
             return True
-        item, s2 = divmod(item, slabs2)
-        item, s1 = divmod(item, slabs1)
-        item, p0 = divmod(item, a0.out)
-        item, part = divmod(item, parts)
-        n, g = divmod(item, call.groups)
+        rest = item
+        rest, s2 = divmod(rest, slabs2)
+        rest, s1 = divmod(rest, slabs1)
+        rest, p0 = divmod(rest, a0.out)
+        rest, part = divmod(rest, parts)
+        n, g = divmod(rest, call.groups)
         first = (n, g, p0, s1 * blocks.rows, s2 * blocks.columns)
         for chunk in range(part * part_chunks, min((part + 1) * part_chunks, chunks)):
             correlate_slab(
-                x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, first,
+                x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first,
                 chunk * blocks.outputs, chunk > part * part_chunks, in_place,
             )  # fmt: skip
 
 
 @kernel
 def correlate_slab(
-    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, first, o, is_packed, in_place
+    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first, o, is_packed, in_place
 ):  # fmt: skip
-    """The outputs of `blocks` from channel `o` and `first = (n, group, p0, p1, p2)` on; `is_packed`: by the chunk before."""
+    """Outputs of `blocks` from channel `o` and `first = (n, group, p0, p1, p2)` on; `is_packed`: by an earlier chunk."""
     n, g, p0, p1, p2 = first
     rows, columns = min(blocks.rows, a1.out - p1), min(blocks.columns, a2.out - p2)
     outputs = min(blocks.outputs, call.outputs - o)
@@ -163,16 +183,9 @@ def correlate_slab(
     run = (rows - 1) * slab.pitch + columns
     sums, sums_row = scratch(workspace, _SUMS, out), -(-run // _LINE) * _LINE
     table = scratch_index(workspace, _TABLE)
-    blocks2, blocks1 = -(-a2.kernel // blocks.k2), -(-a1.kernel // blocks.k1)
-    tap_blocks = -(-a0.kernel // blocks.k0) * blocks1 * blocks2
-    reduction = (
-        max(-(-call.channels // blocks.channels), 1) * tap_blocks
-    )  # no channels: one empty block clears the sums
+    where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
     for block in range(reduction):
-        c, k = divmod(block, tap_blocks)
-        k, k2 = divmod(k, blocks2)
-        k0, k1 = divmod(k, blocks1)
-        tap = (c * blocks.channels, k0 * blocks.k0, k1 * blocks.k1, k2 * blocks.k2)
+        tap = first_tap(a0, a1, a2, blocks, block) if reduction > 1 else (0, 0, 0, 0)
         part = Blocks(
             min(blocks.channels, call.channels - tap[0]),
             min(blocks.k0, a0.kernel - tap[1]),
@@ -192,10 +205,30 @@ def correlate_slab(
             pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, part, (n, channel, p0, p1, p2), tap)
         if reduction > 1 or not is_packed:
             fill_table(table, a0, a1, a2, slab, part, in_place)
-        multiply(
-            w, ws, workspace, call, a0, a1, a2, part, o, tap, source, start, run, table, sums, sums_row, block > 0
-        )  # fmt: skip
-    where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
+        if reduction == 1 and outputs == 1 and rows >= ROWS and a1.dilation == 1 and has_vectors(sums):
+            weights, at, _, entry_step = band_of_weights(w, ws, workspace, call, a0, a1, a2, part, o, 1, tap, run)
+            if is_plain(out) and outs.s2 == 1 and call.activation == NONE:
+                initial = load(bias, o * stride(bias, 0)) if call.has_bias else zero(out)
+                multiply_plane(
+                    source, start, slab.pitch, rows, columns, table, a1, part, weights, at, entry_step,
+                    elements(out), where, outs.s1, initial,
+                )  # fmt: skip
+                return
+            multiply_plane(
+                source, start, slab.pitch, rows, columns, table, a1, part, weights, at, entry_step,
+                sums, 0, slab.pitch, zero(out),
+            )  # fmt: skip
+            continue
+        count = part.channels * part.k0 * part.k1 * part.k2
+        for i in range(0, outputs, BAND):
+            band = min(BAND, outputs - i)
+            weights, at, row_step, entry_step = band_of_weights(
+                w, ws, workspace, call, a0, a1, a2, part, o + i, band, tap, run
+            )
+            multiply_band(
+                band, source, start, run, table, count, weights, at, row_step, entry_step,
+                sums, i * sums_row, sums_row, block > 0,
+            )  # fmt: skip
     for i in range(outputs):
         for r in range(rows):
             store_row(
@@ -208,64 +241,72 @@ def correlate_slab(
 def fill_table(table, a0, a1, a2, slab, part, in_place):
     """Where each tap's first element lies in the slab, taps in the kernel's own order."""
     depth = a0.dilation if in_place else 1  # a packed slab holds only the planes that taps meet
-    e = 0
-    for c in range(part.channels):
-        for k0 in range(part.k0):
-            for k1 in range(part.k1):
-                row, phase1 = divmod(k1 * a1.dilation, a1.stride)
-                for k2 in range(part.k2):
-                    column, phase2 = divmod(k2 * a2.dilation, a2.stride)
-                    table[e] = (
-                        c * slab.channel + k0 * depth * slab.plane + (phase1 * slab.phases2 + phase2) * slab.phase
-                    )
-                    table[e] += row * slab.pitch + column
-                    e += 1
+    taps = 0
+    for k0 in range(part.k0):
+        for k1 in range(part.k1):
+            row, phase1 = divmod(k1 * a1.dilation, a1.stride)
+            for k2 in range(part.k2):
+                column, phase2 = divmod(k2 * a2.dilation, a2.stride) if a2.stride > 1 else (k2 * a2.dilation, 0)
+                table[taps] = k0 * depth * slab.plane + (phase1 * slab.phases2 + phase2) * slab.phase
+                table[taps] += row * slab.pitch + column
+                taps += 1
+    for c in range(1, part.channels):
+        for tap in range(taps):
+            table[c * taps + tap] = c * slab.channel + table[tap]
 
 
 @kernel
-def multiply(w, ws, workspace, call, a0, a1, a2, part, o, tap, source, start, run, table, sums, sums_row, accumulate):
-    """Add one block of the reduction to the sums of its outputs, a band of channels at a time."""
+def band_of_weights(w, ws, workspace, call, a0, a1, a2, part, o, rows, tap, run):
+    """Kernels of `rows` output channels from `o` on: a pointer, where they start, the steps of channels and of entries.
+
+    Read in place where they lie in the table's order, else packed.
+    """
     taps = a0.kernel * a1.kernel * a2.kernel
-    count = part.channels * part.k0 * part.k1 * part.k2
     in_order = ws.s2 == 1 and ws.s1 == a2.kernel and ws.s0 == a1.kernel * a2.kernel and ws.channel == taps
     in_order = (in_order or (taps == 1 and ws.channel == 1)) and part.k0 * part.k1 * part.k2 == taps
-    # Rows of kernels a multiple of 4 KiB apart share few places in L1: worth a copy where it is used often.
+    # Kernels a multiple of 4 KiB apart share few places in L1: worth a copy where they are used often.
     aliased = ws.batch * compute_size(w) % 4096 == 0 and run > 96
-    in_place = is_plain(w) and in_order and call.flip == 0 and not aliased
-    for i in range(0, part.outputs, BAND):
-        rows = min(BAND, part.outputs - i)
-        if in_place:
-            weights, at = elements(w), (o + i) * ws.batch + tap[0] * ws.channel
-            row_step, entry_step = ws.batch, 1
-        else:
-            weights, at = scratch(workspace, _WEIGHTS, w), 0
-            row_step, entry_step = 1, rows
-            pack_weights(w, ws, weights, call, a0, a1, a2, part, o + i, rows, tap)
-        multiply_band(
-            rows,
-            source,
-            start,
-            run,
-            table,
-            count,
-            weights,
-            at,
-            row_step,
-            entry_step,
-            sums,
-            i * sums_row,
-            sums_row,
-            accumulate,
-        )
+    if is_plain(w) and in_order and call.flip == 0 and not aliased:
+        return elements(w), o * ws.batch + tap[0] * ws.channel, ws.batch, 1
+    packed = scratch(workspace, _WEIGHTS, w)
+    pack_weights(w, ws, packed, call, a0, a1, a2, part, o, rows, tap)
+    return packed, 0, 1, rows
 
 
 @kernel
+def count_blocks(call, a0, a1, a2, blocks):
+    """Blocks of the reduction. Without channels there is one, empty, which clears the sums."""
+    taps = -(-a0.kernel // blocks.k0) * -(-a1.kernel // blocks.k1) * -(-a2.kernel // blocks.k2)
+    return max(-(-call.channels // blocks.channels), 1) * taps
+
+
+@kernel
+def first_tap(a0, a1, a2, blocks, block):
+    """First channel and taps of a block of the reduction."""
+    block, k2 = divmod(block, -(-a2.kernel // blocks.k2))
+    block, k1 = divmod(block, -(-a1.kernel // blocks.k1))
+    c, k0 = divmod(block, -(-a0.kernel // blocks.k0))
+    return c * blocks.channels, k0 * blocks.k0, k1 * blocks.k1, k2 * blocks.k2
+
+
 def store_row(out, where, step, columns, sums, start, bias, bias_where, call):
-    """Finish one row of sums. The plain case stands apart, so that it is vectorised."""
-    if call.activation == NONE and step == 1:
-        added = load(bias, bias_where) if call.has_bias else convert(out, 0)
-        for j in range(columns):
-            store(out, where + j, convert(out, sums[start + j] + added))
-    else:
-        for j in range(columns):
-            finish(out, where + j * step, sums[start + j], bias, bias_where, call)
+    """Finish one row of sums."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(store_row)
+def _store_row(out, where, step, columns, sums, start, bias, bias_where, call):
+    def vectors(out, where, step, columns, sums, start, bias, bias_where, call):
+        if call.activation == NONE and step == 1:
+            added = load(bias, bias_where) if call.has_bias else zero(out)
+            add_run(elements(out), where, sums, start, columns, added)
+        else:
+            finish_row(out, where, step, columns, sums, start, bias, bias_where, call)
+
+    return vectors if out.dtype == out.compute and is_vector_type(out.compute) else finish_row.py_func
+
+
+@kernel
+def finish_row(out, where, step, columns, sums, start, bias, bias_where, call):
+    for j in range(columns):
+        finish(out, where + j * step, sums[start + j], bias, bias_where, call)

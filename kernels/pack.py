@@ -1,8 +1,11 @@
 """Packing: input of any strides becomes padded, contiguous planes in the compute type, the boundary rule applied."""
 
+from numba.extending import overload
+
 from .jit import kernel
-from .strided import load, scratch
-from .window import source_index
+from .simd import is_vector_type, pack_run
+from .strided import elements, load, scratch
+from .window import CONSTANT, source_index
 
 
 @kernel
@@ -18,41 +21,67 @@ def pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, part, first, tap):
         for k0 in range(part.k0):
             i0 = source_index(p0 * a0.stride + (tap[1] + k0) * a0.dilation - a0.before, a0.size, a0.boundary)
             for phase1 in range(slab.phases1):
+                first_row = p1 * a1.stride + phase1 + tap[2] * a1.dilation - a1.before
                 for phase2 in range(slab.phases2):
+                    left, right = real_run(column + phase2, slab.pitch, a2)
                     for row in range(slab.rows):
-                        i1 = (p1 + row) * a1.stride + phase1 + tap[2] * a1.dilation - a1.before
-                        i1 = source_index(i1, a1.size, a1.boundary)
-                        if i0 >= 0 and i1 >= 0:
-                            base = xc + i0 * xs.s0 + i1 * xs.s1
-                            pack_row(x, base, xs.s2, planes, where, slab.pitch, column + phase2, a2, padding)
-                        else:
-                            for j in range(slab.pitch):
-                                planes[where + j] = padding
+                        i1 = source_index(first_row + row * a1.stride, a1.size, a1.boundary)
+                        base = xc + i0 * xs.s0 + i1 * xs.s1
+                        real = i0 >= 0 and i1 >= 0
+                        pack_row(
+                            x, base + (column + phase2) * xs.s2, a2.stride * xs.s2, planes, where, slab.pitch,
+                            left if real else 0, right if real else 0, padding,
+                        )  # fmt: skip
+                        if real and right - left < slab.pitch and a2.boundary != CONSTANT:
+                            pack_border(x, base, xs.s2, planes, where, left, right, slab.pitch, column + phase2, a2)
                         where += slab.pitch
 
 
 @kernel
-def pack_row(x, base, xs, planes, where, count, start, axis, padding):
-    """`count` elements of the row at `base`, from padded coordinate `start` on, `axis.stride` apart."""
-    step = axis.stride
-    left = min(max(-(start // step), 0), count)  # the first j with start + j * step >= 0
-    right = min(max(-((start - axis.size) // step), left), count)
-    if step * xs == 1:  # said aloud, so that the copy is vectorised
-        for j in range(left, right):
-            planes[where + j] = load(x, base + start * xs + j)
+def real_run(start, count, axis):
+    """Which of `count` places, from padded coordinate `start` on, `axis.stride` apart, are in the input: from, to."""
+    if axis.stride == 1:
+        left, right = -start, axis.size - start
     else:
-        for j in range(left, right):
-            planes[where + j] = load(x, base + (start + j * step) * xs)
-    for j in range(left):
-        planes[where + j] = border(x, base, xs, start + j * step, axis, padding)
-    for j in range(right, count):
-        planes[where + j] = border(x, base, xs, start + j * step, axis, padding)
+        left, right = -(start // axis.stride), -((start - axis.size) // axis.stride)
+    left = min(max(left, 0), count)
+    return left, min(max(right, left), count)
 
 
 @kernel
-def border(x, base, xs, i, axis, padding):
-    i = source_index(i, axis.size, axis.boundary)
-    return load(x, base + i * xs) if i >= 0 else padding
+def pack_border(x, base, xs, planes, where, left, right, count, start, axis):
+    """The places of a row before `left` and from `right` on, where the boundary rule finds an element for each."""
+    for j in range(count):
+        if j < left or j >= right:
+            planes[where + j] = load(x, base + source_index(start + j * axis.stride, axis.size, axis.boundary) * xs)
+
+
+def pack_row(x, start, step, planes, where, count, left, right, padding):
+    """`planes[where + j] = x[start + j * step]` for `left <= j < right`, `padding` elsewhere, in the compute type."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(pack_row)
+def _pack_row(x, start, step, planes, where, count, left, right, padding):
+    def vectors(x, start, step, planes, where, count, left, right, padding):
+        if step == 1:
+            pack_run(planes, where, elements(x), start, count, 1, left, right, padding)
+        elif step == 2:
+            pack_run(planes, where, elements(x), start, count, 2, left, right, padding)
+        else:
+            pack_elements(x, start, step, planes, where, count, left, right, padding)
+
+    return vectors if x.dtype == x.compute and is_vector_type(x.compute) else pack_elements.py_func
+
+
+@kernel
+def pack_elements(x, start, step, planes, where, count, left, right, padding):
+    for j in range(left):
+        planes[where + j] = padding
+    for j in range(left, right):
+        planes[where + j] = load(x, start + j * step)
+    for j in range(right, count):
+        planes[where + j] = padding
 
 
 @kernel

@@ -37,7 +37,7 @@ _BAND8, _BAND4, _BAND2, _BAND1 = _BANDS
 def multiply_band(
     rows, source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate
 ):
-    """`sums[m, j] (+)= sum over e of w[m, e] * source[start + table[e] + j]` for up to `BAND` rows and a run of positions.
+    """`sums[m, j] (+)= sum over e of w[m, e] * source[start + table[e] + j]`, up to `BAND` rows and a run of positions.
 
     A row of `sums` has room for whole vectors. Each sum adds its entries in the table's order, whatever the tile.
     """

@@ -51,8 +51,8 @@ def test_dicts():
     assert report["numpy"] == np.__version__
     assert report["numba"] == version("numba")
     assert report["llvmlite"] == version("llvmlite")
-    assert report["threads"] == 1
-    assert report["threading_layer"] == "none (serial)"
+    assert report["threads"] == fastconv.get_num_threads()
+    assert report["threading_layer"] == "fastconv (Python threads over compiled code without the GIL)"
     json.dumps(report)  # plain types only
 
 

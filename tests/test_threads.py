@@ -1,9 +1,12 @@
 """Several Python threads at once, and a fork: calls share compiled code and kept workspaces, never memory in use."""
 
 import multiprocessing
+import os
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import oracle
@@ -12,6 +15,7 @@ from cases import values
 
 import fastconv
 
+ROOT = Path(__file__).parent.parent
 PROBLEMS = [
     (
         values((1, c, h, 9 + h), dtype, h),
@@ -43,16 +47,106 @@ def test_threads_do_not_disturb_each_other():
             done.result()
 
 
+# Enough work to be shared: few large slabs, many small ones, few channels, one plane, strides, a reduction in blocks.
+LARGE = {
+    "one slab": ((1, 96, 14, 14), (96, 96, 3, 3), {"padding_mode": 1}),
+    "many slabs": ((2, 16, 70, 70), (32, 16, 3, 3), {"padding_mode": "same", "boundary": "wrap"}),
+    "groups": ((1, 64, 40, 40), (64, 4, 3, 3), {"groups": 16, "stride": 2, "padding_mode": 1, "activation": "relu"}),
+    "depthwise": ((3, 48, 60, 60), (48, 1, 5, 5), {"groups": 48, "padding_mode": 2}),
+    "plane": ((1, 1, 400, 500), (1, 1, 7, 7), {"padding_mode": 3}),
+    "blocks": ((2, 600, 10, 10), (12, 600, 3, 3), {"dilation": 2}),
+}
+
+
+@pytest.fixture
+def threads():
+    """Put back what a test sets."""
+    before = fastconv.get_num_threads()
+    yield
+    fastconv.set_num_threads(before)
+
+
+def large(name, dtype="f4"):
+    x, w, options = LARGE[name]
+    return values(x, dtype), values(w, dtype, 1), {**options, "bias": values((w[0],), dtype, 2)}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("name", LARGE)
+def test_the_same_bits_from_any_number_of_threads_and_any_batch(threads, name, dtype):
+    x, w, options = large(name, dtype)
+    fastconv.set_num_threads(1)
+    expected = fastconv.correlate2d(x, w, **options)
+    for count in (2, 3, 8):
+        fastconv.set_num_threads(count)
+        np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
+        for n in range(x.shape[0]):
+            np.testing.assert_array_equal(fastconv.correlate2d(x[n : n + 1], w, **options), expected[n : n + 1])
+
+
+def test_large_calls_from_many_threads_at_once(threads):
+    fastconv.set_num_threads(1)
+    problems = [large(name) for name in LARGE]
+    expected = [fastconv.correlate2d(x, w, **options) for x, w, options in problems]
+    fastconv.set_num_threads(2)
+    start = threading.Barrier(6)
+
+    def work(first):
+        start.wait()
+        for turn in range(20):
+            i = (first + turn) % len(problems)
+            x, w, options = problems[i]
+            np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected[i])
+
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(work, i) for i in range(6)]:
+            done.result()
+
+
+def test_numbers_of_threads(threads):
+    fastconv.set_num_threads(3)
+    assert fastconv.get_num_threads() == 3
+    with fastconv.num_threads(2):
+        assert fastconv.get_num_threads() == 2
+    assert fastconv.get_num_threads() == 3
+    with pytest.raises(RuntimeError, match="stop"), fastconv.num_threads(1):
+        raise RuntimeError("stop")
+    assert fastconv.get_num_threads() == 3
+    with pytest.raises(ValueError, match=r"set_num_threads\(\): n is 0, expected 1 or more"):
+        fastconv.set_num_threads(0)
+    with pytest.raises(TypeError, match=r"set_num_threads\(\): n is 1.5, expected an int"), fastconv.num_threads(1.5):
+        pass
+    assert fastconv.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("value, expected", [("3", "3"), ("", None), ("0", "ValueError"), ("two", "ValueError")])
+def test_the_number_of_threads_that_the_environment_asks_for(value, expected):
+    code = "import fastconv\ntry: print(fastconv.get_num_threads())\nexcept ValueError as error: print(error)"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"FASTCONV_NUM_THREADS": value, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    if expected == "ValueError":
+        assert f"FASTCONV_NUM_THREADS is {value!r}, expected an int of 1 or more" in run.stdout
+    elif expected is None:
+        assert 1 <= int(run.stdout) <= os.cpu_count()
+    else:
+        assert run.stdout.strip() == expected
+
+
 def _child(connection):
-    x, w, options = PROBLEMS[0]
+    fastconv.set_num_threads(2)
+    x, w, options = large("many slabs")
     connection.send(fastconv.correlate2d(x, w, **options))
     connection.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_computes_too():
-    x, w, options = PROBLEMS[0]
+def test_a_forked_child_computes_too(threads):
+    x, w, options = large("many slabs")
+    fastconv.set_num_threads(2)
     here = fastconv.correlate2d(x, w, **options)
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
