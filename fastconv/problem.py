@@ -339,6 +339,18 @@ def span(function: str, axis: int, size: int, kernel: int, dilation: int, before
     return size + before + after - (dilation * (kernel - 1) + 1)
 
 
+_PLAIN = {int, bool, str, type(None)}
+
+
+def key_of(options: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """What tells a call's options from others, None for objects whose value may change: 1, 1.0 and True are equal."""
+    types = tuple(map(type, options))
+    if _PLAIN.issuperset(types):
+        return options, types
+    parts = [key_of(tuple(item)) if kind in (tuple, list) else kind in _PLAIN for kind, item in zip(types, options)]
+    return (repr(options), types) if all(parts) else None
+
+
 # ---- operations
 
 
@@ -567,7 +579,7 @@ def unpooled_size(
                 raise ValueError(f"{function}(): output_size is {size!r}, expected it to start with {values.shape[:2]}")
             size = size[2:]
         sizes = as_ints(function, "output_size", size, rank, 0)
-    elif padding_spec == "same":
+    elif isinstance(padding_spec, str) and padding_spec == "same":
         sizes = tuple(p * s for p, s in zip(pooled, strides, strict=True))
     else:
         pads = as_padding(function, "padding_spec", padding_spec, full, kernel, strides, dilations, flip=True)
