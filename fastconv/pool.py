@@ -39,6 +39,7 @@ _ERRORS_DOC = """
 
 
 Run = Callable[[Array], Any]
+_INDEX = np.dtype(np.int64)
 _KEPT = 4096  # prepared calls of a function; past it they are made anew
 
 
@@ -85,10 +86,14 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
     leading = x.shape[: x.ndim - rank]
     shape = (*leading, *(axis.out for axis in problem.axes))
     lowest = _outermost(dtype, smallest)
-    if rank <= 3 and not return_indices:
+    if rank <= 3 and return_indices:
+        kernel = pool_rows.indexed_minimum if smallest else pool_rows.indexed_maximum
+        by_rows = entry_point(kernel, name, name, "int64", name, "int64", "intp", "intp", "uint8")
+        return _by_rows(by_rows, problem, shape, (dtype, _INDEX), lowest)
+    if rank <= 3:
         kernel = pool_rows.minimum if smallest else pool_rows.maximum
         by_rows = entry_point(kernel, name, name, name, "int64", "intp", "intp", "uint8")
-        return _by_rows(by_rows, problem, shape, dtype, lowest)
+        return _by_rows(by_rows, problem, shape, (dtype,), lowest)
     numbers = numbers_of(problem, all_axes(problem, leading), rank)
     extremum = entry_point(pool.extremum, name, name, "int64", name, "int64", "boolean", "boolean")
 
@@ -100,22 +105,30 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
     return run
 
 
-def _by_rows(kernel: Any, problem: Problem, shape: tuple[int, ...], dtype: np.dtype[Any], *arguments: Any) -> Run:
+def _by_rows(
+    kernel: Any, problem: Problem, shape: tuple[int, ...], dtypes: tuple[np.dtype[Any], ...], *arguments: Any
+) -> Run:
+    """The row-wise kernel on new results of the given types, the only one or a tuple of them."""
     from .kernels import pool_rows
 
     axes = three_axes(problem)
     numbers = numbers_of(problem, axes, leading=len(shape) - len(problem.axes))
     rows = problem.batch * axes[0].out * axes[1].out
     take, give, size = workspace.take, workspace.give, pool_rows.WORKSPACE_BYTES
+    several, empty = len(dtypes) > 1, 0 in shape
 
-    def run(x: Array) -> Array:
-        out = np.empty(shape, dtype)
+    def run(x: Array) -> Any:
+        results = tuple([np.empty(shape, dtype) for dtype in dtypes])
+        if empty:
+            return results if several else results[0]
         scratch = take(size)
-        whole = kernel(x, out, *arguments, numbers, 0, rows, scratch)
+        whole = kernel(x, *results, *arguments, numbers, 0, rows, scratch)
         give(scratch)
-        return out if whole else run(aligned(x))
+        if not whole:
+            return run(aligned(x))
+        return results if several else results[0]
 
-    return run if 0 not in shape else lambda x: np.empty(shape, dtype)
+    return run
 
 
 def _outermost(dtype: np.dtype[Any], smallest: bool) -> Array:
@@ -137,7 +150,7 @@ def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
     shape = (*leading, *(axis.out for axis in problem.axes))
     if rank <= 3:
         formats = name, dtype.name, "boolean", "boolean", "int64", "intp", "intp", "uint8"
-        return _by_rows(entry_point(pool_rows.average, *formats), problem, shape, dtype, include_padding, exact)
+        return _by_rows(entry_point(pool_rows.average, *formats), problem, shape, (dtype,), include_padding, exact)
     numbers = numbers_of(problem, all_axes(problem, leading), rank)
     average = entry_point(pool.average, name, dtype.name, "int64", "boolean", "boolean")
 

@@ -74,7 +74,9 @@ def count_padded(numbers, call, position):
 def padded_taps(axis, p):
     """The same on one axis."""
     room = axis.size + axis.after + axis.before - 1 - p * axis.stride  # a window starts inside, at `-before` or later
-    return min(axis.kernel, room // axis.dilation + 1)
+    if room >= (axis.kernel - 1) * axis.dilation:
+        return axis.kernel
+    return room // axis.dilation + 1
 
 
 @entry

@@ -7,16 +7,17 @@
                    computed and thrown away
     store          divided and converted
 
-Where the channels of the input lie next to each other, many are folded at once: an element of a line is then a run of
-`lanes` channels, and there is nothing to split. A block holds at most LINE elements, so that wide rows and windows are
-cut into blocks of columns and of taps; the workspace has the same size for every input.
+Where the channels of the input lie next to each other, or rows are shorter than a vector, many channels are folded at
+once: an element of a line is then a run of `lanes` channels, and there is nothing to split. A block holds at most LINE
+elements, so that wide rows and windows are cut into blocks of columns and of taps; the workspace has the same size for
+every input.
 """
 
 import math
 from typing import NamedTuple
 
 from .jit import entry, kernel
-from .pool import is_better, padded_taps
+from .pool import padded_taps
 from .strided import convert, is_whole, load, mean, scratch, scratch_index, store, stride, zero
 from .window import load_axis, load_call
 
@@ -38,8 +39,9 @@ class Planes(NamedTuple):
     s0: int
     s1: int
     s2: int
+    lane: int  # of the channels, the last axis before the spatial ones
     leading: int  # axes before the spatial ones
-    channels: int  # size of the last of them where its elements lie next to each other, else 1
+    channels: int  # how many there are where they are folded together, else 1
     lanes: int  # channels folded at once
     rows: int  # output rows of a plane
 
@@ -65,16 +67,18 @@ class Part(NamedTuple):
 
 
 @kernel
-def load_planes(x, call, rows):
+def load_planes(x, call, a2, rows):
     leading, rank = call.option, call.rank
-    last = stride(x, leading + rank - 1)
-    channels = 1
-    if leading > 0 and last != 1 and stride(x, leading - 1) == 1 and x.shape[leading - 1] >= 8:
-        channels = x.shape[leading - 1]
+    last, lane, channels = stride(x, leading + rank - 1), 0, 1
+    if leading > 0 and x.shape[leading - 1] >= 8:
+        lane = stride(x, leading - 1)
+        if (lane == 1 and last != 1) or a2.size < 8:
+            channels = x.shape[leading - 1]
     return Planes(
         stride(x, leading + rank - 3) if rank > 2 else 0,
         stride(x, leading + rank - 2) if rank > 1 else 0,
         last,
+        lane,
         leading,
         channels,
         min(channels, LANES),
@@ -189,50 +193,66 @@ def split(line, phases, step, needed, length):
                 phases[p * length + j] = line[p + j * step]
 
 
+@kernel
+def store_line(out, target, step, folded, where, width, lanes, columns):
+    """A line of the result for each lane, `step` apart; `folded` holds `width` lanes for each column."""
+    if width == 1:  # the literal makes the loads contiguous
+        for j in range(columns):
+            store(out, target + j, folded[where + j])
+    else:
+        for lane in range(lanes):
+            for j in range(columns):
+                store(out, target + lane * step + j, folded[where + j * width + lane])
+
+
 # What follows is closures and not functions of functions: those would be variables, which Numba cannot cache, and
 # arguments are no constants yet when Numba optimises a function.
 
 
-def folding(combine, read, contiguous, fused):
+def folding(combine, read, contiguous):
     @kernel
     def fold(source, first, step, tap, taps, out, line, where, count, more):
-        """`line[where + j]` becomes the fold of `source[first + j * step + k * tap]` over `k`, of itself too if `more`."""
+        """`line[where + j]` becomes the fold of `source[first + j * step + k * tap]`, and of itself if `more`."""
         if contiguous:
             step = 1
         k = 0
         if not more:
-            if fused and taps >= 3:
-                k = 3
-                second, third = first + tap, first + 2 * tap
-                for j in range(count):
-                    value = combine(read(source, out, first + j * step), read(source, out, second + j * step))
-                    line[where + j] = combine(value, read(source, out, third + j * step))
-            elif fused and taps == 2:
-                k = 2
-                second = first + tap
-                for j in range(count):
-                    line[where + j] = combine(read(source, out, first + j * step), read(source, out, second + j * step))
-            else:
-                k = 1
-                for j in range(count):
-                    line[where + j] = read(source, out, first + j * step)
-        while fused and k + 1 < taps:
-            left, right = first + k * tap, first + (k + 1) * tap
             for j in range(count):
-                value = combine(line[where + j], read(source, out, left + j * step))
-                line[where + j] = combine(value, read(source, out, right + j * step))
-            k += 2
+                line[where + j] = read(source, out, first + j * step)
+            k = 1
         while k < taps:
-            left = first + k * tap
+            at = first + k * tap
             for j in range(count):
-                line[where + j] = combine(line[where + j], read(source, out, left + j * step))
+                line[where + j] = combine(line[where + j], read(source, out, at + j * step))
+            k += 1
+
+    return fold
+
+
+def folding_indexed(is_better):
+    @kernel
+    def fold(x, first, step, tap, taps, index, index_step, index_tap, line, indices, where, count, more):
+        """The same for the best element and its index; those of `j` and `k` follow `index` in their own steps."""
+        k = 0
+        if not more:
+            for j in range(count):
+                line[where + j] = load(x, first + j * step)
+                indices[where + j] = index + j * index_step
+            k = 1
+        while k < taps:
+            at, index_k = first + k * tap, index + k * index_tap
+            for j in range(count):
+                value, best = load(x, at + j * step), line[where + j]
+                better = is_better(value, best)
+                line[where + j] = value if better else best
+                indices[where + j] = index_k + j * index_step if better else indices[where + j]
             k += 1
 
     return fold
 
 
 def folding_rows(combine):
-    fold_contiguous, fold_strided = folding(combine, element, True, False), folding(combine, element, False, False)
+    fold_contiguous, fold_strided = folding(combine, element, True), folding(combine, element, False)
 
     @kernel
     def fold_rows(x, planes, axes, block, part, padding, out, workspace):
@@ -240,7 +260,7 @@ def folding_rows(combine):
         a0, a1, a2 = axes
         line = scratch(workspace, COLUMNS, out)
         start, span, low, high = clip_columns(a2, part)
-        step, tap = planes.s2, a1.dilation * planes.s1
+        tap = a1.dilation * planes.s1
         plane, row, lanes = locate(planes, part.line)
         origin = plane_offset(x, planes.leading, plane)
         for r in range(part.lines):
@@ -260,21 +280,24 @@ def folding_rows(combine):
                 line[where + j] = padding
             where += low * planes.lanes
             first = origin + i0 * planes.s0 + i1 * planes.s1 + (start + low) * planes.s2
+            # The elements are one run, or each has a run of channels, which may follow each other.
+            runs, count, step = (1, end - low, planes.s2) if planes.lanes == 1 else (end - low, lanes, planes.lane)
+            if step == 1 and planes.s2 == planes.lanes == lanes:
+                runs, count = 1, runs * count
             for k0 in range(n0):
-                if planes.lanes == 1 and step != 1:
-                    fold_strided(x, first, step, tap, n1, out, line, where, end - low, k0 > 0)
-                else:  # the elements are one run, or each has a run of channels
-                    runs, count = (1, end - low) if planes.lanes == 1 else (end - low, lanes)
-                    for j in range(runs):
-                        at = where + j * planes.lanes
-                        fold_contiguous(x, first + j * step, 1, tap, n1, out, line, at, count, k0 > 0)
+                for j in range(runs):
+                    source, at = first + j * planes.s2, where + j * planes.lanes
+                    if step == 1:
+                        fold_contiguous(x, source, 1, tap, n1, out, line, at, count, k0 > 0)
+                    else:
+                        fold_strided(x, source, step, tap, n1, out, line, at, count, k0 > 0)
                 first += a0.dilation * planes.s0
 
     return fold_rows
 
 
 def folding_columns(combine):
-    fold = folding(combine, item, True, True)
+    fold = folding(combine, item, True)
 
     @kernel
     def fold_columns(planes, a2, block, part, out, workspace):
@@ -306,7 +329,7 @@ def folding_columns(combine):
 
     @kernel
     def double(line, spare, doubled, taps, unit, length):
-        """`doubled[j]` becomes the fold of `line[j + k * unit]` over `taps`: windows of 1, 2, 4, ... taps and their sum."""
+        """`doubled[j]` becomes the fold over `k` of `line[j + k * unit]`, by windows of 1, 2, 4, ... taps."""
         width, done = 1, 0
         while True:
             if taps & width:
@@ -341,7 +364,7 @@ def average(x, out, include_padding, is_exact, numbers, start, stop, workspace):
         return False
     axes = load_axis(numbers.data, 0), load_axis(numbers.data, 1), load_axis(numbers.data, 2)
     a0, a1, a2 = axes
-    planes = load_planes(x, call, a0.out * a1.out)
+    planes = load_planes(x, call, a2, a0.out * a1.out)
     block = choose_block(a2, planes.lanes)
     folded = scratch(workspace, FOLDED, out)
     spacing, last = block.pitch // a2.stride * planes.lanes, first_line(planes, stop)
@@ -360,23 +383,37 @@ def average(x, out, include_padding, is_exact, numbers, start, stop, workspace):
                     plane, row, lanes = following(planes, line + r, plane, row)
                 p0, p1 = (0, row) if a0.out == 1 else divmod(row, a1.out)
                 rows = count_taps(a0, p0, include_padding) * count_taps(a1, p1, include_padding)
-                where, whole = r * spacing, rows * a2.kernel
-                for lane in range(lanes):
-                    source, target = where + lane, ((plane + lane) * planes.rows + row) * a2.out + column
-                    for j in range(low):
-                        count = rows * count_taps(a2, column + j, include_padding)
-                        store(out, target + j, mean_of(out, folded[source + j * planes.lanes], count, is_exact))
-                    for j in range(low, high):
-                        store(out, target + j, mean_of(out, folded[source + j * planes.lanes], whole, is_exact))
-                    for j in range(high, columns):
-                        count = rows * count_taps(a2, column + j, include_padding)
-                        store(out, target + j, mean_of(out, folded[source + j * planes.lanes], count, is_exact))
+                where, width = r * spacing, planes.lanes
+                for j in range(low):
+                    divide(
+                        out,
+                        folded,
+                        where + j * width,
+                        width,
+                        rows * count_taps(a2, column + j, include_padding),
+                        is_exact,
+                    )
+                divide(out, folded, where + low * width, (high - low) * width, rows * a2.kernel, is_exact)
+                for j in range(high, columns):
+                    divide(
+                        out,
+                        folded,
+                        where + j * width,
+                        width,
+                        rows * count_taps(a2, column + j, include_padding),
+                        is_exact,
+                    )
+                target = (plane * planes.rows + row) * a2.out + column
+                store_line(out, target, planes.rows * a2.out, folded, where, width, lanes, columns)
     return True
 
 
 @kernel
-def mean_of(out, total, count, is_exact):
-    return mean(out, total, max(count, 1) if is_exact else count)  # of nothing: 0 / 1 or 0 / 0
+def divide(out, folded, where, length, count, is_exact):
+    """Sums become means over `count` taps; of nothing, that is 0 / 1 where `is_exact`, and else 0 / 0."""
+    count = max(count, 1) if is_exact else count
+    for j in range(where, where + length):
+        folded[j] = mean(out, folded[j], count)
 
 
 @kernel
@@ -405,7 +442,7 @@ def extremum(name, combine):
             return False
         axes = load_axis(numbers.data, 0), load_axis(numbers.data, 1), load_axis(numbers.data, 2)
         a0, a1, a2 = axes
-        planes = load_planes(x, call, a0.out * a1.out)
+        planes = load_planes(x, call, a2, a0.out * a1.out)
         block = choose_block(a2, planes.lanes)
         folded = scratch(workspace, FOLDED, out)
         spacing, last = block.pitch // a2.stride * planes.lanes, first_line(planes, stop)
@@ -421,15 +458,8 @@ def extremum(name, combine):
                 for r in range(lines):
                     if r > 0:
                         plane, row, lanes = following(planes, line + r, plane, row)
-                    where = r * spacing
-                    for lane in range(lanes):
-                        at = ((plane + lane) * planes.rows + row) * a2.out + column
-                        if planes.lanes == 1:
-                            for j in range(columns):
-                                store(out, at + j, folded[where + j])
-                        else:
-                            for j in range(columns):
-                                store(out, at + j, folded[where + j * planes.lanes + lane])
+                    target = (plane * planes.rows + row) * a2.out + column
+                    store_line(out, target, planes.rows * a2.out, folded, r * spacing, planes.lanes, lanes, columns)
         return True
 
     best.__name__ = best.__qualname__ = name
@@ -437,3 +467,130 @@ def extremum(name, combine):
 
 
 maximum, minimum = extremum("maximum", larger), extremum("minimum", smaller)
+
+
+def indexed(name, is_better):
+    fold = folding_indexed(is_better)
+
+    @kernel
+    def fold_rows(x, planes, axes, block, part, padding, out, workspace):
+        a0, a1, a2 = axes
+        line, indices = scratch(workspace, COLUMNS, out), scratch_index(workspace, COLUMNS_AT)
+        start, span, low, high = clip_columns(a2, part)
+        plane, row, lanes = locate(planes, part.line)
+        for r in range(part.lines):
+            if r > 0:
+                plane, row, lanes = following(planes, part.line + r, plane, row)
+            p0, p1 = (0, row) if a0.out == 1 else divmod(row, a1.out)
+            i0, n0 = clip(a0, p0)
+            i1, n1 = clip(a1, p1)
+            end = high if n0 > 0 and n1 > 0 else low
+            where = r * block.pitch * planes.lanes
+            for j in range(span * planes.lanes):
+                if j < low * planes.lanes or j >= end * planes.lanes:
+                    line[where + j], indices[where + j] = padding, NOWHERE
+            where += low * planes.lanes
+            first = plane_offset(x, planes.leading, plane)
+            first += i0 * planes.s0 + i1 * planes.s1 + (start + low) * planes.s2
+            # The elements are one run, or each has a run of channels.
+            runs, count, step = (1, end - low, planes.s2) if planes.lanes == 1 else (end - low, lanes, planes.lane)
+            for k0 in range(n0):
+                index = ((i0 + k0 * a0.dilation) * a1.size + i1) * a2.size + start + low
+                for j in range(runs):
+                    at, tap = first + k0 * a0.dilation * planes.s0 + j * planes.s2, a1.dilation * planes.s1
+                    here, index_step = where + j * planes.lanes, 1 if planes.lanes == 1 else 0
+                    index_tap = a1.dilation * a2.size
+                    fold(x, at, step, tap, n1, index + j, index_step, index_tap, line, indices, here, count, k0 > 0)
+
+    @kernel
+    def wins(value, index, best, best_index):
+        """Whether an element is better, or as good and before the other: columns are not met in the order of taps."""
+        before = index < best_index
+        same = (value == best) | ((value != value) & (best != best))
+        return is_better(value, best) | (before & same)
+
+    @kernel
+    def fold_run(line, indices, first, folded, folded_at, where, count, more):
+        if not more:
+            for j in range(count):
+                folded[where + j] = line[first + j]
+                folded_at[where + j] = indices[first + j]
+        else:
+            for j in range(count):
+                value, index = line[first + j], indices[first + j]
+                best, best_index = folded[where + j], folded_at[where + j]
+                better = wins(value, index, best, best_index)
+                folded[where + j] = value if better else best
+                folded_at[where + j] = index if better else best_index
+
+    @kernel
+    def fold_columns(planes, a2, block, part, out, workspace):
+        line, indices = scratch(workspace, COLUMNS, out), scratch_index(workspace, COLUMNS_AT)
+        folded, folded_at = scratch(workspace, FOLDED, out), scratch_index(workspace, FOLDED_AT)
+        step, lanes = a2.stride, planes.lanes
+        count = (part.lines - 1) * (block.pitch // step) + part.columns
+        runs, run, length = 1, count * lanes, 0
+        if step > 1 and part.columns > 1:
+            if lanes > 1:
+                runs, run = count, lanes
+            else:
+                length = part.lines * (block.pitch // step)
+                needed = min(step, (part.taps - 1) * a2.dilation + 1)
+                spare, spare_at = scratch(workspace, SPARE, out), scratch_index(workspace, SPARE_AT)
+                split(line, spare, step, needed, length)
+                split(indices, spare_at, step, needed, length)
+                line, indices = spare, spare_at
+        for k in range(part.taps):
+            column = k * a2.dilation
+            if length > 0:
+                column, phase = divmod(column, step)
+                column += phase * length
+            for j in range(runs):
+                first = (column + j * step) * lanes
+                fold_run(line, indices, first, folded, folded_at, j * lanes, run, part.tap > 0 or k > 0)
+
+    def best_and_index(x, out, indices, lowest, numbers, start, stop, workspace):
+        """`pool.extremum` with indices, for the output rows from `start` to `stop`. False: `x` is not whole."""
+        call = load_call(numbers.data)
+        if not is_whole(x, call.option + call.rank):
+            return False
+        axes = load_axis(numbers.data, 0), load_axis(numbers.data, 1), load_axis(numbers.data, 2)
+        a0, a1, a2 = axes
+        planes = load_planes(x, call, a2, a0.out * a1.out)
+        block = choose_block(a2, planes.lanes)
+        folded, folded_at = scratch(workspace, FOLDED, out), scratch_index(workspace, FOLDED_AT)
+        spacing, last = block.pitch // a2.stride * planes.lanes, first_line(planes, stop)
+        for column in range(0, a2.out, block.columns):
+            columns = min(block.columns, a2.out - column)
+            for line in range(first_line(planes, start), last, block.lines):
+                lines = min(block.lines, last - line)
+                for tap in range(0, a2.kernel, block.taps):
+                    part = Part(line, lines, column, columns, tap, min(block.taps, a2.kernel - tap))
+                    fold_rows(x, planes, axes, block, part, load(lowest, 0), out, workspace)
+                    fold_columns(planes, a2, block, part, out, workspace)
+                plane, row, lanes = locate(planes, line)
+                for r in range(lines):
+                    if r > 0:
+                        plane, row, lanes = following(planes, line + r, plane, row)
+                    where, target = r * spacing, (plane * planes.rows + row) * a2.out + column
+                    for j in range(where, where + columns * planes.lanes):
+                        folded_at[j] = -1 if folded_at[j] == NOWHERE else folded_at[j]
+                    store_line(out, target, planes.rows * a2.out, folded, where, planes.lanes, lanes, columns)
+                    store_line(indices, target, planes.rows * a2.out, folded_at, where, planes.lanes, lanes, columns)
+        return True
+
+    best_and_index.__name__ = best_and_index.__qualname__ = name
+    return entry(best_and_index)
+
+
+@kernel
+def is_larger(value, best):
+    return (value > best) | ((value != value) & (best == best))
+
+
+@kernel
+def is_smaller(value, best):
+    return (value < best) | ((value != value) & (best == best))
+
+
+indexed_maximum, indexed_minimum = indexed("indexed_maximum", is_larger), indexed("indexed_minimum", is_smaller)
