@@ -22,7 +22,7 @@ from .strided import convert, is_whole, load, mean, scratch, scratch_index, stor
 from .window import load_axis, load_call
 
 LINE = 8192  # elements
-BLOCK = 1024  # elements of a block of several lines: it should stay in the L1 cache
+BLOCK = 1024  # elements of a block of several lines: reading the next block should not wait long for this one
 LANES = 64
 WIDE = 12  # taps from which on doubling takes fewer passes than going from tap to tap
 NOWHERE = 2**62  # the index of padding, after all others
