@@ -93,22 +93,19 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
             x = checks.as_array(name, "x", x)
         if type(w) is not ndarray:
             w = checks.as_array(name, "w", w)
-        key: Any
         options: Any = (groups, stride, padding_mode, dilation, boundary, activation, algorithm)
-        try:
-            plain = type(groups) is type(stride) is type(dilation) is int and type(boundary) is str
-            if not plain or (type(padding_mode) is not str and type(padding_mode) is not int):
-                key = (x.shape, w.shape, x.dtype, w.dtype, bias is None, _plain(options))
-            else:
-                key = (x.shape, w.shape, x.dtype, w.dtype, bias is None, options)
-            entry = get(key)
-        except TypeError:  # an option that is no key is looked at anew in every call
-            key = entry = None
+        plain = type(groups) is type(stride) is type(dilation) is int and type(boundary) is str
+        if not plain or type(padding_mode) not in (int, str) or activation is not None or algorithm != "auto":
+            named: Any = checks.key_of(options)
+        else:
+            named = options
+        key = (x.shape, w.shape, x.dtype, w.dtype, bias is None, named)
+        entry = get(key) if named is not None else None
         if entry is None:
             entry = _prepare(name, rank, flip, x, w, *options, bias is not None)
             if len(prepared) >= _KEPT:
                 prepared.clear()
-            if key is not None:
+            if named is not None:
                 prepared[key] = entry
         run, shape, dtype, fill = entry
         if bias is not None:
@@ -146,15 +143,6 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         answer=answers[flip],
     )
     return function
-
-
-def _plain(options: Any) -> Any:
-    """Options as a key, if they are ints, strings and None alone: 1.0 and True equal 1, and are other arguments."""
-    if type(options) in (tuple, list):
-        return tuple(map(_plain, options))
-    if type(options) in (int, str, type(None)):
-        return options
-    raise TypeError
 
 
 def _prepare(

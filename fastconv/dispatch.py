@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import workspace
-from .launch import entry_point, numbers_of
-from .problem import Array, Axis, Problem, aligned
+from .launch import entry_point, numbers_of, three_axes
+from .problem import Array, Problem, aligned
 from .threads import get_num_threads, share
 
 Run = Callable[[Array, Array, Array | None, Array, Array], None]  # x, w, bias, fill, out
@@ -39,9 +39,6 @@ def select(problem: Problem) -> Implementation:
     raise ValueError(f"{problem.function}(): algorithm is {problem.algorithm!r}, which cannot do this call: {why}")
 
 
-_UNIT = Axis(size=1, kernel=1, stride=1, dilation=1, before=0, after=0, boundary="constant", out=1)
-
-
 _SHARED_MACS = 4_000_000  # some 70 us on one core; a second thread takes about 10 us to start and to join
 
 
@@ -53,7 +50,7 @@ def _direct_supports(problem: Problem) -> str | None:
 def _prepare_direct(problem: Problem) -> Run:
     from .kernels import direct
 
-    numbers = numbers_of(problem, (_UNIT,) * (3 - len(problem.axes)) + problem.axes)
+    numbers = numbers_of(problem, three_axes(problem))
     correlate = entry_point(direct.correlate, *[problem.dtype.name] * 5, "int64", "uint8", "int64", "intp")
     take, give, size = workspace.take, workspace.give, direct.WORKSPACE_BYTES
 

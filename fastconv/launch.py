@@ -21,8 +21,9 @@ def entry_point(kernel: Any, *formats: str) -> Callable[..., Any]:
     return function
 
 
-def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None) -> Array:
-    """What the kernels read. Where `axes` are all of an array's, `trailing` counts those of the window."""
+def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None, leading: int = 0) -> Array:
+    """What the kernels read. Where `axes` are all of an array's, `trailing` counts those of the window; where they are
+    those of the window, `leading` may count the others."""
     from .kernels import activation, window
 
     call = window.Call(
@@ -34,11 +35,19 @@ def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = 
         int(problem.flip),
         int(problem.has_bias),
         activation.NAMES.index(problem.activation),
-        trailing or 0,
+        leading if trailing is None else trailing,
     )
     rows = [axis._replace(boundary=window.BOUNDARIES[axis.boundary]) for axis in axes]
     numbers: Array = window.pack_numbers(call, rows)
     return numbers
+
+
+UNIT = Axis(size=1, kernel=1, stride=1, dilation=1, before=0, after=0, boundary="constant", out=1)
+
+
+def three_axes(problem: Problem) -> tuple[Axis, ...]:
+    """The spatial axes, after so many of size 1 that they are three."""
+    return (UNIT,) * (3 - len(problem.axes)) + problem.axes
 
 
 def all_axes(problem: Problem, leading: tuple[int, ...]) -> tuple[Axis, ...]:

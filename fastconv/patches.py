@@ -170,7 +170,9 @@ def _extract(function: str, x: Any, kernel_size: Any, stride: Any, dilation: Any
     checks.check_trailing(function, "x", x, rank)
     problem = checks.window(function, x, rank, kernel_size, stride, dilation, "padding", padding)
     leading = x.shape[: x.ndim - rank]
-    out = np.empty((*leading, problem.taps, problem.positions), dtype=x.dtype)
+    shape = (*leading, problem.taps, problem.positions)
+    checks.check_size(function, shape, x.itemsize)
+    out = np.empty(shape, dtype=x.dtype)
     extract = entry_point(patches.extract, x.dtype.name, x.dtype.name, "int64")
     extract(aligned(x), out, numbers_of(problem, all_axes(problem, leading), rank))
     return out

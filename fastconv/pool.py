@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import problem as checks
-from .launch import all_axes, entry_point, numbers_of
+from . import workspace
+from .launch import all_axes, entry_point, numbers_of, three_axes
 from .problem import Array, Problem, aligned
 
 _WINDOW_DOC = """
@@ -37,36 +38,97 @@ _ERRORS_DOC = """
 """
 
 
-def _pool(function: str, x: Any, rank: int, *options: Any) -> tuple[Array, Problem]:
-    x = checks.as_array(function, "x", x)
+Run = Callable[[Array], Any]
+_INDEX = np.dtype(np.int64)
+_KEPT = 4096  # prepared calls of a function; past it they are made anew
+
+
+def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
+    """Run a pool. `prepare` checks the options and makes what runs, once for all calls alike."""
+    prepared: dict[Any, Run] = {}
+
+    def call(name: str, x: Any, *options: Any) -> Any:
+        if type(x) is not np.ndarray or not x.dtype.isnative:
+            x = checks.as_array(name, "x", x)
+        exact = checks.key_of(options)
+        key = (name, x.shape, x.dtype, exact)
+        run = prepared.get(key)
+        if run is None:
+            run = prepare(name, checks.as_array(name, "x", x), *options)
+            if len(prepared) >= _KEPT:
+                prepared.clear()
+            if exact is not None:
+                prepared[key] = run
+        return run(x)
+
+    return call
+
+
+def _pool(function: str, x: Array, rank: int, *options: Any) -> Problem:
     checks.check_rank(function, "x", x, rank, "NC")
     kernel_size, stride, dilation, padding_spec, ceil_mode = options
-    problem = checks.window(
-        function, x, rank, kernel_size, stride, dilation, "padding_spec", padding_spec, bool(ceil_mode)
-    )
-    return x, problem
+    return checks.window(function, x, rank, kernel_size, stride, dilation, "padding_spec", padding_spec, ceil_mode)
 
 
-def _extremum(x: Array, problem: Problem, smallest: bool, return_indices: bool) -> tuple[Array, Array]:
-    """Values and flat indices, the latter empty unless asked for."""
-    from .kernels import pool
+def _filter(function: str, x: Array, kernel_size: Any, stride: Any) -> Problem:
+    checks.check_sequence(function, "kernel_size", kernel_size)
+    rank = len(kernel_size)
+    checks.check_trailing(function, "x", x, rank)
+    return checks.window(function, x, rank, kernel_size, stride, 1, "padding", 0)
+
+
+def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices: bool) -> Run:
+    """Values, or values and flat indices."""
+    from .kernels import pool, pool_rows
 
     checks.check_ordered(problem.function, x)
-    rank, name = len(problem.axes), x.dtype.name
-    axes = all_axes(problem, x.shape[: x.ndim - rank])
-    out = np.empty([axis.out for axis in axes], dtype=x.dtype)
-    indices = np.empty(out.shape if return_indices else (0,), dtype=np.int64)
+    rank, dtype, name = len(problem.axes), x.dtype, x.dtype.name
+    leading = x.shape[: x.ndim - rank]
+    shape = (*leading, *(axis.out for axis in problem.axes))
+    lowest = _outermost(dtype, smallest)
+    if rank <= 3 and return_indices:
+        kernel = pool_rows.indexed_minimum if smallest else pool_rows.indexed_maximum
+        by_rows = entry_point(kernel, name, name, "int64", name, "int64", "intp", "intp", "uint8")
+        return _by_rows(by_rows, problem, shape, (dtype, _INDEX), lowest)
+    if rank <= 3:
+        kernel = pool_rows.minimum if smallest else pool_rows.maximum
+        by_rows = entry_point(kernel, name, name, name, "int64", "intp", "intp", "uint8")
+        return _by_rows(by_rows, problem, shape, (dtype,), lowest)
+    numbers = numbers_of(problem, all_axes(problem, leading), rank)
     extremum = entry_point(pool.extremum, name, name, "int64", name, "int64", "boolean", "boolean")
-    extremum(
-        aligned(x),
-        out,
-        indices,
-        _outermost(x.dtype, smallest),
-        numbers_of(problem, axes, rank),
-        smallest,
-        return_indices,
-    )
-    return out, indices
+
+    def run(x: Array) -> Any:
+        out, indices = np.empty(shape, dtype), np.empty(shape if return_indices else 0, np.int64)
+        extremum(aligned(x), out, indices, lowest, numbers, smallest, return_indices)
+        return (out, indices) if return_indices else out
+
+    return run
+
+
+def _by_rows(
+    kernel: Any, problem: Problem, shape: tuple[int, ...], dtypes: tuple[np.dtype[Any], ...], *arguments: Any
+) -> Run:
+    """The row-wise kernel on new results of the given types, the only one or a tuple of them."""
+    from .kernels import pool_rows
+
+    axes = three_axes(problem)
+    numbers = numbers_of(problem, axes, leading=len(shape) - len(problem.axes))
+    rows = problem.batch * axes[0].out * axes[1].out
+    take, give, size = workspace.take, workspace.give, pool_rows.WORKSPACE_BYTES
+    several, empty = len(dtypes) > 1, 0 in shape
+
+    def run(x: Array) -> Any:
+        results = tuple([np.empty(shape, dtype) for dtype in dtypes])
+        if empty:
+            return results if several else results[0]
+        scratch = take(size)
+        whole = kernel(x, *results, *arguments, numbers, 0, rows, scratch)
+        give(scratch)
+        if not whole:
+            return run(aligned(x))
+        return results if several else results[0]
+
+    return run
 
 
 def _outermost(dtype: np.dtype[Any], smallest: bool) -> Array:
@@ -79,17 +141,45 @@ def _outermost(dtype: np.dtype[Any], smallest: bool) -> Array:
     return np.array([np.inf if smallest else -np.inf]).astype(dtype)
 
 
-def _average(x: Array, problem: Problem, include_padding: bool) -> Array:
-    from .kernels import pool
+def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
+    from .kernels import pool, pool_rows
 
-    rank = len(problem.axes)
-    exact = x.dtype.kind in "biu"
+    rank, name, exact = len(problem.axes), x.dtype.name, x.dtype.kind in "biu"
     dtype = np.dtype(np.float64) if exact else x.dtype
-    axes = all_axes(problem, x.shape[: x.ndim - rank])
-    out = np.empty([axis.out for axis in axes], dtype=dtype)
-    average = entry_point(pool.average, x.dtype.name, dtype.name, "int64", "boolean", "boolean")
-    average(aligned(x), out, numbers_of(problem, axes, rank), include_padding, exact)
-    return out
+    leading = x.shape[: x.ndim - rank]
+    shape = (*leading, *(axis.out for axis in problem.axes))
+    if rank <= 3:
+        formats = name, dtype.name, "boolean", "boolean", "int64", "intp", "intp", "uint8"
+        return _by_rows(entry_point(pool_rows.average, *formats), problem, shape, (dtype,), include_padding, exact)
+    numbers = numbers_of(problem, all_axes(problem, leading), rank)
+    average = entry_point(pool.average, name, dtype.name, "int64", "boolean", "boolean")
+
+    def run(x: Array) -> Array:
+        out = np.empty(shape, dtype)
+        average(aligned(x), out, numbers, include_padding, exact)
+        return out
+
+    return run
+
+
+@_preparing
+def _extremum_pool(name: str, x: Array, rank: int, smallest: bool, return_indices: bool, *options: Any) -> Run:
+    return _prepare_extremum(_pool(name, x, rank, *options), x, smallest, return_indices)
+
+
+@_preparing
+def _average_pool(name: str, x: Array, rank: int, include_padding: bool, *options: Any) -> Run:
+    return _prepare_average(_pool(name, x, rank, *options), x, include_padding)
+
+
+@_preparing
+def _extremum_filter(name: str, x: Array, smallest: bool, *options: Any) -> Run:
+    return _prepare_extremum(_filter(name, x, *options), x, smallest, False)
+
+
+@_preparing
+def _average_filter(name: str, x: Array, *options: Any) -> Run:
+    return _prepare_average(_filter(name, x, *options), x, True)
 
 
 def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]:
@@ -103,9 +193,8 @@ def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
-        x, problem = _pool(name, x, rank, kernel_size, stride, dilation, padding_spec, ceil_mode)
-        values, indices = _extremum(x, problem, smallest, bool(return_indices))
-        return (values, indices) if return_indices else values
+        options = kernel_size, stride, dilation, padding_spec, bool(ceil_mode)
+        return _extremum_pool(name, x, rank, smallest, bool(return_indices), *options)
 
     word, limit = ("smallest", "highest") if smallest else ("largest", "lowest")
     answer = (
@@ -146,8 +235,9 @@ def _define_average(name: str, rank: int) -> Callable[..., Array]:
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> Array:
-        x, problem = _pool(name, x, rank, kernel_size, stride, dilation, padding_spec, ceil_mode)
-        return _average(x, problem, bool(count_include_pad))
+        options = kernel_size, stride, dilation, padding_spec, bool(ceil_mode)
+        result: Array = _average_pool(name, x, rank, bool(count_include_pad), *options)
+        return result
 
     return _document(
         function,
@@ -283,14 +373,6 @@ max_unpool2d = _define_unpool("max_unpool2d", 2)
 max_unpool3d = _define_unpool("max_unpool3d", 3)
 
 
-def _filter(function: str, x: Any, kernel_size: Any, stride: Any) -> tuple[Array, Problem]:
-    x = checks.as_array(function, "x", x)
-    checks.check_sequence(function, "kernel_size", kernel_size)
-    rank = len(kernel_size)
-    checks.check_trailing(function, "x", x, rank)
-    return x, checks.window(function, x, rank, kernel_size, stride, 1, "padding", 0)
-
-
 def maximum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
     """Largest element of each window over the last ``len(kernel_size)`` axes.
 
@@ -320,7 +402,8 @@ def maximum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) 
     >>> fastconv.maximum_filter(np.array([1, 5, 2, 3]), (2,), stride=1)
     array([5, 5, 3])
     """
-    return _extremum(*_filter("maximum_filter", x, kernel_size, stride), False, False)[0]
+    result: Array = _extremum_filter("maximum_filter", x, False, kernel_size, stride)
+    return result
 
 
 def minimum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
@@ -352,7 +435,8 @@ def minimum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) 
     >>> fastconv.minimum_filter(np.array([1, 5, 2, 3]), (2,), stride=1)
     array([1, 2, 2])
     """
-    return _extremum(*_filter("minimum_filter", x, kernel_size, stride), True, False)[0]
+    result: Array = _extremum_filter("minimum_filter", x, True, kernel_size, stride)
+    return result
 
 
 def uniform_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
@@ -384,4 +468,5 @@ def uniform_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) 
     >>> fastconv.uniform_filter(np.array([1, 5, 2, 3]), (2,), stride=1)
     array([3. , 3.5, 2.5])
     """
-    return _average(*_filter("uniform_filter", x, kernel_size, stride), True)
+    result: Array = _average_filter("uniform_filter", x, kernel_size, stride)
+    return result

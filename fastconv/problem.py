@@ -171,9 +171,14 @@ def _overlaps_itself(array: Array) -> bool:
 
 
 def check_size(function: str, shape: Sequence[int], itemsize: int) -> None:
-    """Refuse a result that no address space holds; what is merely too much for this machine is NumPy's MemoryError."""
-    if math.prod(shape) * itemsize >= _LARGEST:
+    """Refuse a result that no address space holds; what is merely too much for this machine is NumPy's MemoryError.
+
+    It comes here, before a kernel is compiled: memory that is asked for and not written costs nothing.
+    """
+    size = math.prod(shape) * itemsize
+    if size >= _LARGEST:
         raise ValueError(f"{function}(): the result would have shape {tuple(shape)}, more than memory can address")
+    np.empty(size, dtype=np.uint8)
 
 
 def as_bias(function: str, bias: Any, outputs: int, dtype: np.dtype[Any]) -> Array:
@@ -345,6 +350,18 @@ def span(function: str, axis: int, size: int, kernel: int, dilation: int, before
     return size + before + after - (dilation * (kernel - 1) + 1)
 
 
+_PLAIN = {int, bool, str, type(None)}
+
+
+def key_of(options: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """What tells a call's options from others, None for objects whose value may change: 1, 1.0 and True are equal."""
+    types = tuple(map(type, options))
+    if _PLAIN.issuperset(types):
+        return options, types
+    parts = [key_of(tuple(item)) if kind in (tuple, list) else kind in _PLAIN for kind, item in zip(types, options)]
+    return (repr(options), types) if all(parts) else None
+
+
 # ---- operations
 
 
@@ -501,7 +518,7 @@ def sliding(
 
     axes = make_axes(sizes, kernel, strides, dilations, pads, ("constant",) * rank, out_size)
     batch = math.prod(leading)
-    check_size(function, [batch, *(axis.out * axis.kernel for axis in axes)], max(dtype.itemsize, 8))
+    check_size(function, [batch, *(axis.out for axis in axes)], dtype.itemsize)
     return Problem(function, batch, 1, 1, 1, axes, dtype)
 
 

@@ -172,7 +172,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
 def correlate_slab(
     x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first, o, is_packed, in_place
 ):  # fmt: skip
-    """Outputs of `blocks` from channel `o` and `first = (n, group, p0, p1, p2)` on; `is_packed`: by an earlier chunk."""
+    """Outputs of `blocks` from channel `o` and `first = (n, group, p0, p1, p2)`; `is_packed`: by an earlier chunk."""
     n, g, p0, p1, p2 = first
     rows, columns = min(blocks.rows, a1.out - p1), min(blocks.columns, a2.out - p2)
     outputs = min(blocks.outputs, call.outputs - o)

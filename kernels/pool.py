@@ -52,7 +52,7 @@ def average(x, out, numbers, include_padding, is_exact):
                 total = convert(out, total + convert(out, load(x, offset // size)))
                 count += 1
         if include_padding:
-            count = padded_taps(numbers.data, call, position)
+            count = count_padded(numbers.data, call, position)
         if count == 0 and is_exact:
             store(out, position, zero(out))
         else:
@@ -60,17 +60,23 @@ def average(x, out, numbers, include_padding, is_exact):
 
 
 @kernel
-def padded_taps(numbers, call, position):
+def count_padded(numbers, call, position):
     """Taps of a window inside `[-before, size + after)` on every axis."""
     count = 1
     for a in range(call.rank - 1, -1, -1):
         axis = load_axis(numbers, a)
         position, p = divmod(position, axis.out)
-        room = (
-            axis.size + axis.after + axis.before - 1 - p * axis.stride
-        )  # the window starts inside, at `-before` or later
-        count *= min(axis.kernel, room // axis.dilation + 1)
+        count *= padded_taps(axis, p)
     return count
+
+
+@kernel
+def padded_taps(axis, p):
+    """The same on one axis."""
+    room = axis.size + axis.after + axis.before - 1 - p * axis.stride  # a window starts inside, at `-before` or later
+    if room >= (axis.kernel - 1) * axis.dilation:
+        return axis.kernel
+    return room // axis.dilation + 1
 
 
 @entry

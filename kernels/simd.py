@@ -314,7 +314,7 @@ def row_tile(typingctx, taps, vectors, source, start, pitch, table, first, count
 
 @intrinsic(prefer_literal=True)
 def pack_run(typingctx, target, to, source, start, count, step, left, right, padding):
-    """`target[to + j] = source[start + j * step]` for `left <= j < right`, else `padding`, for `j < count`; step 1 or 2.
+    """`target[to + j] = source[start + j * step]` for `left <= j < right`, else `padding`; `j < count`, step 1 or 2.
 
     Nothing else of the source is touched; the target is written in whole vectors, up to one past the run.
     """

@@ -88,7 +88,7 @@ def test_a_call_with_out_allocates_next_to_nothing(operation, x_shape, w_shape, 
     out = f(x, w, **options)
     peak, result = traced(lambda: f(x, w, out=out, **options))
     assert result is out
-    assert peak < 1024, f"{peak} bytes"
+    assert peak < 1536, f"{peak} bytes"  # the look-up's key: a few tuples and ints, whatever the arrays' sizes
 
 
 STRIDED = {

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import oracle
 import pytest
-from cases import check_windows, rng, ties, values
+from cases import LAYOUTS, check_windows, rng, ties, values
 
 import fastconv
 
@@ -198,6 +198,107 @@ def test_sizes_around_vector_widths(pool, size):
     check_windows(f"{pool}2d", x, 2)
     check_windows(f"{pool}2d", x, 3, stride=1, padding_spec="same")
     check_windows(f"{pool}2d", x, (3, 9), stride=(1, 2), padding_spec=1)
+
+
+# The kernels by rows: where lines, blocks of columns and taps, and channels folded together begin and end ------------
+
+
+def options_of(pool):
+    return [{}, {"count_include_pad": False}] if pool == "avg_pool" else [{}]
+
+
+@pools
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_every_width(pool, stride, dilation):
+    for width in range(1, 71):
+        x = values((1, 2, 3, width), "f4")
+        for options in options_of(pool):
+            check_windows(f"{pool}2d", x, (2, 3), stride=(1, stride), dilation=(1, dilation), padding_spec=4, **options)
+
+
+@pools
+@pytest.mark.parametrize("kernel", [11, 12, 13, 31, 64, 100])
+@pytest.mark.parametrize("stride", [1, 2, 7, 40])
+def test_wide_windows(pool, kernel, stride):
+    """Among them those that are folded by doubling."""
+    x = values((1, 2, 150), "f4")
+    x[0, 1, 70] = np.nan
+    for options in options_of(pool):
+        check_windows(f"{pool}1d", x, kernel, stride=stride, padding_spec=((5, 60),), **options)
+    check_windows(f"{pool}1d", values((1, 2, 400), "f8"), kernel, stride=stride, dilation=3)
+
+
+@pools
+@pytest.mark.parametrize(
+    "size, kernel, options",
+    [
+        (9000, 2, {"stride": 1}),
+        (9000, 3, {"stride": 2, "padding_spec": 1}),
+        (9000, 4100, {"stride": 700}),
+        (9000, 8999, {"stride": 1}),
+        (20000, 20000, {}),
+        (20000, 3, {"stride": 9000}),
+        (20000, 3, {"stride": 1500, "dilation": 8500}),
+        (3, 3, {"stride": 1000, "dilation": 10**9, "padding_spec": 10**9}),
+    ],
+    ids=str,
+)
+def test_rows_and_windows_that_are_cut_into_blocks(pool, size, kernel, options):
+    x = values((1, 1, size), "f4")
+    if options.get("dilation") == 10**9:
+        options = {**options, "stride": 10**9}
+    check_windows(f"{pool}1d", x, kernel, **options)
+
+
+@pools
+@pytest.mark.parametrize("dtype", ["f4", "f2", "i1", "?", "f8"])
+@pytest.mark.parametrize("channels", [7, 8, 63, 64, 65, 130])
+def test_channels_that_lie_next_to_each_other(pool, dtype, channels):
+    x = LAYOUTS["channels_last"](values((2, channels, 6, 9), dtype))
+    check_windows(f"{pool}2d", x, 3, stride=2, padding_spec=1)
+    check_windows(f"{pool}2d", x, 2, stride=1)
+    check_windows(f"{pool}2d", x, (1, 14), stride=1, padding_spec=((0, 0), (9, 2)))
+    check_windows(f"{pool}2d", x[:, 1:], (2, 3), dilation=(1, 2))
+
+
+@pools
+@pytest.mark.parametrize("width", [1, 2, 7, 8])
+def test_short_rows(pool, width):
+    for channels in (1, 8, 70):
+        x = values((2, channels, 7, width), "f4")
+        check_windows(f"{pool}2d", x, (7, width))
+        check_windows(f"{pool}2d", x, 3, stride=1, padding_spec=1)
+        check_windows(f"{pool}2d", x[:, ::-1, :, ::-1], 2, stride=2, padding_spec=1)
+    check_windows(f"{pool}3d", values((2, 9, 4, 5, width), "f4"), 2, stride=1, padding_spec=1)
+
+
+@pytest.mark.parametrize("pool", EXTREMES)
+def test_the_first_of_equals_over_rows_and_columns(pool):
+    for dtype in ("f4", "f2", "i2", "?"):
+        for shape in ((2, 3, 9, 40), (2, 16, 9, 6)):
+            x = ties(shape, dtype)
+            for stride in (1, 2, 3):
+                check_windows(f"{pool}2d", x, (3, 5), stride=stride, padding_spec=2)
+                check_windows(f"{pool}2d", LAYOUTS["channels_last"](x), (4, 3), stride=stride, dilation=2)
+    x = ties((1, 2, 4, 5, 20), "f4")
+    x[:, :, ::2, 1::3, ::4] = np.nan
+    check_windows(f"{pool}3d", x, (2, 3, 3), stride=(1, 1, 2), padding_spec=1)
+
+
+def test_options_that_are_equal_are_not_the_same():
+    """1, 1.0 and True are one key of a dictionary."""
+    x = values((1, 1, 9), "f4")
+    fastconv.max_pool1d(x, 2, stride=1)
+    with pytest.raises(TypeError, match=r"max_pool1d.*stride"):
+        fastconv.max_pool1d(x, 2, stride=1.0)
+    fastconv.max_pool1d(x, (2,), stride=(1,))
+    with pytest.raises(TypeError, match=r"max_pool1d.*kernel_size"):
+        fastconv.max_pool1d(x, (2.0,), stride=(1,))
+    kernel = np.array([2])
+    assert fastconv.max_pool1d(x, kernel, stride=1).shape == (1, 1, 8)
+    kernel[0] = 3
+    assert fastconv.max_pool1d(x, kernel, stride=1).shape == (1, 1, 7)
 
 
 # Unpooling ------------------------------------------------------------------------------------------------------------
