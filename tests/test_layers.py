@@ -16,6 +16,7 @@ LAYERS = [
     {"fastconv.launch", "fastconv.workspace", "fastconv.threads"},
     {"fastconv.dispatch", "fastconv.config"},
     {"fastconv.conv", "fastconv.pool", "fastconv.patches"},
+    {"fastconv.numpy"},
     {"fastconv"},
     {"fastconv.cli"},
     {"fastconv.__main__"},
