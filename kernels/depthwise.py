@@ -78,105 +78,23 @@ def _multiply_plane(
                         left = (part.k1 - 1 - k1) // a1.stride + 1
                         e = (plane * part.k1 + k1) * n
                         at, add = w_start + e * w_entry, plane + k1 > 0
+                        row = (
+                            source, s, pitch, columns, table, e, n, w, at, tap, w_entry, target, t, step, add, initial,
+                        )  # fmt: skip
                         if left >= 7:
-                            _CHUNK7(
-                                source,
-                                s,
-                                pitch,
-                                columns,
-                                table,
-                                e,
-                                n,
-                                w,
-                                at,
-                                tap,
-                                w_entry,
-                                target,
-                                t,
-                                step,
-                                add,
-                                initial,
-                            )
+                            _CHUNK7(*row)
                             k1 += 7 * a1.stride
                         elif left >= 5:
-                            _CHUNK5(
-                                source,
-                                s,
-                                pitch,
-                                columns,
-                                table,
-                                e,
-                                n,
-                                w,
-                                at,
-                                tap,
-                                w_entry,
-                                target,
-                                t,
-                                step,
-                                add,
-                                initial,
-                            )
+                            _CHUNK5(*row)
                             k1 += 5 * a1.stride
                         elif left >= 3:
-                            _CHUNK3(
-                                source,
-                                s,
-                                pitch,
-                                columns,
-                                table,
-                                e,
-                                n,
-                                w,
-                                at,
-                                tap,
-                                w_entry,
-                                target,
-                                t,
-                                step,
-                                add,
-                                initial,
-                            )
+                            _CHUNK3(*row)
                             k1 += 3 * a1.stride
-                        elif left >= 2:
-                            _CHUNK2(
-                                source,
-                                s,
-                                pitch,
-                                columns,
-                                table,
-                                e,
-                                n,
-                                w,
-                                at,
-                                tap,
-                                w_entry,
-                                target,
-                                t,
-                                step,
-                                add,
-                                initial,
-                            )
+                        elif left == 2:
+                            _CHUNK2(*row)
                             k1 += 2 * a1.stride
                         else:
-                            _CHUNK1(
-                                source,
-                                s,
-                                pitch,
-                                columns,
-                                table,
-                                e,
-                                n,
-                                w,
-                                at,
-                                tap,
-                                w_entry,
-                                target,
-                                t,
-                                step,
-                                add,
-                                initial,
-                            )
+                            _CHUNK1(*row)
                             k1 += a1.stride
 
     def scalars(source, start, pitch, rows, columns, table, a1, part, w, w_start, w_entry, target, to, step, initial):

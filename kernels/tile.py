@@ -31,7 +31,7 @@ def _define_band(rows, vectors):
 
 
 _BANDS = [_define_band(*shape) for shape in TILES]
-_BAND8, _BAND4, _BAND2, _BAND1 = _BANDS
+_WHOLE, _BAND4, _BAND2, _BAND1 = _BANDS
 
 
 def multiply_band(
@@ -55,7 +55,7 @@ def _vector_band(
     rows, source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate
 ):
     if rows == BAND:
-        _BAND8(source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate)
+        _WHOLE(source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate)
         return
     m = 0
     while m < rows:

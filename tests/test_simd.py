@@ -1,0 +1,80 @@
+"""The kernels at every vector width, with planes around the sizes of vectors and tiles."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import check_convolution, values
+
+ROOT = Path(__file__).parent.parent
+
+NARROWER = """
+import sys
+sys.path.insert(0, {tests!r})
+import test_simd
+from fastconv.kernels import simd
+assert simd.VECTOR_BYTES == {width}, simd.VECTOR_BYTES
+test_simd.around_vectors_and_tiles({dtypes!r})
+"""
+
+
+def around_vectors_and_tiles(dtypes):
+    """Widths around each vector of every width, rows around a row tile, output channels around every band."""
+    for dtype in dtypes:
+        for size in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 47, 48, 49, 65):
+            x = values((1, 2, 6, size + 1), dtype)
+            w = values((3, 2, 2, 2), dtype, 1)
+            check_convolution("correlate", x, w)
+            check_convolution("correlate", x, values((2, 1, 3, 1), dtype, 1), groups=2, padding_mode=1, stride=(1, 2))
+        for outputs in range(1, 14):
+            x, w = values((1, 3, 4, 9), dtype), values((outputs, 3, 2, 3), dtype, 1)
+            check_convolution("convolve", x, w, padding_mode=(1, 0))
+        for rows in range(1, 11):
+            for kernel in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11):
+                x = values((1, 2, rows + kernel - 1, 19), dtype)
+                check_convolution("correlate", x, values((2, 1, kernel, 3), dtype, 1), groups=2)
+
+
+def test_around_vectors_and_tiles():
+    around_vectors_and_tiles(["f4", "i8"])
+
+
+@pytest.mark.slow
+def test_around_vectors_and_tiles_of_other_types():
+    around_vectors_and_tiles(["f8", "i4", "u4", "u8"])
+
+
+def machine_runs(feature):
+    try:
+        return feature in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("dtypes", [["f4"], pytest.param(["f8", "i4", "i8"], marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("cpu, width, feature", [("haswell", 32, "avx2"), ("x86-64", 16, "sse2")])
+def test_narrower_vectors(cpu, width, feature, dtypes):
+    if not machine_runs(feature):
+        pytest.skip(f"the machine has no {feature}")
+    code = NARROWER.format(tests=str(Path(__file__).parent), width=width, dtypes=dtypes)
+    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, -1, -2])
+def test_rows_of_any_step(steps):
+    """Rows are packed by whole vectors at steps 1 and 2, one element at a time at others."""
+    for size in (1, 7, 8, 15, 16, 17, 33, 64, 65):
+        x = values((1, 2, 5, abs(steps) * size), "f4")[..., ::steps]
+        assert x.shape[-1] == size
+        for stride in (1, 2):
+            check_convolution(
+                "correlate", x, values((2, 2, 2, 1), "f4", 1), stride=stride, padding_mode=((0, 1), (2, 3))
+            )
+            check_convolution(
+                "correlate", x, np.ones((1, 2, 1, 1), "f4"), stride=(1, stride), boundary="wrap", padding_mode=1
+            )
