@@ -144,9 +144,12 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     slabs1 = -(-a1.out // blocks.rows)
     slabs2 = -(-a2.out // blocks.columns)
     slabs = call.batch * call.groups * a0.out * slabs1 * slabs2
-    chunks = -(-call.outputs // blocks.outputs)
-    # With few slabs, threads share their output channels, and each packs the slab for itself.
-    parts = min(threads, chunks) if slabs < 4 * threads else 1
+    outputs, parts = blocks.outputs, 1
+    if slabs < 4 * threads:  # few slabs: threads share their output channels, and each packs the slab for itself
+        parts = min(threads, -(-call.outputs // BAND))
+        outputs = min(outputs, -(-call.outputs // (parts * BAND)) * BAND)
+        blocks = Blocks(blocks.channels, blocks.k0, blocks.k1, blocks.k2, blocks.rows, blocks.columns, outputs)
+    chunks = -(-call.outputs // outputs)
     part_chunks = -(-chunks // parts)
     reduction = count_blocks(call, a0, a1, a2, blocks)
     item = -1

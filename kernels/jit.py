@@ -23,15 +23,37 @@ from numba.core.compiler import CompileResult
 # Contraction makes fused multiply-adds; nothing that reorders a sum is allowed, so the same call has the same bits.
 _FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
-kernel = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_FLAGS)
+_INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_FLAGS}
+_names: set[str] = set()
+
+
+def kernel(function):
+    """An inner function, inlined into its callers."""
+    return numba.njit(**_INNER)(_named(function))
 
 
 def entry(function):
     """Compile `function` when a signature is first asked for, and keep the machine code on disk where possible."""
-    dispatcher = numba.njit(**_FLAGS)(function)
+    dispatcher = numba.njit(**_FLAGS)(_named(function))
     if cache_directory() is not None:
         dispatcher._cache = _EntryCache(function)
     return dispatcher
+
+
+def _named(function):
+    """The function, named after what it closes over, too.
+
+    Numba tells functions of one name apart by a number that differs from process to process: machine code kept by two
+    processes, loaded into a third, would call each other's functions. So no two may have one name.
+    """
+    for cell in function.__closure__ or ():
+        value = cell.cell_contents
+        function.__qualname__ += f"_{value.py_func.__qualname__ if hasattr(value, 'py_func') else repr(value)}"
+    name = f"{function.__module__}.{function.__qualname__}"
+    if name in _names:
+        raise RuntimeError(f"two compiled functions are called {name}")
+    _names.add(name)
+    return function
 
 
 @functools.cache

@@ -300,6 +300,29 @@ def folding_columns(combine):
     fold = folding(combine, item, True)
 
     @kernel
+    def double(line, spare, doubled, taps, unit, length):
+        """`doubled[j]` becomes the fold over `k` of `line[j + k * unit]`, by windows of 1, 2, 4, ... taps."""
+        width, done = 1, 0
+        while True:
+            if taps & width:
+                offset = done * unit
+                if done == 0:
+                    for j in range(length):
+                        doubled[j] = line[j]
+                else:
+                    for j in range(length - offset):
+                        doubled[j] = combine(doubled[j], line[offset + j])
+                done += width
+            if done == taps:
+                return
+            offset = width * unit
+            length -= offset
+            for j in range(length):
+                spare[j] = combine(line[j], line[offset + j])
+            line, spare = spare, line
+            width *= 2
+
+    @kernel
     def fold_columns(planes, a2, block, part, out, workspace):
         """The taps of all outputs of a block, those between two lines included."""
         line, spare = scratch(workspace, COLUMNS, out), scratch(workspace, SPARE, out)
@@ -326,29 +349,6 @@ def folding_columns(combine):
                 more, same = part.tap > 0 or k > 0, (taps - 1 - k) // period + 1
                 first, tap = phase * length + column, period * a2.dilation // step
                 fold(spare, first, 1, tap, same, out, folded, 0, count, more)
-
-    @kernel
-    def double(line, spare, doubled, taps, unit, length):
-        """`doubled[j]` becomes the fold over `k` of `line[j + k * unit]`, by windows of 1, 2, 4, ... taps."""
-        width, done = 1, 0
-        while True:
-            if taps & width:
-                offset = done * unit
-                if done == 0:
-                    for j in range(length):
-                        doubled[j] = line[j]
-                else:
-                    for j in range(length - offset):
-                        doubled[j] = combine(doubled[j], line[offset + j])
-                done += width
-            if done == taps:
-                return
-            offset = width * unit
-            length -= offset
-            for j in range(length):
-                spare[j] = combine(line[j], line[offset + j])
-            line, spare = spare, line
-            width *= 2
 
     return fold_columns
 

@@ -85,3 +85,18 @@ def test_a_changed_source_is_compiled_again(tmp_path):
     time.sleep(0.01)
     source.write_text(changed)
     assert finish(start(cache, root))[0] == [[[-2, -2, -2]]]
+
+
+def test_no_two_compiled_functions_share_a_name():
+    """Numba would tell them apart by a number that differs between processes, and kept code could call the wrong one."""
+    from fastconv.kernels import jit
+
+    def make(factor):
+        def scaled(x):
+            return x * factor
+
+        return scaled
+
+    assert jit.kernel(make(2)).py_func.__qualname__ != jit.kernel(make(3)).py_func.__qualname__
+    with pytest.raises(RuntimeError, match=r"two compiled functions are called .*scaled_3"):
+        jit.kernel(make(3))
