@@ -88,7 +88,7 @@ def test_a_changed_source_is_compiled_again(tmp_path):
 
 
 def test_no_two_compiled_functions_share_a_name():
-    """Numba would tell them apart by a number that differs between processes, and kept code could call the wrong one."""
+    """Numba would tell them apart by a number that differs between processes: kept code could call the wrong one."""
     from fastconv.kernels import jit
 
     def make(factor):
