@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,12 +47,45 @@ def _direct_supports(problem: Problem) -> str | None:
     return None if rank <= 3 else f"the call has {rank} spatial axes, expected 3 or fewer"
 
 
+def _dense_supports(problem: Problem) -> str | None:
+    from .kernels import dense
+
+    refused = _direct_supports(problem)
+    if refused is not None or problem.dtype.kind == "c":
+        return refused or "there are no vectors of complex numbers"
+    if problem.taps > dense.TAPS:
+        return f"the kernel has {problem.taps} taps, expected {dense.TAPS} or fewer"
+    planes, *rows = three_axes(problem)
+    reach = math.prod(axis.dilation * (axis.kernel - 1) + 1 for axis in rows)
+    if 2 * planes.kernel * reach * max(4, problem.dtype.itemsize) > dense.SLAB_BYTES:
+        return f"a window of {reach} elements does not fit in the workspace"
+    lanes = dense.VECTOR_BYTES // max(4, problem.dtype.itemsize)
+    filled = problem.outputs / max(-(-problem.outputs // lanes) * lanes, 1)
+    # What "direct" wastes instead: positions between the rows, and in the last vector of a run.
+    row = problem.axes[-1]
+    wasted = 1.17 * (1 + (row.kernel - 1) * row.dilation / max(row.out, 1))
+    if filled * wasted < 1 or problem.channels == 0:
+        return f"{problem.outputs} outputs in a group fill {filled:.0%} of vectors of {lanes}"
+    return None
+
+
+def _prepare_dense(problem: Problem) -> Run:
+    from .kernels import dense
+
+    return _prepare_shared(problem, dense.correlate, dense.WORKSPACE_BYTES)
+
+
 def _prepare_direct(problem: Problem) -> Run:
     from .kernels import direct
 
+    return _prepare_shared(problem, direct.correlate, direct.WORKSPACE_BYTES)
+
+
+def _prepare_shared(problem: Problem, kernel: Any, size: int) -> Run:
+    """Run a kernel that threads share by a counter, each with a workspace of its own."""
     numbers = numbers_of(problem, three_axes(problem))
-    correlate = entry_point(direct.correlate, *[problem.dtype.name] * 5, "int64", "uint8", "int64", "intp")
-    take, give, size = workspace.take, workspace.give, direct.WORKSPACE_BYTES
+    correlate = entry_point(kernel, *[problem.dtype.name] * 5, "int64", "uint8", "int64", "intp")
+    take, give = workspace.take, workspace.give
 
     macs = math.prod(problem.out_shape) * problem.channels * problem.taps
     shared = macs * (2 if problem.dtype.itemsize > 4 else 1) >= _SHARED_MACS
@@ -150,6 +183,7 @@ def _always(problem: Problem) -> str | None:
 
 
 IMPLEMENTATIONS = (
+    Implementation("dense", "direct", _dense_supports, _prepare_dense),
     Implementation("direct", "direct", _direct_supports, _prepare_direct),
     Implementation("generic", "direct", _always, _prepare_generic),
     Implementation("im2col", "im2col", _always, _prepare_im2col),

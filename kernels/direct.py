@@ -20,7 +20,7 @@ from numba.extending import overload
 from .activation import NONE, finish
 from .depthwise import multiply_plane
 from .jit import entry, kernel
-from .pack import pack_slab, pack_weights
+from .pack import Slab, lies_in_order, pack_slab, pack_weights
 from .simd import ROWS, add_run, has_vectors, is_vector_type
 from .strided import (
     compute_size,
@@ -59,18 +59,6 @@ class Blocks(NamedTuple):
     rows: int
     columns: int
     outputs: int
-
-
-class Slab(NamedTuple):
-    """Layout of a slab: `[channel][k0][phase1][phase2][row][column]`, steps in elements."""
-
-    phases1: int
-    phases2: int
-    rows: int
-    pitch: int
-    phase: int
-    plane: int
-    channel: int
 
 
 @kernel
@@ -205,7 +193,8 @@ def correlate_slab(
             start = n * xs.batch + channel * xs.channel + (p0 + tap[1] * a0.dilation) * xs.s0
             start += (p1 + tap[2] * a1.dilation) * xs.s1 + p2 + tap[3] * a2.dilation
         elif reduction > 1 or not is_packed:
-            pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, part, (n, channel, p0, p1, p2), tap)
+            from_ = n, channel, p0, p1, p2
+            pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, part.channels, part.k0, from_, tap)
         if reduction > 1 or not is_packed:
             fill_table(table, a0, a1, a2, slab, part, in_place)
         if reduction == 1 and outputs == 1 and rows >= ROWS and a1.dilation == 1 and has_vectors(sums):
@@ -265,8 +254,7 @@ def band_of_weights(w, ws, workspace, call, a0, a1, a2, part, o, rows, tap, run)
     Read in place where they lie in the table's order, else packed.
     """
     taps = a0.kernel * a1.kernel * a2.kernel
-    in_order = ws.s2 == 1 and ws.s1 == a2.kernel and ws.s0 == a1.kernel * a2.kernel and ws.channel == taps
-    in_order = (in_order or (taps == 1 and ws.channel == 1)) and part.k0 * part.k1 * part.k2 == taps
+    in_order = lies_in_order(ws, call, a0, a1, a2) and part.k0 * part.k1 * part.k2 == taps
     # Kernels a multiple of 4 KiB apart share few places in L1: worth a copy where they are used often.
     aliased = ws.batch * compute_size(w) % 4096 == 0 and run > 96
     if is_plain(w) and in_order and call.flip == 0 and not aliased:

@@ -32,6 +32,11 @@ def kernel(function):
     return numba.njit(**_INNER)(_named(function))
 
 
+def inlined(function):
+    """An inner function of a single caller, which it becomes a part of: LLVM then sees its callees once."""
+    return numba.njit(inline="always", **_INNER)(_named(function))
+
+
 def entry(function):
     """Compile `function` when a signature is first asked for, and keep the machine code on disk where possible."""
     dispatcher = numba.njit(**_FLAGS)(_named(function))

@@ -1,5 +1,7 @@
 """Packing: input of any strides becomes padded, contiguous planes in the compute type, the boundary rule applied."""
 
+from typing import NamedTuple
+
 from numba.extending import overload
 
 from .jit import kernel
@@ -8,17 +10,32 @@ from .strided import elements, load, scratch
 from .window import CONSTANT, source_index
 
 
+class Slab(NamedTuple):
+    """Layout of a slab: `[channel][k0][phase1][phase2][row][column]`, steps in elements."""
+
+    phases1: int
+    phases2: int
+    rows: int
+    pitch: int
+    phase: int
+    plane: int
+    channel: int
+
+
 @kernel
-def pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, part, first, tap):
-    """Fill the slab for outputs from `first = (n, channel, p0, p1, p2)` and taps from `tap = (_, k0, k1, k2)` on."""
+def pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, channels, depth, first, tap):
+    """Fill the slab for outputs from `first = (n, channel, p0, p1, p2)` and taps from `tap = (_, k0, k1, k2)` on.
+
+    It holds so many channels, and `depth` taps of the first spatial axis.
+    """
     planes = scratch(workspace, 0, x)
     n, channel, p0, p1, p2 = first
     padding = load(fill, 0)
     column = p2 * a2.stride + tap[3] * a2.dilation - a2.before
-    where = 0
-    for c in range(part.channels):
+    for c in range(channels):
+        where = c * slab.channel
         xc = n * xs.batch + (channel + c) * xs.channel
-        for k0 in range(part.k0):
+        for k0 in range(depth):
             i0 = source_index(p0 * a0.stride + (tap[1] + k0) * a0.dilation - a0.before, a0.size, a0.boundary)
             for phase1 in range(slab.phases1):
                 first_row = p1 * a1.stride + phase1 + tap[2] * a1.dilation - a1.before
@@ -82,6 +99,14 @@ def pack_elements(x, start, step, planes, where, count, left, right, padding):
         planes[where + j] = load(x, start + j * step)
     for j in range(right, count):
         planes[where + j] = padding
+
+
+@kernel
+def lies_in_order(ws, call, a0, a1, a2):
+    """Whether the taps of all channels of a kernel lie side by side, as in a C-contiguous array."""
+    rows = (ws.s2 == 1 or a2.kernel == 1) and (ws.s1 == a2.kernel or a1.kernel == 1)
+    planes = ws.s0 == a1.kernel * a2.kernel or a0.kernel == 1
+    return rows and planes and (ws.channel == a0.kernel * a1.kernel * a2.kernel or call.channels == 1)
 
 
 @kernel

@@ -4,6 +4,9 @@ An intrinsic here emits a whole register tile, so that its sums stay in register
 Widths come from the CPU that Numba compiles for, `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` included.
 """
 
+import functools
+import math
+
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
@@ -41,8 +44,12 @@ def target():
 
 
 _, VECTOR_BYTES, REGISTERS = target()
+_ARM = cpu_target.target_context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64"))
 # Rows and vectors of the register tiles: rows * vectors accumulators, the vectors and a broadcast fill the registers.
 TILES = ((8, 3), (4, 6), (2, 6), (1, 6)) if REGISTERS == 32 else ((6, 2), (4, 3), (2, 4), (1, 6))
+
+# Positions and vectors of the largest tile with vectors along output channels; one more vector and a broadcast fit in.
+CHANNEL_TILE = (13, 2) if REGISTERS == 32 else (6, 2)
 
 ROWS = 4  # rows of a row tile
 ROW_VECTORS = 3 if REGISTERS == 32 else 1
@@ -312,6 +319,271 @@ def row_tile(typingctx, taps, vectors, source, start, pitch, table, first, count
     return signature, emit
 
 
+def keep_whole(builder):
+    """Keep the function around a large intrinsic one piece of code, however many places call it."""
+    builder.function.attributes.add("noinline")
+
+
+@intrinsic
+def channel_tile(typingctx, positions, vectors, source, start, step, table, taps, channels, source_channel,
+                 w, w_channel, sums, to, sums_step, accumulate):  # fmt: skip
+    """Register tile of `positions` outputs by `vectors` vectors of neighbouring output channels, up to `CHANNEL_TILE`.
+
+    `sums[to + p * sums_step + o] (+)= sum over c, t of source[start + p * step + c * source_channel + table[2 t]] *
+    w[c * w_channel + table[2 t + 1] + o]`, channels outside, taps inside; there is at least one of each.
+    """
+    element = source.dtype
+
+    def emit(context, builder, signature, args):
+        vector = ir.VectorType(context.get_value_type(element), VECTOR_BYTES * 8 // element.bitwidth)
+        keep_whole(builder)
+        shapes = [(p, v) for v in range(1, CHANNEL_TILE[1] + 1) for p in range(1, CHANNEL_TILE[0] + 1)]
+        blocks = [builder.append_basic_block(f"tile{p}x{v}") for p, v in shapes]
+        done = builder.append_basic_block("done")
+        number = builder.add(builder.mul(args[1], _INT64(32)), args[0])
+        switch = builder.switch(number, done)
+        for (p, v), block in zip(shapes, blocks, strict=True):
+            switch.add_case(_INT64(32 * v + p), block)
+            builder.position_at_end(block)
+            _channel_tile(builder, element, vector, p, v, *args[2:])
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(n, n, source, n, n, table, n, n, n, w, n, sums, n, n, n), emit
+
+
+_HALF = 7
+_CHAINS = 4  # sums at a time that wait for each other no longer
+
+
+def pin(builder, value):
+    """The value, after all loads before this point and before all loads after it.
+
+    It keeps LLVM from gathering a tile's loads, which takes more registers than there are, and from unrolling its loop.
+    """
+    kind = ir.FunctionType(value.type, [value.type])
+    register = "w" if _ARM else "v" if VECTOR_BYTES == 64 else "x"
+    assembly = ir.InlineAsm(kind, "", f"={register},0,~{{memory}}", side_effect=True)
+    return builder.call(assembly, [value], attrs=("convergent",))
+
+
+def _channel_tile(builder, element, vector, positions, vectors, source, start, step, table, taps, channels,
+                  source_channel, w, w_channel, sums, to, sums_step, accumulate):  # fmt: skip
+    source, sums = builder.gep(source, [start]), builder.gep(sums, [to])
+    offsets = [builder.mul(step, _INT64(p)) for p in range(_HALF + 1)]
+    where = []
+    for p in range(positions):
+        row = builder.gep(sums, [builder.mul(sums_step, _INT64(p))])
+        where += [builder.gep(row, [_INT64(v * vector.count)]) for v in range(vectors)]
+    old, zero = builder.icmp_signed("!=", accumulate, accumulate.type(0)), ir.Constant(vector, None)
+    first = [builder.select(old, load_vector(builder, p, vector), zero) for p in where]
+
+    before = builder.block
+    outer, inner = builder.append_basic_block("channels"), builder.append_basic_block("taps")
+    latch, after = builder.append_basic_block("next_channel"), builder.append_basic_block("store")
+    builder.branch(outer)
+
+    builder.position_at_end(outer)
+    c, base, weights = builder.phi(_INT64), builder.phi(source.type), builder.phi(w.type)
+    carried = [builder.phi(vector) for _ in where]
+    builder.branch(inner)
+
+    builder.position_at_end(inner)
+    t = builder.phi(_INT64)
+    totals = [builder.phi(vector) for _ in where]
+    pair = builder.gep(table, [builder.shl(t, _INT64(1))])
+    here = builder.gep(base, [builder.load(pair)])
+    entry = builder.gep(weights, [builder.load(builder.gep(pair, [_INT64(1)]))])
+    kernels = [load_vector(builder, builder.gep(entry, [_INT64(v * vector.count)]), vector) for v in range(vectors)]
+    results = []
+    for p in range(positions):
+        if p == _HALF:  # two bases: few enough offsets for the general registers
+            here = builder.gep(here, [offsets[_HALF]])
+        value = broadcast(builder, builder.load(builder.gep(here, [offsets[p % _HALF]])), vector)
+        results += [multiply_add(builder, element, value, k, totals[len(results) + v]) for v, k in enumerate(kernels)]
+        results[-1] = pin(builder, results[-1])
+    next_t = builder.add(t, _INT64(1))
+    builder.cbranch(builder.icmp_signed("<", next_t, taps), inner, latch)
+
+    builder.position_at_end(latch)
+    next_c = builder.add(c, _INT64(1))
+    next_base, next_weights = builder.gep(base, [source_channel]), builder.gep(weights, [w_channel])
+    builder.cbranch(builder.icmp_signed("<", next_c, channels), outer, after)
+
+    for phi, begin, again in ((c, _INT64(0), next_c), (base, source, next_base), (weights, w, next_weights)):
+        phi.add_incoming(begin, before)
+        phi.add_incoming(again, latch)
+    t.add_incoming(_INT64(0), outer)
+    t.add_incoming(next_t, inner)
+    for i in range(len(where)):
+        carried[i].add_incoming(first[i], before)
+        carried[i].add_incoming(results[i], latch)
+        totals[i].add_incoming(carried[i], outer)
+        totals[i].add_incoming(results[i], inner)
+
+    builder.position_at_end(after)
+    for pointer, total in zip(where, results, strict=True):
+        store_vector(builder, total, pointer)
+
+
+def transpose(builder, rows):
+    """Rows of a square of vectors become its columns: each stage zips rows that lie half the square apart."""
+    lanes = len(rows)
+    index = ir.VectorType(ir.IntType(32), lanes)
+    zips = [
+        ir.Constant(index, [i // 2 + i % 2 * lanes for i in range(half * lanes, (half + 1) * lanes)]) for half in (0, 1)
+    ]
+    stage = 1
+    while stage < lanes:
+        pairs = [(rows[i], rows[i + lanes // 2]) for i in range(lanes // 2)]
+        rows = [builder.shuffle_vector(a, b, halves) for a, b in pairs for halves in zips]
+        stage *= 2
+    return rows
+
+
+def _square(builder, source, step, rows, lanes, vector, mask):
+    """The vectors of `rows` rows; missing ones are zero, and no address outside is formed for them."""
+    values = []
+    for i in range(vector.count):
+        if mask is None:
+            values.append(load_vector(builder, builder.gep(source, [builder.mul(step, _INT64(i))]), vector))
+            continue
+        inside = builder.icmp_signed("<", _INT64(i), rows)
+        at = builder.gep(source, [builder.select(inside, builder.mul(step, _INT64(i)), _INT64(0))])
+        row_mask = builder.and_(mask, broadcast(builder, inside, mask.type))
+        values.append(load_vector(builder, at, vector, row_mask))
+    return values
+
+
+@intrinsic
+def pack_transposed(typingctx, source, start, step, rows, lanes, target, to, target_step):
+    """`target[to + j * target_step + i] = source[start + i * step + j]` for `i < rows` and `j < lanes`.
+
+    Of both there is up to a vector. Whole vectors are written: zeros where there is no row.
+    """
+    element = source.dtype
+    count = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        source, start, step, rows, lanes, target, to, target_step = args
+        vector = ir.VectorType(context.get_value_type(element), count)
+        source, target = builder.gep(source, [start]), builder.gep(target, [to])
+        full = builder.and_(
+            builder.icmp_signed(">=", rows, _INT64(count)), builder.icmp_signed(">=", lanes, _INT64(count))
+        )
+        with builder.if_else(full) as (whole, partly):
+            with whole:
+                for j, row in enumerate(transpose(builder, _square(builder, source, step, rows, lanes, vector, None))):
+                    store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
+            with partly:
+                mask = first_lanes(builder, lanes, count)
+                for j, row in enumerate(transpose(builder, _square(builder, source, step, rows, lanes, vector, mask))):
+                    with builder.if_then(builder.icmp_signed("<", _INT64(j), lanes)):
+                        store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(source, n, n, n, n, target, n, n), emit
+
+
+@intrinsic
+def store_transposed(typingctx, source, start, step, rows, lanes, target, to, target_step, added, low, high):
+    """`target[to + j * target_step + i] = clamp(source[start + i * step + j] + added[j], low, high)` for `i < rows`,
+    `j < lanes`, up to a vector each. Whole vectors of the source and of `added` are read; a NaN stays a NaN.
+    """
+    element = source.dtype
+    count = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        source, start, step, rows, lanes, target, to, target_step, added, low, high = args
+        vector = ir.VectorType(context.get_value_type(element), count)
+        source, target = builder.gep(source, [start]), builder.gep(target, [to])
+        added = load_vector(builder, added, vector)
+        low, high = broadcast(builder, low, vector), broadcast(builder, high, vector)
+        values = []
+        for i in range(count):
+            inside = builder.icmp_signed("<", _INT64(i), rows)
+            at = builder.select(inside, builder.mul(step, _INT64(i)), _INT64(0))
+            value = load_vector(builder, builder.gep(source, [at]), vector)
+            values.append(clamp(builder, element, add(builder, value, added), low, high))
+        mask = first_lanes(builder, rows, count)
+        full = builder.and_(
+            builder.icmp_signed(">=", rows, _INT64(count)), builder.icmp_signed(">=", lanes, _INT64(count))
+        )
+        columns = transpose(builder, values)
+        with builder.if_else(full) as (whole, partly):
+            with whole:
+                for j, column in enumerate(columns):
+                    store_vector(builder, column, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
+            with partly:
+                for j, column in enumerate(columns):
+                    with builder.if_then(builder.icmp_signed("<", _INT64(j), lanes)):
+                        store_vector(builder, column, builder.gep(target, [builder.mul(target_step, _INT64(j))]), mask)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(source, n, n, n, n, target, n, n, source, element, element), emit
+
+
+def add(builder, a, b):
+    return builder.fadd(a, b) if a.type.element in _LLVM_FLOATS else builder.add(a, b)
+
+
+def clamp(builder, element, value, low, high):
+    """`value` no less than `low` and no more than `high`; a NaN stays a NaN."""
+    if element in _FLOATS:
+        less = builder.fcmp_ordered("<", value, low)
+        value = builder.select(less, low, value)
+        return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+    compare = builder.icmp_signed if element.signed else builder.icmp_unsigned
+    value = builder.select(compare("<", value, low), low, value)
+    return builder.select(compare(">", value, high), high, value)
+
+
+@intrinsic
+def limits(typingctx, pointer):
+    """The lowest and the highest value of what a pointer points at."""
+    element = pointer.dtype
+
+    def emit(context, builder, signature, args):
+        low, high = (-math.inf, math.inf) if element in _FLOATS else (element.minval, element.maxval)
+        return context.make_tuple(
+            builder, signature.return_type, [context.get_constant(element, v) for v in (low, high)]
+        )
+
+    return types.UniTuple(element, 2)(pointer), emit
+
+
+@intrinsic
+def is_finite(typingctx, pointer, count):
+    """Whether all of `count` numbers, a whole number of vectors, are finite."""
+    element = pointer.dtype
+    lanes = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        if element not in _FLOATS:
+            return context.get_constant(types.boolean, True)
+        vector = ir.VectorType(context.get_value_type(element), lanes)
+        zero = ir.Constant(vector, None)
+        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(_CHAINS)]
+        step = _INT64(_CHAINS * lanes)
+        with cgutils.for_range_slice(builder, _INT64(0), args[1], step, inc=True) as (offset, _):
+            for i, total in enumerate(totals):
+                at = builder.add(offset, _INT64(i * lanes))
+                at = builder.select(builder.icmp_signed("<", at, args[1]), at, offset)
+                value = load_vector(builder, builder.gep(args[0], [at]), vector)
+                builder.store(multiply_add(builder, element, value, zero, builder.load(total)), total)
+        total = functools.reduce(builder.fadd, [builder.load(total) for total in totals])
+        mask = builder.fcmp_unordered("uno", total, zero)
+        return builder.icmp_unsigned("==", builder.bitcast(mask, ir.IntType(lanes)), ir.IntType(lanes)(0))
+
+    return types.boolean(pointer, types.intp), emit
+
+
 @intrinsic(prefer_literal=True)
 def pack_run(typingctx, target, to, source, start, count, step, left, right, padding):
     """`target[to + j] = source[start + j * step]` for `left <= j < right`, else `padding`; `j < count`, step 1 or 2.
@@ -322,6 +594,7 @@ def pack_run(typingctx, target, to, source, start, count, step, left, right, pad
     lane_count = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
+        keep_whole(builder)
         target, to, source, start, count, _, left, right, padding = args
         vector = ir.VectorType(context.get_value_type(element), lane_count)
         target, source = builder.gep(target, [to]), builder.gep(source, [start])

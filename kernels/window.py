@@ -57,6 +57,16 @@ def load_axis(numbers, i):
 
 
 @kernel
+def real_taps(axis, p):
+    """Which taps meet an input element, not padding, at output `p`: from, to."""
+    i = p * axis.stride - axis.before
+    if i >= 0 and i + (axis.kernel - 1) * axis.dilation < axis.size:
+        return 0, axis.kernel
+    first = max(0, -(i // axis.dilation))
+    return first, max(first, min(axis.kernel, -((i - axis.size) // axis.dilation)))
+
+
+@kernel
 def source_index(i, size, boundary):
     """Where padded coordinate `i` (0: the first real element) is read from; -1: from nowhere, it is the fill value.
 

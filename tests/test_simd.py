@@ -1,5 +1,6 @@
 """The kernels at every vector width, with planes around the sizes of vectors and tiles."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -32,6 +33,10 @@ def around_vectors_and_tiles(dtypes):
         for outputs in range(1, 14):
             x, w = values((1, 3, 4, 9), dtype), values((outputs, 3, 2, 3), dtype, 1)
             check_convolution("convolve", x, w, padding_mode=(1, 0))
+        for outputs, size in itertools.product((16, 31, 33), range(1, 29)):
+            x, w = values((2, 2, 3, size + 2), dtype), values((outputs, 2, 3, 3), dtype, 1)
+            check_convolution("convolve", x, w, padding_mode=1)
+            check_convolution("correlate", x, w, padding_mode=1, boundary="edge", stride=(1, 2))
         for rows in range(1, 11):
             for kernel in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11):
                 x = values((1, 2, rows + kernel - 1, 19), dtype)

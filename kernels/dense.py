@@ -1,0 +1,445 @@
+"""Direct correlation with vectors along output channels, over up to three spatial axes.
+
+For each block of up to two vectors of output channels, of input channels and of positions:
+
+    kernels   the block's kernels, transposed so that its output channels lie side by side
+    tile      register tiles: a few positions by the vectors of output channels; input elements are broadcast
+    store     sums are transposed back, and the bias added, straight to the output
+
+Since input elements are read one by one, any strides are as good as any: the input is read in place. Taps that would
+meet a padding of zeros are left out: a plane splits into an interior that all taps serve and borders with fewer.
+Input in need of more (another boundary or fill value, types to convert, planes whose distance aliases in the caches)
+is packed into a padded slab first. A sum adds its terms channel by channel, tap by tap, whatever the block.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba.extending import overload
+
+from .activation import NONE, RELU6, finish
+from .jit import entry, inlined, kernel
+from .pack import Slab, lies_in_order, pack_slab
+from .simd import (
+    CHANNEL_TILE,
+    VECTOR_BYTES,
+    channel_tile,
+    is_finite,
+    lanes_of,
+    limits,
+    pack_transposed,
+    store_transposed,
+)
+from .strided import (
+    Strides,
+    compute_size,
+    elements,
+    five_strides,
+    is_plain,
+    is_whole,
+    load,
+    scratch,
+    scratch_index,
+    stride,
+    take_item,
+    zero,
+)  # fmt: skip
+from .window import CONSTANT, Axis, load_axis, load_call, real_taps
+
+POSITIONS, VECTORS = CHANNEL_TILE
+ENTRIES = 2304  # taps of all channels whose kernels are packed at a time
+TAPS = 1024  # of one channel; larger kernels are left to others
+SLAB_BYTES = 384 << 10  # under half of a common L2
+_SUMS_BYTES = 192 << 10
+_SUMS = SLAB_BYTES + 64  # packing writes whole vectors
+_WEIGHTS = _SUMS + _SUMS_BYTES
+_TABLE = _WEIGHTS + ENTRIES * VECTORS * VECTOR_BYTES
+_BIAS = _TABLE + 16 * TAPS
+WORKSPACE_BYTES = _BIAS + VECTORS * VECTOR_BYTES
+_LINE = 64
+
+
+class Blocks(NamedTuple):
+    """How far each loop runs at a time."""
+
+    channels: int
+    images: int
+    rows: int
+    columns: int
+
+
+class Place(NamedTuple):
+    """A block of the output: first of each, and how many."""
+
+    group: int
+    o: int
+    outputs: int
+    n: int
+    images: int
+    p0: int
+    p1: int
+    rows: int
+    p2: int
+    columns: int
+
+
+class Kernels(NamedTuple):
+    """The packed kernels of a block: `[channel][tap][width]`, so many vectors wide."""
+
+    width: int
+    vectors: int
+    channels: int
+    taps: int
+    flip: int
+
+
+@kernel
+def reads_in_place(x, xs, call, a0, a1, a2, fill):
+    """Whether tiles can read the input where it lies."""
+    if not is_plain(x):
+        return False
+    if a0.before + a0.after + a1.before + a1.after + a2.before + a2.after > 0:
+        zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
+        left, right = whole_windows(a2, 0, a2.out)
+        # Borders are computed downwards: in low planes a position at a time.
+        if not zeros or (a1.out < 4 and (right - left) * 4 < a2.out * 3):
+            return False
+    # Channels a multiple of 2 KiB apart share few places in the caches.
+    return xs.channel * compute_size(x) % 2048 != 0 or call.channels <= 8
+
+
+@kernel
+def slab_layout(a0, a1, a2, rows, columns):
+    """A padded slab under `rows` by `columns` outputs; channels lie an odd number of lines apart."""
+    rows = (rows - 1) * a1.stride + (a1.kernel - 1) * a1.dilation + 1
+    pitch = (columns - 1) * a2.stride + (a2.kernel - 1) * a2.dilation + 1
+    plane = rows * pitch
+    return Slab(1, 1, rows, pitch, plane, plane, (-(-a0.kernel * plane // _LINE) | 1) * _LINE)
+
+
+@kernel
+def choose_blocks(call, a0, a1, a2, in_place, size, width, threads):
+    """Blocks whose kernels, sums and slab fit."""
+    room = _SUMS_BYTES // (VECTORS * VECTOR_BYTES)
+    taps = a0.kernel * a1.kernel * a2.kernel
+    channels = min(call.channels, ENTRIES // taps)
+    columns = even_part(a2.out, room, POSITIONS)
+    rows = even_part(a1.out, room // columns, 1)
+    if not in_place:
+        slab = SLAB_BYTES // size
+        while slab_layout(a0, a1, a2, rows, columns).channel * channels > slab:
+            if channels > 32:
+                channels = (channels + 1) // 2
+            elif rows > 1:
+                rows = (rows + 1) // 2
+            elif channels > 1:
+                channels = (channels + 1) // 2
+            else:
+                columns = (columns + 1) // 2
+    images = 1
+    if rows == a1.out and columns == a2.out and a0.out == 1:
+        images = max(1, min(call.batch, room // (rows * columns)))
+    blocks = Blocks(channels, images, rows, columns)
+    while threads > 1 and count_items(call, a0, a1, a2, blocks, width) < 4 * threads and images * rows > 1:
+        if images > 1:
+            images = (images + 1) // 2
+        else:
+            rows = (rows + 1) // 2
+        blocks = Blocks(channels, images, rows, columns)
+    return blocks
+
+
+@kernel
+def count_items(call, a0, a1, a2, blocks, width):
+    """Blocks of the output."""
+    chunks, images = -(-call.outputs // width), -(-call.batch // blocks.images)
+    return call.groups * chunks * images * a0.out * -(-a1.out // blocks.rows) * -(-a2.out // blocks.columns)
+
+
+@kernel
+def even_part(count, most, unit):
+    """The largest part of `count`, `most` at most, that splits it evenly, rounded up to whole units."""
+    most = max(most // unit * unit, 1)
+    part = -(-count // -(-count // most))
+    return min(-(-part // unit) * unit, count)
+
+
+@entry
+def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
+    """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
+
+    Threads that share `counter`, which starts at 0, share the work; each has a workspace of its own.
+    """
+    call = load_call(numbers.data)
+    if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
+        return False
+    a0, a1, a2 = load_axis(numbers.data, 0), load_axis(numbers.data, 1), load_axis(numbers.data, 2)
+    xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
+    in_place = reads_in_place(x, xs, call, a0, a1, a2, fill)
+    width = VECTORS * lanes_of(scratch(workspace, 0, out))
+    blocks = choose_blocks(call, a0, a1, a2, in_place, compute_size(out), width, threads)
+    items = count_items(call, a0, a1, a2, blocks, width)
+    chunks = -(-call.outputs // width)
+    images = -(-call.batch // blocks.images)
+    slabs1, slabs2 = -(-a1.out // blocks.rows), -(-a2.out // blocks.columns)
+    packed, item = np.int64(-1), np.int64(-1)
+    while True:
+        item = take_item(counter) if threads > 1 else item + 1
+        if item >= items:
+            return True
+        rest, s2 = divmod(item, slabs2)
+        rest, s1 = divmod(rest, slabs1)
+        rest, p0 = divmod(rest, a0.out)
+        rest, i = divmod(rest, images)
+        g, chunk = divmod(rest, chunks)
+        p1, p2, n, o = s1 * blocks.rows, s2 * blocks.columns, i * blocks.images, chunk * width
+        place = Place(
+            g, o, min(width, call.outputs - o), n, min(blocks.images, call.batch - n),
+            p0, p1, min(blocks.rows, a1.out - p1), p2, min(blocks.columns, a2.out - p2),
+        )  # fmt: skip
+        packed = correlate_block(
+            x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, rest, packed
+        )
+
+
+@inlined
+def correlate_block(
+    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, chunk, packed
+):  # fmt: skip
+    """One block of the output. `packed`: the chunk whose kernels the workspace holds; so is the result."""
+    sums, weights = scratch(workspace, _SUMS, out), scratch(workspace, _WEIGHTS, out)
+    slab, table = scratch(workspace, 0, out), scratch_index(workspace, _TABLE)
+    vectors = -(-place.outputs // lanes_of(sums))
+    width = vectors * lanes_of(sums)
+    taps = a0.kernel * a1.kernel * a2.kernel
+    padded = a0.before + a0.after + a1.before + a1.after + a2.before + a2.after > 0
+    plane = place.rows * place.columns * width
+    layout = slab_layout(a0, a1, a2, place.rows, place.columns)
+    for c in range(0, call.channels, blocks.channels):
+        channels = min(blocks.channels, call.channels - c)
+        kernels = Kernels(width, vectors, channels, taps, call.flip)
+        if packed != chunk:
+            pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels)
+        channel = place.group * call.channels + c
+        for i in range(place.images):
+            n = place.n + i
+            if in_place:
+                source, steps, b0, b1, b2 = elements(x), xs, a0, a1, a2
+                start, first = n * xs.batch + channel * xs.channel, (place.p0, place.p1, place.p2)
+            else:
+                source, steps = slab, Strides(0, layout.channel, layout.plane, layout.pitch, 1)
+                b0 = packed_axis(a0, 1, 1, a0.kernel)
+                b1 = packed_axis(a1, a1.stride, a1.dilation, layout.rows)
+                b2 = packed_axis(a2, a2.stride, a2.dilation, layout.pitch)
+                start, first = 0, (0, 0, 0)
+                c0, c1, c2 = with_stride(a0, 1), with_stride(a1, 1), with_stride(a2, 1)
+                corner = (n, channel, place.p0 * a0.stride, place.p1 * a1.stride, place.p2 * a2.stride)
+                pack_slab(x, xs, fill, workspace, c0, c1, c2, layout, channels, a0.kernel, corner, (0, 0, 0, 0))
+            multiply_plane(
+                source, start, steps, b0, b1, b2, first, place, table, weights, kernels, sums, i * plane, c > 0
+            )
+            if in_place and padded and not is_finite(weights, channels * taps * width):
+                multiply_padding(a0, a1, a2, first, place, weights, kernels, sums, i * plane)
+    store_block(sums, width, bias, out, outs, workspace, call, place)
+    return chunk if blocks.channels == call.channels else -1
+
+
+@kernel
+def with_stride(axis, step):
+    return Axis(axis.size, axis.kernel, step, axis.dilation, axis.before, axis.after, axis.boundary, axis.out)
+
+
+@kernel
+def packed_axis(axis, step, dilation, size):
+    """The axis of a slab, which holds its padding."""
+    return Axis(size, axis.kernel, step, dilation, 0, 0, CONSTANT, axis.out)
+
+
+@inlined
+def multiply_plane(
+    source, start, steps, a0, a1, a2, first, place, table, weights, kernels, sums, to, accumulate
+):  # fmt: skip
+    """Sums of a block of one image. `first` is the first output's place in the axes."""
+    p0, p1, p2 = first
+    rows, columns, width = place.rows, place.columns, kernels.width
+    taps0 = real_taps(a0, p0)
+    start += (p0 * a0.stride - a0.before) * steps.s0
+    start += (p1 * a1.stride - a1.before) * steps.s1 + (p2 * a2.stride - a2.before) * steps.s2
+    step1, step2 = a1.stride * steps.s1, a2.stride * steps.s2
+    left, right = whole_windows(a2, p2, columns)
+    top, bottom = whole_windows(a1, p1, rows)
+    for r in range(rows if left < right else 0):  # the columns that all taps of the last axis serve
+        if r <= top or r >= bottom:
+            taps = fill_table(table, steps, a0, a1, a2, taps0, real_taps(a1, p1 + r), real_taps(a2, p2 + left), kernels)
+        multiply_run(
+            source, start + r * step1 + left * step2, step2, right - left, table, taps,
+            steps.channel, weights, kernels, sums, to + (r * columns + left) * width, width, accumulate,
+        )  # fmt: skip
+    for j in range(columns):  # the others, downwards
+        if left <= j < right:
+            continue
+        taps2, r = real_taps(a2, p2 + j), 0
+        while r < rows:
+            run = bottom - r if top <= r < bottom else 1
+            taps = fill_table(table, steps, a0, a1, a2, taps0, real_taps(a1, p1 + r), taps2, kernels)
+            multiply_run(
+                source, start + r * step1 + j * step2, step1, run, table, taps,
+                steps.channel, weights, kernels, sums, to + (r * columns + j) * width, columns * width, accumulate,
+            )  # fmt: skip
+            r += run
+
+
+@kernel
+def whole_windows(axis, first, count):
+    """Which of `count` outputs from `first` on have all taps in the input: from, to."""
+    low = -(-axis.before // axis.stride)
+    high = (axis.size + axis.before - (axis.kernel - 1) * axis.dilation - 1) // axis.stride + 1
+    low = min(max(low - first, 0), count)
+    return low, max(min(high - first, count), low)
+
+
+@kernel
+def fill_table(table, steps, a0, a1, a2, taps0, taps1, taps2, kernels):
+    """Where each tap of three ranges lies in the source and among the packed kernels; how many there are."""
+    count = 0
+    for k0 in range(taps0[0], taps0[1]):
+        for k1 in range(taps1[0], taps1[1]):
+            for k2 in range(taps2[0], taps2[1]):
+                tap = (k0 * a1.kernel + k1) * a2.kernel + k2
+                table[2 * count] = (
+                    k0 * a0.dilation * steps.s0 + k1 * a1.dilation * steps.s1 + k2 * a2.dilation * steps.s2
+                )
+                table[2 * count + 1] = (kernels.taps - 1 - tap if kernels.flip else tap) * kernels.width
+                count += 1
+    return count
+
+
+@kernel
+def multiply_run(
+    source, start, step, count, table, taps, source_channel, weights, kernels, sums, to, sums_step, accumulate
+):  # fmt: skip
+    """Outputs `step` apart in the source, in tiles of even sizes."""
+    if taps == 0:
+        for p in range(0 if accumulate else count):
+            for o in range(kernels.width):
+                sums[to + p * sums_step + o] = 0
+        return
+    while count > 0:
+        # The last two are of even size, since a tile of few positions waits for its own sums.
+        positions = min(count, POSITIONS if count >= 2 * POSITIONS else max((count + 1) // 2, 4))
+        positions = count if count <= POSITIONS else positions
+        channel_tile(
+            positions, kernels.vectors, source, start, step, table, taps, kernels.channels, source_channel,
+            weights, kernels.taps * kernels.width, sums, to, sums_step, accumulate,
+        )  # fmt: skip
+        start += positions * step
+        to += positions * sums_step
+        count -= positions
+
+
+@kernel
+def multiply_padding(a0, a1, a2, first, place, weights, kernels, sums, to):
+    """What `multiply_plane` leaves out: padding times kernels, not zero where a kernel is infinite or no number."""
+    p0, p1, p2 = first
+    taps0 = real_taps(a0, p0)
+    for r in range(place.rows):
+        taps1 = real_taps(a1, p1 + r)
+        for j in range(place.columns):
+            taps2, at = real_taps(a2, p2 + j), to + (r * place.columns + j) * kernels.width
+            for tap in range(kernels.taps):
+                k0, rest = divmod(kernels.taps - 1 - tap if kernels.flip else tap, a1.kernel * a2.kernel)
+                k1, k2 = divmod(rest, a2.kernel)
+                real = taps0[0] <= k0 < taps0[1] and taps1[0] <= k1 < taps1[1] and taps2[0] <= k2 < taps2[1]
+                for c in range(0 if real else kernels.channels):
+                    for o in range(kernels.width):
+                        sums[at + o] += 0 * weights[(c * kernels.taps + tap) * kernels.width + o]
+
+
+def pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels):
+    """`weights[channel][tap][output]` for a block; the outputs that are missing in the last vector are zero."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(pack_kernels)
+def _pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels):
+    def vectors(w, ws, weights, call, a0, a1, a2, place, c, kernels):
+        lanes, count = lanes_of(weights), kernels.channels * kernels.taps
+        if not lies_in_order(ws, call, a0, a1, a2):
+            pack_elements(w, ws, weights, call, a0, a1, a2, place, c, kernels)
+            return
+        start = (place.group * call.outputs + place.o) * ws.batch + c * ws.channel
+        for v in range(0, kernels.width, lanes):
+            for e in range(0, count, lanes):
+                pack_transposed(
+                    elements(w), start + v * ws.batch + e, ws.batch, place.outputs - v, count - e,
+                    weights, e * kernels.width + v, kernels.width,
+                )  # fmt: skip
+
+    return vectors if w.dtype == w.compute else pack_elements.py_func
+
+
+@kernel
+def pack_elements(w, ws, weights, call, a0, a1, a2, place, c, kernels):
+    start = (place.group * call.outputs + place.o) * ws.batch + c * ws.channel
+    at = 0
+    for channel in range(kernels.channels):
+        for k0 in range(a0.kernel):
+            for k1 in range(a1.kernel):
+                for k2 in range(a2.kernel):
+                    source = start + channel * ws.channel + k0 * ws.s0 + k1 * ws.s1 + k2 * ws.s2
+                    for o in range(kernels.width):
+                        weights[at] = load(w, source + o * ws.batch) if o < place.outputs else zero(w)
+                        at += 1
+
+
+@inlined
+def store_block(sums, width, bias, out, outs, workspace, call, place):
+    """Add the bias, activate, and write a block's sums to the output."""
+    o, rows, columns = place.group * call.outputs + place.o, place.rows, place.columns
+    if outs.s1 == columns * outs.s2:  # the rows are one run
+        rows, columns = 1, rows * columns
+    for i in range(place.images):
+        where = (place.n + i) * outs.batch + o * outs.channel
+        where += place.p0 * outs.s0 + place.p1 * outs.s1 + place.p2 * outs.s2
+        for r in range(rows):
+            store_row(
+                sums, (i * rows + r) * columns * width, width, columns, bias, o, out, where + r * outs.s1, outs,
+                workspace, call, place.outputs,
+            )  # fmt: skip
+
+
+def store_row(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
+    """Store neighbouring positions of some output channels."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(store_row)
+def _store_row(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
+    def vectors(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
+        if outs.s2 != 1 or call.activation > RELU6:
+            store_elements(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs)
+            return
+        lanes, added = lanes_of(sums), scratch(workspace, _BIAS, out)
+        low, high = limits(sums)
+        if call.activation != NONE:
+            low = zero(out)
+            high = low + 6 if call.activation == RELU6 else high
+        for v in range(0, width, lanes):
+            for i in range(lanes):
+                has = call.has_bias and v + i < outputs
+                added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(out)
+            for j in range(0, columns, lanes):
+                store_transposed(
+                    sums, start + j * width + v, width, min(lanes, columns - j), min(lanes, outputs - v),
+                    elements(out), where + v * outs.channel + j, outs.channel, added, low, high,
+                )  # fmt: skip
+
+    return vectors if out.dtype == out.compute else store_elements.py_func
+
+
+@kernel
+def store_elements(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
+    for i in range(outputs):
+        for j in range(columns):
+            at = where + i * outs.channel + j * outs.s2
+            finish(out, at, sums[start + j * width + i], bias, (o + i) * stride(bias, 0), call)
