@@ -5,7 +5,7 @@ import math
 from numba import types
 from numba.extending import overload
 
-from .jit import entry
+from .jit import entry, kernel
 from .strided import item_size, load, store, stride
 from .window import count_positions, load_call, spatial_offset
 
@@ -67,6 +67,13 @@ def _finish(out, where, total, bias, bias_where, call):
         store(out, where, activate(call.activation, wrap(total)))
 
     return impl
+
+
+@kernel
+def finish_row(out, where, step, columns, sums, start, bias, bias_where, call):
+    """`finish` for a row of sums."""
+    for j in range(columns):
+        finish(out, where + j * step, sums[start + j], bias, bias_where, call)
 
 
 @entry
