@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +69,9 @@ _EXAMPLES = {  # per rank: end of the range, shape, kernel, and the answers of c
     3: ("9", "2, 2, 2", "ones((1, 1, 2, 2, 2))", *("array([[[36.]]])",) * 2),
 }
 _KEPT = 4096  # prepared calls; past it they are made anew
+_preparing = threading.Lock()  # two threads that import the kernels, and Numba, at once may see half of a module
+if hasattr(os, "register_at_fork"):  # a child does not wait for a thread that it does not have
+    os.register_at_fork(after_in_child=_preparing._at_fork_reinit)
 
 
 def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
@@ -152,8 +157,9 @@ def _prepare(
     x, w = checks.as_array(name, "x", x), checks.as_array(name, "w", w)
     dtype = checks.common_dtype(name, x=x, w=w)
     problem = checks.convolution(name, x, w, dtype, rank, flip, *options)
-    implementation = select(problem)
-    run = implementation.prepare(problem) if 0 not in problem.out_shape else _nothing
+    with _preparing:
+        implementation = select(problem)
+        run = implementation.prepare(problem) if 0 not in problem.out_shape else _nothing
     return run, problem.out_shape, dtype, np.zeros(1, dtype)
 
 

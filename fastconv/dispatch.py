@@ -47,6 +47,29 @@ def _direct_supports(problem: Problem) -> str | None:
     return None if rank <= 3 else f"the call has {rank} spatial axes, expected 3 or fewer"
 
 
+_DEPTHWISE_OUTPUTS = 3  # of a group: more are worth sharing what is loaded
+
+
+def _depthwise_supports(problem: Problem) -> str | None:
+    if len(problem.axes) > 3:
+        return f"the call has {len(problem.axes)} spatial axes, expected 3 or fewer"
+    if problem.dtype.kind == "c":
+        return "complex numbers have no vectors"
+    if problem.outputs > _DEPTHWISE_OUTPUTS or problem.channels == 0:
+        return (
+            f"a group has {problem.outputs} outputs and {problem.channels} channels, expected 1 to {_DEPTHWISE_OUTPUTS}"
+        )
+    return None if _depthwise_plan(problem) is not None else "the input of a few rows of the output is too large"
+
+
+def _depthwise_plan(problem: Problem) -> Array | None:
+    from .kernels import depthwise
+    from .kernels.strided import compute_dtype
+
+    plan: Array | None = depthwise.plan(three_axes(problem), np.dtype(compute_dtype(problem.dtype.name)).itemsize)
+    return plan
+
+
 def _dense_supports(problem: Problem) -> str | None:
     from .kernels import dense
 
@@ -72,18 +95,24 @@ def _dense_supports(problem: Problem) -> str | None:
 def _prepare_dense(problem: Problem) -> Run:
     from .kernels import dense
 
-    return _prepare_shared(problem, dense.correlate, dense.WORKSPACE_BYTES)
+    return _sharing(problem, dense.correlate, numbers_of(problem, three_axes(problem)), dense.WORKSPACE_BYTES)
 
 
 def _prepare_direct(problem: Problem) -> Run:
     from .kernels import direct
 
-    return _prepare_shared(problem, direct.correlate, direct.WORKSPACE_BYTES)
+    return _sharing(problem, direct.correlate, numbers_of(problem, three_axes(problem)), direct.WORKSPACE_BYTES)
 
 
-def _prepare_shared(problem: Problem, kernel: Any, size: int) -> Run:
-    """Run a kernel that threads share by a counter, each with a workspace of its own."""
-    numbers = numbers_of(problem, three_axes(problem))
+def _prepare_depthwise(problem: Problem) -> Run:
+    from .kernels import depthwise
+
+    numbers = np.concatenate([numbers_of(problem, three_axes(problem)), _depthwise_plan(problem)])
+    return _sharing(problem, depthwise.correlate, numbers, depthwise.WORKSPACE_BYTES)
+
+
+def _sharing(problem: Problem, kernel: Any, numbers: Array, size: int) -> Run:
+    """Run a kernel whose threads share the work, each in a workspace of `size` bytes."""
     correlate = entry_point(kernel, *[problem.dtype.name] * 5, "int64", "uint8", "int64", "intp")
     take, give = workspace.take, workspace.give
 
@@ -183,6 +212,7 @@ def _always(problem: Problem) -> str | None:
 
 
 IMPLEMENTATIONS = (
+    Implementation("depthwise", "direct", _depthwise_supports, _prepare_depthwise),
     Implementation("dense", "direct", _dense_supports, _prepare_dense),
     Implementation("direct", "direct", _direct_supports, _prepare_direct),
     Implementation("generic", "direct", _always, _prepare_generic),

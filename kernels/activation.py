@@ -5,8 +5,9 @@ import math
 from numba import types
 from numba.extending import overload
 
-from .jit import entry
-from .strided import item_size, load, store, stride
+from .jit import entry, kernel
+from .simd import limits
+from .strided import item_size, load, store, stride, zero
 from .window import count_positions, load_call, spatial_offset
 
 NAMES = (None, "relu", "relu6", "silu", "gelu", "tanh", "sigmoid")
@@ -52,6 +53,15 @@ def _activate_float(activation, value):
     return value
 
 
+@kernel
+def bounds(call, sums, out):
+    """What the activation holds values between; all there are without one, and with those that do more."""
+    low, high = limits(sums)
+    if call.activation == RELU or call.activation == RELU6:
+        low = zero(out)
+    return low, type(low)(6) if call.activation == RELU6 else high
+
+
 def finish(out, where, total, bias, bias_where, call):
     """Add the bias, activate and store. Integers wrap to the result's type before the activation sees them."""
     raise NotImplementedError("compiled code only")
@@ -67,6 +77,13 @@ def _finish(out, where, total, bias, bias_where, call):
         store(out, where, activate(call.activation, wrap(total)))
 
     return impl
+
+
+@kernel
+def finish_row(out, where, step, columns, sums, start, bias, bias_where, call):
+    """`finish` for a row of sums."""
+    for j in range(columns):
+        finish(out, where + j * step, sums[start + j], bias, bias_where, call)
 
 
 @entry

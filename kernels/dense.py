@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import overload
 
-from .activation import NONE, RELU6, finish
+from .activation import RELU6, bounds, finish
 from .jit import entry, inlined, kernel
 from .pack import Slab, lies_in_order, pack_slab
 from .simd import (
@@ -26,7 +26,6 @@ from .simd import (
     channel_tile,
     is_finite,
     lanes_of,
-    limits,
     pack_transposed,
     store_transposed,
 )
@@ -420,10 +419,7 @@ def _store_row(sums, start, width, columns, bias, o, out, where, outs, workspace
             store_elements(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs)
             return
         lanes, added = lanes_of(sums), scratch(workspace, _BIAS, out)
-        low, high = limits(sums)
-        if call.activation != NONE:
-            low = zero(out)
-            high = low + 6 if call.activation == RELU6 else high
+        low, high = bounds(call, sums, out)
         for v in range(0, width, lanes):
             for i in range(lanes):
                 has = call.has_bias and v + i < outputs

@@ -1,103 +1,363 @@
-"""One output channel from one plane: no sum is shared between channels, so input vectors are shared between rows.
+"""Correlation with one output channel, or few, per group: no product is shared between channels, so that input vectors
+are shared between rows.
 
-Depthwise layers and plain images land here. A row tile keeps several output rows in registers and loads each input
-vector once for all of the kernel's rows that use it; kernel rows come in chunks of a few.
+A row tile keeps `ROWS` rows of the output in registers and loads each input vector once for all the kernel rows that
+use it. It finds its input rows through a table of addresses, and so has two sources:
+
+    in place  rows side by side in memory. A row outside of the input is one row of fill values, columns outside of it
+              are masked lanes.
+    packed    a slab in the workspace, for everything else: other boundaries and strides, other storage types
+
+Taps come in rectangles: kernel rows that lie a row of the table apart, and columns. Strides and dilations only
+change the rectangles. A single row, such as a signal, is cut into rows of one vector each: its taps become a rectangle
+as high as the kernel has vectors.
+
+Threads share blocks of rows of one output plane; a block's sums are the same whoever computes it.
 """
 
-from numba.extending import overload
+import math
+from typing import NamedTuple
 
-from .jit import kernel
-from .simd import ROW_VECTORS, ROWS, is_vector_type, lanes_of, row_tile
+import numpy as np
 
+from .activation import NONE, RELU6, bounds, finish_row
+from .jit import entry, kernel
+from .pack import Slab as PackedSlab
+from .pack import pack_slab, pack_weights
+from .simd import ROWS, VECTOR_BYTES, lanes_of, row_tiles
+from .strided import (
+    address,
+    compute_size,
+    elements,
+    five_strides,
+    is_plain,
+    is_whole,
+    load,
+    load_tuple,
+    scratch,
+    scratch_index,
+    stride,
+    take_item,
+    zero,
+)  # fmt: skip
+from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, load_axis, load_call, source_index
 
-def _define_chunk(taps):
-    @kernel
-    def chunk(
-        source,
-        start,
-        pitch,
-        columns,
-        table,
-        first,
-        count,
-        w,
-        w_start,
-        w_tap,
-        w_entry,
-        target,
-        to,
-        step,
-        accumulate,
-        initial,
-    ):
-        """`ROWS` rows of the output, for `taps` rows of the kernel."""
-        lanes = lanes_of(target)
-        j = 0
-        while j + ROW_VECTORS * lanes <= columns:
-            row_tile(
-                taps, ROW_VECTORS, source, start + j, pitch, table, first, count, w, w_start, w_tap, w_entry,
-                target, to + j, step, accumulate, initial, lanes,
-            )  # fmt: skip
-            j += ROW_VECTORS * lanes
-        while j < columns:
-            row_tile(
-                taps, 1, source, start + j, pitch, table, first, count, w, w_start, w_tap, w_entry,
-                target, to + j, step, accumulate, initial, columns - j,
-            )  # fmt: skip
-            j += lanes
-
-    return chunk
+SLAB_BYTES = 384 << 10  # under half of a common L2
+TAPS = 4096  # of a kernel's plane
+_COLUMNS = 4096  # of a block
+_ENTRIES = 8192  # of the table of rows
+_SUMS = SLAB_BYTES + 64  # packing writes whole vectors
+_WEIGHTS = _SUMS + SLAB_BYTES
+_OFFSETS = _WEIGHTS + 8 * TAPS
+_TABLE = _OFFSETS + 8 * _ENTRIES
+WORKSPACE_BYTES = _TABLE + 8 * _ENTRIES
+_SLAB = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
+_TURN_MACS = 1 << 19  # what a thread takes at a time: tens of microseconds
+_OUTSIDE = -1 << 62
 
 
-_CHUNK7, _CHUNK5, _CHUNK3, _CHUNK2, _CHUNK1 = map(_define_chunk, (7, 5, 3, 2, 1))
+class Slab(NamedTuple):
+    """A block of an output plane, and its input split into the phases of the strides; what packing needs besides."""
+
+    out_rows: int
+    out_columns: int
+    phases1: int
+    phases2: int
+    rows: int
+    pitch: int
+    is_line: int  # a single row, cut into rows of a vector each
+    rectangles: int
+    channels: int
+    k0: int
+    k1: int
+    k2: int
 
 
-def multiply_plane(
-    source, start, pitch, rows, columns, table, a1, part, w, w_start, w_entry, target, to, step, initial
-):
-    """`target[to + i * step + j] = initial + the sum of all taps`, for an output channel of at least `ROWS` rows.
+class Rectangle(NamedTuple):
+    """Taps whose rows lie `row_step` entries of the table apart, and whose columns `hop` elements.
 
-    The last rows are computed twice where `ROWS` does not divide them.
+    `k1, k2` is the first one; `row1, row2` and `column2` are what leads to the next row and column of taps.
     """
-    raise NotImplementedError("compiled code only")
+
+    entry: int
+    column: int
+    rows: int
+    row_step: int
+    columns: int
+    hop: int
+    k1: int
+    k2: int
+    row1: int
+    row2: int
+    column2: int
 
 
-@overload(multiply_plane)
-def _multiply_plane(
-    source, start, pitch, rows, columns, table, a1, part, w, w_start, w_entry, target, to, step, initial
-):
-    def vectors(source, start, pitch, rows, columns, table, a1, part, w, w_start, w_entry, target, to, step, initial):
-        n, tap = part.k2, a1.stride * part.k2 * w_entry
-        for block in range(-(-rows // ROWS)):
-            i = min(block * ROWS, rows - ROWS)
-            s, t = start + i * pitch, to + i * step
-            for plane in range(part.channels * part.k0):
-                for phase in range(min(a1.stride, part.k1)):
-                    k1 = phase
-                    while k1 < part.k1:  # kernel rows of one phase lie one row of the slab apart
-                        left = (part.k1 - 1 - k1) // a1.stride + 1
-                        e = (plane * part.k1 + k1) * n
-                        at, add = w_start + e * w_entry, plane + k1 > 0
-                        row = (
-                            source, s, pitch, columns, table, e, n, w, at, tap, w_entry, target, t, step, add, initial,
-                        )  # fmt: skip
-                        if left >= 7:
-                            _CHUNK7(*row)
-                            k1 += 7 * a1.stride
-                        elif left >= 5:
-                            _CHUNK5(*row)
-                            k1 += 5 * a1.stride
-                        elif left >= 3:
-                            _CHUNK3(*row)
-                            k1 += 3 * a1.stride
-                        elif left == 2:
-                            _CHUNK2(*row)
-                            k1 += 2 * a1.stride
-                        else:
-                            _CHUNK1(*row)
-                            k1 += a1.stride
+_RECTANGLES, _FIELDS = _SLAB + len(Slab._fields), len(Rectangle._fields)
 
-    def scalars(source, start, pitch, rows, columns, table, a1, part, w, w_start, w_entry, target, to, step, initial):
-        """Never reached: callers ask `has_vectors` first."""
 
-    return vectors if is_vector_type(target.dtype) else scalars
+# ---- what is known before the arrays are: plain Python
+
+
+def plan(axes, element_bytes):
+    """The numbers of a `Slab` and its `Rectangle`s, which follow those of the call; None: a few rows do not fit."""
+    _, a1, a2 = axes
+    lanes = VECTOR_BYTES // element_bytes
+    slab = choose_slab(a1, a2, SLAB_BYTES // element_bytes, lanes)
+    if slab is None or a1.kernel * a2.kernel > TAPS:
+        return None
+    rectangles = list(line_rectangles(a2, slab, lanes) if slab.is_line else plane_rectangles(a1, a2, slab))
+    slab = slab._replace(rectangles=len(rectangles))
+    return np.array([*slab, *(number for rectangle in rectangles for number in rectangle)], dtype=np.int64)
+
+
+def slab_of(a1, a2, rows, columns):
+    """The slab of an output block."""
+    phases1, phases2 = (min(a.stride, (a.kernel - 1) * a.dilation + 1) for a in (a1, a2))
+    height, pitch = (n + (a.kernel - 1) * a.dilation // a.stride for n, a in ((rows, a1), (columns, a2)))
+    is_line = a1.kernel == 1 and a1.out == 1
+    return Slab(rows, columns, phases1, phases2, height, pitch, is_line, 0, 1, 1, a1.kernel, a2.kernel)
+
+
+def choose_slab(a1, a2, limit, lanes):
+    """The largest block of up to `limit` elements: columns first, then rows; all blocks of about the same size."""
+
+    def fits(slab):
+        elements = slab.phases1 * slab.phases2 * slab.rows * slab.pitch
+        rows = slab.pitch // lanes + 2 if slab.is_line else slab.phases1 * slab.rows
+        return elements <= limit and rows <= _ENTRIES
+
+    rows, columns = min(ROWS, a1.out), min(a2.out, _COLUMNS)
+    while not fits(slab_of(a1, a2, rows, columns)):
+        if columns <= 4 * lanes:
+            return None
+        columns = (columns // 2) // lanes * lanes
+    columns = _even(a2.out, columns, lanes)
+    while rows < a1.out and fits(slab_of(a1, a2, rows + ROWS, columns)):
+        rows += ROWS
+    return slab_of(a1, a2, _even(a1.out, rows, ROWS), columns)
+
+
+def _even(total, most, unit):
+    """A multiple of `unit` that cuts `total` into as many parts as `most` does, or all of it."""
+    if most >= total:
+        return total
+    parts = -(-total // most)
+    return -(-total // (parts * unit)) * unit
+
+
+def plane_rectangles(a1, a2, slab):
+    """Taps of one phase of the rows and one of the columns."""
+    g1, g2 = math.gcd(a1.stride, a1.dilation), math.gcd(a2.stride, a2.dilation)
+    s1, s2 = a1.stride // g1, a2.stride // g2
+    for k1 in range(min(s1, a1.kernel)):
+        row, phase1 = divmod(k1 * a1.dilation, a1.stride)
+        for k2 in range(min(s2, a2.kernel)):
+            column, phase2 = divmod(k2 * a2.dilation, a2.stride)
+            yield Rectangle(
+                entry=phase1 * slab.rows + row,
+                column=phase2 * slab.rows * slab.pitch + column,
+                rows=(a1.kernel - 1 - k1) // s1 + 1,
+                row_step=a1.dilation // g1,
+                columns=(a2.kernel - 1 - k2) // s2 + 1,
+                hop=a2.dilation // g2,
+                k1=k1,
+                k2=k2,
+                row1=s1,
+                row2=0,
+                column2=s2,
+            )
+
+
+def line_rectangles(a2, slab, lanes):
+    """Taps of one phase of a single row that is cut into rows of `lanes`: those that lie whole rows apart."""
+    g2 = math.gcd(a2.stride, a2.dilation)
+    s2, hop = a2.stride // g2, a2.dilation // g2
+    apart = lanes // math.gcd(lanes, hop)
+    for first in range(min(s2, a2.kernel)):
+        column, phase2 = divmod(first * a2.dilation, a2.stride)
+        rows, rest = divmod((a2.kernel - 1 - first) // s2 + 1, apart)
+        for begin, end, height in ((0, rest, rows + 1), (rest, apart, rows)):
+            if begin < end and height > 0:
+                yield Rectangle(
+                    entry=0,
+                    column=phase2 * slab.pitch + column + begin * hop,
+                    rows=height,
+                    row_step=apart * hop // lanes,
+                    columns=end - begin,
+                    hop=hop,
+                    k1=0,
+                    k2=first + begin * s2,
+                    row1=0,
+                    row2=apart * s2,
+                    column2=s2,
+                )
+
+
+# ---- kernels
+
+
+@entry
+def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
+    """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
+
+    The numbers of the call are followed by those of `plan`. Threads that share `counter`, which starts at 0, share the
+    work; each has a workspace of its own.
+    """
+    call = load_call(numbers.data)
+    if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
+        return False
+    a0, a1, a2 = load_axis(numbers.data, 0), load_axis(numbers.data, 1), load_axis(numbers.data, 2)
+    slab = load_tuple(numbers.data, _SLAB, Slab)
+    blocks = -(-a1.out // slab.out_rows) * -(-a2.out // slab.out_columns)
+    blocks *= call.batch * call.groups * call.outputs * a0.out
+    macs = slab.out_rows * slab.out_columns * call.channels * a0.kernel * a1.kernel * a2.kernel
+    turn = max(min(_TURN_MACS // macs, blocks // (4 * threads)), 1)
+    first = 0
+    while first < blocks:
+        end = blocks
+        if threads > 1:
+            first = take_item(counter) * turn
+            end = min(first + turn, blocks)
+        correlate_blocks(x, w, bias, out, fill, numbers, workspace, call, a0, a1, a2, slab, first, end)
+        first = end
+    return True
+
+
+@kernel
+def find_rows(offsets, xs, a1, slab, p1, size):
+    """Where the input rows of a block lie, in bytes from their plane's first element."""
+    for phase in range(slab.phases1):
+        for row in range(slab.rows):
+            i1 = source_index((p1 + row) * a1.stride + phase - a1.before, a1.size, a1.boundary)
+            offsets[phase * slab.rows + row] = i1 * xs.s1 * size if i1 >= 0 else _OUTSIDE
+
+
+@kernel
+def correlate_blocks(x, w, bias, out, fill, numbers, workspace, call, a0, a1, a2, slab, first, end):
+    """Blocks of the output from number `first` to `end`, each from all the channels and kernel planes that meet it."""
+    xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
+    sums, size = scratch(workspace, _SUMS, out), compute_size(out)
+    lanes = lanes_of(sums)
+    blocks1, blocks2 = -(-a1.out // slab.out_rows), -(-a2.out // slab.out_columns)
+    table, offsets = scratch_index(workspace, _TABLE), scratch_index(workspace, _OFFSETS)
+    padding, slab_address = load(fill, 0), address(workspace)
+    low, high = bounds(call, sums, out)
+    is_direct = is_plain(out) and outs.s2 == 1 and call.activation <= RELU6
+    dense = is_plain(x) and xs.s2 == 1 and a2.size < 1 << 30
+    inner = (a2.boundary == CONSTANT and padding == zero(out)) or (a2.before == 0 and a2.after == 0)
+    # With steps of 2, one tile does all phases of 3 x 3 taps, or of 5 rows.
+    both = (
+        (a1.kernel == 5 or a1.kernel == a2.kernel == 3)
+        and a1.stride == a2.stride == 2
+        and a1.dilation == a2.dilation == 1
+    )
+    in_place = dense and inner and (a2.stride == 1 or both) and not slab.is_line
+    step = 2 if both and in_place else 1
+    count = slab.rectangles if step == 1 else 1
+    planes = call.channels * a0.kernel
+    is_held = is_direct and call.activation != NONE
+    w0, w1, w2 = ws.s0, ws.s1, ws.s2
+    if not is_plain(w):
+        w0, w1, w2 = 0, a2.kernel, 1
+    elif call.flip:
+        w0, w1, w2 = -w0, -w1, -w2
+    corner = -(a0.kernel - 1) * w0 - (a1.kernel - 1) * w1 - (a2.kernel - 1) * w2 if call.flip else 0
+    if in_place:
+        filled = scratch(workspace, 0, out)
+        for j in range((slab.out_columns + lanes) * a2.stride + (a2.kernel - 1) * a2.dilation):
+            filled[j] = padding
+    known = -1  # first output row whose input rows are known
+    for block in range(first, end):
+        rest, b2 = divmod(block, blocks2) if blocks2 > 1 else (block, 0)
+        rest, b1 = divmod(rest, blocks1) if blocks1 > 1 else (rest, 0)
+        rest, p0 = divmod(rest, a0.out) if a0.out > 1 else (rest, 0)
+        n, o = divmod(rest, call.groups * call.outputs)
+        p1, p2 = b1 * slab.out_rows, b2 * slab.out_columns
+        if in_place and p1 != known:
+            find_rows(offsets, xs, a1, slab, p1, size)
+            known = p1
+        rows, columns = min(slab.out_rows, a1.out - p1), min(slab.out_columns, a2.out - p2)
+        where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
+        target, to, pitch = (elements(out), where, outs.s1) if is_direct else (sums, 0, columns)
+        if slab.is_line:
+            pitch = lanes
+        bias_where = o * stride(bias, 0)
+        initial = load(bias, bias_where) if call.has_bias and is_direct else zero(out)
+        column = p2 * a2.stride - a2.before
+        for plane in range(planes):
+            c, k0 = divmod(plane, a0.kernel) if a0.kernel > 1 else (plane, 0)
+            channel = o // call.outputs * call.channels + c
+            i0 = source_index(p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
+            base = address(x) + (n * xs.batch + channel * xs.channel + i0 * xs.s0) * size
+            if is_plain(w):
+                weights, at = elements(w), o * ws.batch + c * ws.channel + k0 * w0 + corner
+            else:
+                weights, at = scratch(workspace, _WEIGHTS, w), 0
+                pack_weights(w, ws, weights, call, a0, a1, a2, slab, o, 1, (c, k0, 0, 0))
+
+            is_read = in_place
+            if slab.is_line:
+                i1 = source_index(p1 * a1.stride - a1.before, a1.size, a1.boundary)
+                last = column + columns + (a2.kernel - 1) * a2.dilation
+                is_read = dense and a2.stride == 1 and i0 >= 0 and i1 >= 0 and column >= 0 and last <= a2.size
+                base += (i1 * xs.s1 + column) * size
+            if not is_read:
+                layout = PackedSlab(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
+                pack_slab(x, xs, fill, workspace, a0, a1, a2, layout, 1, 1, (n, channel, p0, p1, p2), (0, k0, 0, 0))
+                base = slab_address
+            if slab.is_line:
+                for row in range(slab.pitch // lanes + 2):
+                    table[row] = base + row * lanes * size
+            elif in_place:  # columns are counted as those of the input
+                padded = slab_address - max(column, 0) * size
+                for row in range(slab.phases1 * slab.rows):
+                    table[row] = base + offsets[row] if i0 >= 0 and offsets[row] != _OUTSIDE else padded
+            else:
+                for row in range(slab.phases1 * slab.rows):
+                    phase, line = divmod(row, slab.rows)
+                    table[row] = base + (phase * slab.phases2 * slab.rows + line) * slab.pitch * size
+
+            for i in range(count):
+                taps = load_tuple(numbers.data, _RECTANGLES + i * _FIELDS, Rectangle)
+                if step == 2:
+                    taps = Rectangle(0, 0, a1.kernel, 1, a2.kernel, 1, 0, 0, 1, 0, 1)
+                is_last = plane + 1 == planes and i + 1 == count
+                w_start = at + taps.k1 * w1 + taps.k2 * w2
+                for part in range(2 if slab.is_line else 1):
+                    top, height, width, first_column, end_column = 0, rows, columns, 0, 1 << 30
+                    if slab.is_line:  # whole vectors, then what is left of the last one
+                        top, height, width = 0, columns // lanes, lanes
+                        if part == 1:
+                            top, height, width = height, 1, columns % lanes
+                        end_column = taps.column + (taps.columns - 1) * taps.hop + width
+                    elif in_place:
+                        first_column, end_column = column, a2.size
+                    multiply_rectangle(
+                        table, top, slab.rows, taps, step, first_column, end_column,
+                        weights, w_start, taps.row1 * w1 + taps.row2 * w2, taps.column2 * w2,
+                        target, to + top * lanes, pitch, height, width,
+                        plane + i > 0, initial, is_held and is_last, low, high,
+                    )  # fmt: skip
+        if not is_direct:
+            for row in range(rows):
+                finish_row(out, where + row * outs.s1, outs.s2, columns, sums, row * columns, bias, bias_where, call)
+
+
+@kernel
+def multiply_rectangle(
+    table, top, phase, taps, step, column, size, w, w_start, w_row, w_column, target, to, pitch, rows, columns,
+    accumulate, initial, is_held, low, high,
+):  # fmt: skip
+    """The products of a rectangle of taps for all of a block, a few kernel rows at a time."""
+    k = 0
+    while k < taps.rows:
+        left = taps.rows - k
+        few = 1
+        if taps.row_step == 1:
+            few = left if left <= 3 else 3 if left == 4 else 5 if left <= 6 else 7
+        row_tiles(
+            few, step, table, top + taps.entry + k * taps.row_step, phase, column + taps.column, size,
+            taps.columns, taps.hop, w, w_start + k * w_row, w_row, w_column,
+            target, to, pitch, rows, columns, accumulate or k > 0, initial, is_held and left == few, low, high,
+        )  # fmt: skip
+        k += few

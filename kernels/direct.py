@@ -17,11 +17,10 @@ from typing import NamedTuple
 
 from numba.extending import overload
 
-from .activation import NONE, finish
-from .depthwise import multiply_plane
+from .activation import NONE, finish_row
 from .jit import entry, kernel
 from .pack import Slab, lies_in_order, pack_slab, pack_weights
-from .simd import ROWS, add_run, has_vectors, is_vector_type
+from .simd import add_run, is_vector_type
 from .strided import (
     compute_size,
     elements,
@@ -197,20 +196,6 @@ def correlate_slab(
             pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, part.channels, part.k0, from_, tap)
         if reduction > 1 or not is_packed:
             fill_table(table, a0, a1, a2, slab, part, in_place)
-        if reduction == 1 and outputs == 1 and rows >= ROWS and a1.dilation == 1 and has_vectors(sums):
-            weights, at, _, entry_step = band_of_weights(w, ws, workspace, call, a0, a1, a2, part, o, 1, tap, run)
-            if is_plain(out) and outs.s2 == 1 and call.activation == NONE:
-                initial = load(bias, o * stride(bias, 0)) if call.has_bias else zero(out)
-                multiply_plane(
-                    source, start, slab.pitch, rows, columns, table, a1, part, weights, at, entry_step,
-                    elements(out), where, outs.s1, initial,
-                )  # fmt: skip
-                return
-            multiply_plane(
-                source, start, slab.pitch, rows, columns, table, a1, part, weights, at, entry_step,
-                sums, 0, slab.pitch, zero(out),
-            )  # fmt: skip
-            continue
         count = part.channels * part.k0 * part.k1 * part.k2
         for i in range(0, outputs, BAND):
             band = min(BAND, outputs - i)
@@ -295,9 +280,3 @@ def _store_row(out, where, step, columns, sums, start, bias, bias_where, call):
             finish_row(out, where, step, columns, sums, start, bias, bias_where, call)
 
     return vectors if out.dtype == out.compute and is_vector_type(out.compute) else finish_row.py_func
-
-
-@kernel
-def finish_row(out, where, step, columns, sums, start, bias, bias_where, call):
-    for j in range(columns):
-        finish(out, where + j * step, sums[start + j], bias, bias_where, call)

@@ -51,8 +51,8 @@ TILES = ((8, 3), (4, 6), (2, 6), (1, 6)) if REGISTERS == 32 else ((6, 2), (4, 3)
 # Positions and vectors of the largest tile with vectors along output channels; one more vector and a broadcast fit in.
 CHANNEL_TILE = (13, 2) if REGISTERS == 32 else (6, 2)
 
-ROWS = 4  # rows of a row tile
-ROW_VECTORS = 3 if REGISTERS == 32 else 1
+# Rows of a row tile: as many sums as hide the latency of a multiply-add; most planes of networks are multiples of 7.
+ROWS = 7
 
 
 def is_vector_type(element):
@@ -68,16 +68,6 @@ def lanes_of(typingctx, pointer):
         return context.get_constant(types.intp, VECTOR_BYTES * 8 // pointer.dtype.bitwidth)
 
     return types.intp(pointer), emit
-
-
-@intrinsic
-def has_vectors(typingctx, pointer):
-    """`is_vector_type` of what a pointer points at, known when compiling."""
-
-    def emit(context, builder, signature, args):
-        return context.get_constant(types.boolean, is_vector_type(pointer.dtype))
-
-    return types.boolean(pointer), emit
 
 
 def multiply_add(builder, element, a, b, total):
@@ -252,71 +242,212 @@ def tile(
     return signature, emit
 
 
-@intrinsic(prefer_literal=True)
-def row_tile(typingctx, taps, vectors, source, start, pitch, table, first, count, w, w_start, w_tap, w_entry,
-             target, to, target_pitch, accumulate, initial, lanes):  # fmt: skip
-    """Register tile of `ROWS` rows of one output channel by `vectors` vectors, for `taps` kernel rows at a time.
+# Kernel rows of a row tile, the steps of both axes, and kernel columns where they are known: those loops are unrolled.
+ROW_TILES = ((3, 1, 3), (3, 2, 3), (5, 2, 0), (7, 1, 0), (5, 1, 0), (3, 1, 0), (2, 1, 0), (1, 1, 0))
 
-    `target[i, j] = sum over e, q of w[q * w_tap + e * w_entry] * source[table[first + e] + (i + q) * pitch + j]`, added
-    to what it holds (`accumulate`) or to `initial`: each input vector is loaded once for all the outputs that use it.
-    With one vector, only its first `lanes` positions are touched.
+
+@intrinsic
+def row_tiles(typingctx, taps, step, table, entry, phase, column, size, count, hop, w, w_start, w_row,
+              w_column, target, to, pitch, rows, columns, accumulate, initial, held, low, high):  # fmt: skip
+    """`rows` by `columns` of one output channel, for `taps` kernel rows and `count` kernel columns.
+
+    `target[to + i * pitch + j] = sum over q, e of w[w_start + q * w_row + e * w_column] * row(i, q)[column + e * hop +
+    step * j]`, added to what it holds (`accumulate`) or to `initial`, then, if `held`, held between `low` and `high`.
+    `table` holds the addresses of rows: `row(i, q)` is `table[entry + i + q]` or, with steps of 2, `table[entry + i +
+    q // 2 + q % 2 * phase]`. Columns outside of `[0, size)` are 0, and are not read.
+
+    A tile is `ROWS` rows high and a vector wide: each input vector is loaded once for all the outputs that use it.
+    `taps, step` are those of one of `ROW_TILES`.
     """
-    element = source.dtype
-    nq, nv = taps.literal_value, vectors.literal_value
-    lane_count = VECTOR_BYTES * 8 // element.bitwidth
+    element = target.dtype
 
     def emit(context, builder, signature, args):
-        _, _, source, start, pitch, table, first, count, w, w_start, w_tap, w_entry, *rest = args
-        target, to, target_pitch, accumulate, initial, lanes = rest
-        vector = ir.VectorType(context.get_value_type(element), lane_count)
-        mask = first_lanes(builder, lanes, lane_count) if nv == 1 else None
-        source, w, table = builder.gep(source, [start]), builder.gep(w, [w_start]), builder.gep(table, [first])
-
-        def position(pitch, i, j):
-            return builder.add(builder.mul(pitch, _INT64(i)), _INT64(j * lane_count))
-
-        target = builder.gep(target, [to])
-        where = [[builder.gep(target, [position(target_pitch, i, j)]) for j in range(nv)] for i in range(ROWS)]
-        old = builder.icmp_signed("!=", accumulate, accumulate.type(0))
-        fresh = broadcast(builder, initial, vector)
-        begin = [[builder.select(old, load_vector(builder, p, vector, mask), fresh) for p in row] for row in where]
-
-        before, loop = builder.block, builder.append_basic_block("columns")
-        after = builder.append_basic_block("store")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        e = builder.phi(_INT64)
-        e.add_incoming(_INT64(0), before)
-        totals = [[builder.phi(vector) for _ in row] for row in where]
-        results = [list(row) for row in totals]
-        base = builder.gep(source, [builder.load(builder.gep(table, [e]))])
-        entry = builder.gep(w, [builder.mul(e, w_entry)])
-        weights = [
-            broadcast(builder, builder.load(builder.gep(entry, [builder.mul(w_tap, _INT64(q))])), vector)
-            for q in range(nq)
-        ]
-        for row in range(ROWS + nq - 1):
-            for j in range(nv):
-                value = load_vector(builder, builder.gep(base, [position(pitch, row, j)]), vector, mask)
-                for i in range(max(0, row - nq + 1), min(ROWS, row + 1)):
-                    results[i][j] = multiply_add(builder, element, value, weights[row - i], results[i][j])
-        following = builder.add(e, _INT64(1))
-        e.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
-        for i in range(ROWS):
-            for j in range(nv):
-                totals[i][j].add_incoming(begin[i][j], before)
-                totals[i][j].add_incoming(results[i][j], loop)
-
-        builder.position_at_end(after)
-        for i in range(ROWS):
-            for j in range(nv):
-                store_vector(builder, results[i][j], where[i][j], mask)
+        taps, step, *operands = args
+        count = operands[5]
+        shape = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
+        done = builder.append_basic_block("done")
+        for rows, every, columns in ROW_TILES:
+            # A function each, so that none prepares what only others need.
+            function = ir.Function(builder.module, shape, f"row_tiles.{rows}.{every}.{columns}")
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            body = ir.IRBuilder(function.append_basic_block())
+            _RowTiles(context, body, element, rows, every, columns, *function.args)
+            body.ret_void()
+            chosen = builder.and_(
+                builder.icmp_signed("==", taps, _INT64(rows)), builder.icmp_signed("==", step, _INT64(every))
+            )
+            if columns:
+                chosen = builder.and_(chosen, builder.icmp_signed("==", count, _INT64(columns)))
+            call, following = builder.append_basic_block("call"), builder.append_basic_block("else")
+            builder.cbranch(chosen, call, following)
+            builder.position_at_end(call)
+            builder.call(function, operands)
+            builder.branch(done)
+            builder.position_at_end(following)
+        builder.branch(done)
+        builder.position_at_end(done)
         return context.get_dummy_value()
 
-    n = types.intp
-    signature = types.void(taps, vectors, source, n, n, table, n, n, w, n, n, n, target, n, n, n, element, n)
-    return signature, emit
+    n, x = types.intp, element
+    weights = (w, n, n, n)
+    return types.void(n, n, table, n, n, n, n, n, n, *weights, target, n, n, n, n, n, x, n, x, x), emit
+
+
+class _RowTiles:
+    """The code of `row_tiles` for one of `ROW_TILES`."""
+
+    def __init__(
+        self, context, builder, element, taps, step, known, table, entry, phase, column, size, count, hop,
+        w, w_start, w_row, w_column, target, to, pitch, rows, columns, accumulate, initial, held, low, high,
+    ):  # fmt: skip
+        self.builder, self.element, self.step, self.known = builder, element, step, known
+        self.lanes = VECTOR_BYTES * 8 // element.bitwidth
+        self.vector = ir.VectorType(context.get_value_type(element), self.lanes)
+        self.parts = [range(part, taps, step) for part in range(step)]  # kernel rows that share input rows
+        self.column, self.size, self.count, self.hop = column, size, count, hop
+        self.w, self.w_row, self.w_column = builder.gep(w, [w_start]), w_row, w_column
+        self.initial = broadcast(builder, initial, self.vector)
+        self.low, self.high = (broadcast(builder, value, self.vector) for value in (low, high))
+        self.accumulate = builder.icmp_signed("!=", accumulate, accumulate.type(0))
+        self.held = builder.icmp_signed("!=", held, held.type(0))
+        self.weights = {}
+        if known:
+            self.weights = {(q, e): self.load_weight(q, _INT64(e)) for q in range(taps) for e in range(known)}
+        reach = builder.mul(builder.sub(count, _INT64(1)), hop)
+        reach = builder.add(reach, _INT64(step * self.lanes))
+        table, target = builder.gep(table, [entry]), builder.gep(target, [to])
+
+        with cgutils.for_range_slice(builder, _INT64(0), rows, _INT64(ROWS), inc=True) as (i, _):
+            left = builder.sub(rows, i)
+            top = builder.gep(table, [i])
+            self.valid = [builder.icmp_signed(">", left, _INT64(row)) for row in range(ROWS)]
+            self.targets = [builder.gep(target, [builder.mul(i, pitch)])]
+            for row in range(1, ROWS):  # rows that are not there lie on the last one, and are not stored
+                last = self.targets[-1]
+                self.targets.append(builder.select(self.valid[row], builder.gep(last, [pitch]), last))
+            self.pointers = []
+            for part, kernel_rows in enumerate(self.parts):
+                last = builder.add(left, _INT64(len(kernel_rows) - 2))
+                base = builder.gep(top, [builder.mul(phase, _INT64(part))])
+                pointers = []
+                for row in range(ROWS + len(kernel_rows) - 1):
+                    index = _INT64(row)
+                    if row >= len(kernel_rows):
+                        index = builder.select(builder.icmp_signed("<", index, last), index, last)
+                    pointers.append(builder.inttoptr(builder.load(builder.gep(base, [index])), target.type))
+                self.pointers.append(pointers)
+            with cgutils.for_range_slice(builder, _INT64(0), columns, _INT64(self.lanes), inc=True) as (j, _):
+                width = builder.sub(columns, j)
+                first = builder.add(column, builder.mul(j, _INT64(step)))
+                whole = builder.icmp_signed(">=", first, _INT64(0))
+                whole = builder.and_(whole, builder.icmp_signed("<=", builder.add(first, reach), size))
+                whole = builder.and_(whole, builder.icmp_signed(">=", width, _INT64(self.lanes)))
+                with builder.if_else(whole) as (then, otherwise):
+                    with then:
+                        self.tile(first, j, None)
+                    with otherwise:
+                        self.tile(first, j, first_lanes(builder, width, self.lanes))
+
+    def tile(self, first, j, mask):
+        """One tile, whose first column meets column `first` of the input; `mask`: of the lanes that are stored."""
+        builder, where = self.builder, [self.builder.gep(target, [j]) for target in self.targets]
+        before = builder.block
+        with builder.if_then(self.accumulate):
+            old, loaded = [load_vector(builder, p, self.vector, mask) for p in where], builder.block
+        totals = [self.either(value, loaded, self.initial, before) for value in old]
+        for part in range(self.step):
+            if self.known:
+                for e in range(0, self.known, self.step):
+                    together = min(self.step, self.known - e)
+                    totals = self.add_columns(totals, part, _INT64(e), together, first, mask)
+                continue
+            pairs = builder.and_(self.count, _INT64(-self.step))
+            totals = self.loop(totals, part, _INT64(0), pairs, self.step, first, mask)
+            if self.step > 1:
+                totals = self.loop(totals, part, pairs, self.count, 1, first, mask)
+        before = builder.block
+        with builder.if_then(self.held):
+            within = [clamp(builder, self.element, total, self.low, self.high) for total in totals]
+            clamped = builder.block
+        results = [self.either(a, clamped, b, before) for a, b in zip(within, totals, strict=True)]
+        for valid, value, pointer in zip(self.valid, results, where, strict=True):
+            with builder.if_then(valid, likely=True):
+                store_vector(builder, value, pointer, mask)
+
+    def either(self, a, from_a, b, from_b):
+        phi = self.builder.phi(a.type)
+        phi.add_incoming(a, from_a)
+        phi.add_incoming(b, from_b)
+        return phi
+
+    def loop(self, totals, part, begin, end, together, first, mask):
+        """`add_columns` for kernel columns from `begin` to `end`, one or two at a time."""
+        builder, before = self.builder, self.builder.block
+        head, body, after = (builder.append_basic_block(name) for name in ("columns", "column", "after"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        e = builder.phi(_INT64)
+        e.add_incoming(begin, before)
+        phis = [builder.phi(self.vector) for _ in totals]
+        for phi, total in zip(phis, totals, strict=True):
+            phi.add_incoming(total, before)
+        builder.cbranch(builder.icmp_signed("<", e, end), body, after)
+        builder.position_at_end(body)
+        for phi, total in zip(phis, self.add_columns(phis, part, e, together, first, mask), strict=True):
+            phi.add_incoming(total, body)
+        e.add_incoming(builder.add(e, _INT64(together)), body)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return phis
+
+    def add_columns(self, totals, part, e, together, first, mask):
+        """Add the products of kernel column `e` or, with steps of 2, of two that are loaded together."""
+        builder, kernel_rows, totals = self.builder, self.parts[part], list(totals)
+        if self.known:
+            weights = [[self.weights[q, e.constant + c] for q in kernel_rows] for c in range(together)]
+        else:
+            columns = [builder.add(e, _INT64(c)) for c in range(together)]
+            weights = [[self.load_weight(q, c) for q in kernel_rows] for c in columns]
+        first = builder.add(first, builder.mul(e, self.hop))
+        for row, pointer in enumerate(self.pointers[part]):
+            for value, taps in zip(self.load_columns(pointer, first, mask), weights, strict=False):
+                for i in range(max(0, row - len(taps) + 1), min(ROWS, row + 1)):
+                    totals[i] = multiply_add(builder, self.element, value, taps[row - i], totals[i])
+        return totals
+
+    def load_weight(self, q, e):
+        builder = self.builder
+        at = builder.add(builder.mul(self.w_row, _INT64(q)), builder.mul(self.w_column, e))
+        return broadcast(builder, builder.load(builder.gep(self.w, [at])), self.vector)
+
+    def load_columns(self, pointer, first, mask):
+        """What the lanes of a row meet from a column on; with steps of 2, from that and from the next one."""
+        builder, narrow = self.builder, ir.IntType(32)
+        index = ir.VectorType(narrow, self.lanes)
+        values = []
+        for half in range(self.step):
+            begin = builder.add(first, _INT64(half * self.lanes))
+            inside = None
+            if mask is not None:
+                lane = broadcast(builder, builder.trunc(begin, narrow), index)
+                lane = builder.add(lane, ir.Constant(index, list(range(self.lanes))))
+                inside = builder.icmp_unsigned("<", lane, broadcast(builder, builder.trunc(self.size, narrow), index))
+            values.append(load_vector(builder, builder.gep(pointer, [begin]), self.vector, inside))
+        if self.step == 1:
+            return values
+        orders = [list(range(odd, 2 * self.lanes, 2)) for odd in (0, 1)]
+        return [builder.shuffle_vector(*values, ir.Constant(index, order)) for order in orders]
+
+
+def clamp(builder, element, value, low, high):
+    """The value between two bounds; a NaN stays a NaN."""
+    if element in _FLOATS:
+        less = builder.fcmp_ordered
+    else:
+        less = builder.icmp_signed if element.signed else builder.icmp_unsigned
+    value = builder.select(less("<", value, low), low, value)
+    return builder.select(less("<", high, value), high, value)
 
 
 def keep_whole(builder):
@@ -531,17 +662,6 @@ def store_transposed(typingctx, source, start, step, rows, lanes, target, to, ta
 
 def add(builder, a, b):
     return builder.fadd(a, b) if a.type.element in _LLVM_FLOATS else builder.add(a, b)
-
-
-def clamp(builder, element, value, low, high):
-    """`value` no less than `low` and no more than `high`; a NaN stays a NaN."""
-    if element in _FLOATS:
-        less = builder.fcmp_ordered("<", value, low)
-        value = builder.select(less, low, value)
-        return builder.select(builder.fcmp_ordered(">", value, high), high, value)
-    compare = builder.icmp_signed if element.signed else builder.icmp_unsigned
-    value = builder.select(compare("<", value, low), low, value)
-    return builder.select(compare(">", value, high), high, value)
 
 
 @intrinsic

@@ -183,6 +183,45 @@ def blocks(dtype):
         fastconv.release_workspace()
 
 
+# One output of a group: rows are read in place, and what lies past their ends is known only to masks.
+DEPTHWISE = [
+    ((3, 3), {"padding_mode": 1}),
+    ((3, 3), {"padding_mode": ((0, 1), (1, 0)), "stride": 2, "fillvalue": 2}),
+    ((2, 5), {"padding_mode": ((2, 0), (0, 7)), "fillvalue": -1, "activation": "relu6"}),
+    ((9, 2), {"padding_mode": 8, "activation": "relu"}),
+    ((5, 4), {"dilation": (2, 3), "padding_mode": 6, "stride": (3, 1)}),
+    ((3, 3), {"padding_mode": ((1, 2), (2, 3)), "boundary": "reflect", "stride": (1, 2)}),
+    ((4, 3), {"padding_mode": ((1, 0), (0, 0)), "boundary": "wrap", "activation": "tanh"}),
+    ((1, 9), {"padding_mode": "same", "boundary": "symmetric"}),
+]
+
+
+def depthwise(dtype):
+    """Rows around the sizes of vectors, columns around those of tiles, and signals that are cut into vectors."""
+    lanes = 64 // np.dtype(dtype).itemsize
+    widths = [n + more for n in (lanes // 4, lanes // 2, lanes, 2 * lanes) for more in (-1, 0, 1)]
+    for width, rows, end in itertools.product(widths, (3, 7, 8), (False, True)):
+        print(f"{dtype} {rows} x {width}, {'end' if end else 'start'} of the block", flush=True)
+        bias = values(2, dtype, 2)
+        x = values((1, 2, rows, width + 2), dtype)
+        x[0, 1, 1, 1] = np.nan if x.dtype.kind == "f" else 7
+        x = guarded(x, end=end, read_only=True)
+        line = guarded(values((2, 2, 5 * width), dtype), end=end, read_only=True)
+        fastconv.release_workspace()
+        with Allocations(end):
+            for kernel, options in DEPTHWISE:
+                w = guarded(values((2, 1, *kernel), dtype, 1), end=end, read_only=True)
+                if x.dtype.kind != "f":
+                    options = {name: value for name, value in options.items() if name != "activation"}
+                check_convolution("correlate", x, w, groups=2, bias=bias, **options)
+            for taps in (1, lanes // 2 + 1, lanes, 2 * lanes + 3):
+                w = guarded(values((2, 1, taps), dtype, 1), end=end, read_only=True)
+                for options in ({"padding_mode": "same"}, {"padding_mode": "full", "stride": 2}, {"dilation": 2}):
+                    if options.get("dilation", 1) * (taps - 1) < line.shape[-1]:
+                        check_convolution("convolve", line, w, groups=2, **options)
+    fastconv.release_workspace()
+
+
 def outputs(algorithm):
     for dtype, view, end in placements(views={n: f for n, f in VIEWS.items() if n != "broadcast"}):
         for (x_shape, w_shape, options), operation in zip(CONVOLUTIONS, itertools.cycle(["correlate", "convolve"])):
@@ -275,6 +314,7 @@ CASES = {
     **{f"convolution-{a}": (convolution, a) for a in ("direct", "im2col")},
     **{f"outputs-{a}": (outputs, a) for a in ("direct", "im2col")},
     **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8")},
+    **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2")},
     **{f.__name__: (f,) for f in (pools, unpools, patches, filters)},
 }
 FAULTS = {f.__name__: (f,) for f in (read_after, read_before, write_after, write_read_only)}
