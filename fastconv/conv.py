@@ -70,8 +70,16 @@ _EXAMPLES = {  # per rank: end of the range, shape, kernel, and the answers of c
 }
 _KEPT = 4096  # prepared calls; past it they are made anew
 _preparing = threading.Lock()  # two threads that import the kernels, and Numba, at once may see half of a module
-if hasattr(os, "register_at_fork"):  # a child does not wait for a thread that it does not have
-    os.register_at_fork(after_in_child=_preparing._at_fork_reinit)
+
+
+def _forget_lock() -> None:
+    """A forked child does not wait for a thread that it does not have."""
+    global _preparing
+    _preparing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
