@@ -62,6 +62,7 @@ class Blocks(NamedTuple):
     """How far each loop runs at a time."""
 
     channels: int
+    chunks: int  # of output channels
     images: int
     rows: int
     columns: int
@@ -135,23 +136,27 @@ def choose_blocks(call, a0, a1, a2, in_place, size, width, threads):
                 channels = (channels + 1) // 2
             else:
                 columns = (columns + 1) // 2
-    images = 1
-    if rows == a1.out and columns == a2.out and a0.out == 1:
+    chunks = images = 1
+    if channels == call.channels:  # kernels of several chunks fit: they share the block's input, which stays in L2
+        chunks = max(1, min(-(-call.outputs // width), ENTRIES // max(channels * taps, 1)))
+        inputs = columns * channels * a1.stride * a2.stride * size
+        rows = even_part(a1.out, min(rows, max(1, SLAB_BYTES // inputs)), 1) if chunks > 1 else rows
+    elif rows == a1.out and columns == a2.out and a0.out == 1:  # kernels are packed again for each block
         images = max(1, min(call.batch, room // (rows * columns)))
-    blocks = Blocks(channels, images, rows, columns)
+    blocks = Blocks(channels, chunks, images, rows, columns)
     while threads > 1 and count_items(call, a0, a1, a2, blocks, width) < 4 * threads and images * rows > 1:
         if images > 1:
             images = (images + 1) // 2
         else:
             rows = (rows + 1) // 2
-        blocks = Blocks(channels, images, rows, columns)
+        blocks = Blocks(channels, chunks, images, rows, columns)
     return blocks
 
 
 @kernel
 def count_items(call, a0, a1, a2, blocks, width):
     """Blocks of the output."""
-    chunks, images = -(-call.outputs // width), -(-call.batch // blocks.images)
+    chunks, images = -(-call.outputs // (width * blocks.chunks)), -(-call.batch // blocks.images)
     return call.groups * chunks * images * a0.out * -(-a1.out // blocks.rows) * -(-a2.out // blocks.columns)
 
 
@@ -178,10 +183,10 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
     blocks = choose_blocks(call, a0, a1, a2, in_place, compute_size(out), width, threads)
     items = count_items(call, a0, a1, a2, blocks, width)
-    chunks = -(-call.outputs // width)
+    chunks = -(-call.outputs // (width * blocks.chunks))
     images = -(-call.batch // blocks.images)
     slabs1, slabs2 = -(-a1.out // blocks.rows), -(-a2.out // blocks.columns)
-    packed, item = np.int64(-1), np.int64(-1)
+    packed, item, finite = np.int64(-1), np.int64(-1), True
     while True:
         item = take_item(counter) if threads > 1 else item + 1
         if item >= items:
@@ -191,22 +196,26 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
         rest, p0 = divmod(rest, a0.out)
         rest, i = divmod(rest, images)
         g, chunk = divmod(rest, chunks)
-        p1, p2, n, o = s1 * blocks.rows, s2 * blocks.columns, i * blocks.images, chunk * width
-        place = Place(
-            g, o, min(width, call.outputs - o), n, min(blocks.images, call.batch - n),
-            p0, p1, min(blocks.rows, a1.out - p1), p2, min(blocks.columns, a2.out - p2),
-        )  # fmt: skip
-        packed = correlate_block(
-            x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, rest, packed
-        )
+        p1, p2, n = s1 * blocks.rows, s2 * blocks.columns, i * blocks.images
+        o = chunk * blocks.chunks * width
+        for q in range(min(blocks.chunks, -(-(call.outputs - o) // width))):
+            place = Place(
+                g, o + q * width, min(width, call.outputs - o - q * width), n, min(blocks.images, call.batch - n),
+                p0, p1, min(blocks.rows, a1.out - p1), p2, min(blocks.columns, a2.out - p2),
+            )  # fmt: skip
+            finite = correlate_block(
+                x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, q,
+                packed == rest, finite,
+            )  # fmt: skip
+        packed = rest if blocks.channels == call.channels else -1
 
 
 @inlined
 def correlate_block(
-    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, chunk, packed
+    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, q, is_packed, finite
 ):  # fmt: skip
-    """One block of the output. `packed`: the chunk whose kernels the workspace holds; so is the result."""
-    sums, weights = scratch(workspace, _SUMS, out), scratch(workspace, _WEIGHTS, out)
+    """Chunk `q` of a block of the output. `is_packed`: the workspace holds its kernels. Whether they are `finite`."""
+    sums = scratch(workspace, _SUMS, out)
     slab, table = scratch(workspace, 0, out), scratch_index(workspace, _TABLE)
     vectors = -(-place.outputs // lanes_of(sums))
     width = vectors * lanes_of(sums)
@@ -217,8 +226,11 @@ def correlate_block(
     for c in range(0, call.channels, blocks.channels):
         channels = min(blocks.channels, call.channels - c)
         kernels = Kernels(width, vectors, channels, taps, call.flip)
-        if packed != chunk:
+        weights = scratch(workspace, _WEIGHTS + q * channels * taps * VECTORS * VECTOR_BYTES, out)
+        if not is_packed:
             pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels)
+            if padded:
+                finite = is_finite(weights, channels * taps * width) and (finite or q == 0)
         channel = place.group * call.channels + c
         for i in range(place.images):
             n = place.n + i
@@ -231,16 +243,17 @@ def correlate_block(
                 b1 = packed_axis(a1, a1.stride, a1.dilation, layout.rows)
                 b2 = packed_axis(a2, a2.stride, a2.dilation, layout.pitch)
                 start, first = 0, (0, 0, 0)
-                c0, c1, c2 = with_stride(a0, 1), with_stride(a1, 1), with_stride(a2, 1)
-                corner = (n, channel, place.p0 * a0.stride, place.p1 * a1.stride, place.p2 * a2.stride)
-                pack_slab(x, xs, fill, workspace, c0, c1, c2, layout, channels, a0.kernel, corner, (0, 0, 0, 0))
+                if q == 0:
+                    c0, c1, c2 = with_stride(a0, 1), with_stride(a1, 1), with_stride(a2, 1)
+                    corner = (n, channel, place.p0 * a0.stride, place.p1 * a1.stride, place.p2 * a2.stride)
+                    pack_slab(x, xs, fill, workspace, c0, c1, c2, layout, channels, a0.kernel, corner, (0, 0, 0, 0))
             multiply_plane(
                 source, start, steps, b0, b1, b2, first, place, table, weights, kernels, sums, i * plane, c > 0
             )
-            if in_place and padded and not is_finite(weights, channels * taps * width):
+            if in_place and not finite:
                 multiply_padding(a0, a1, a2, first, place, weights, kernels, sums, i * plane)
     store_block(sums, width, bias, out, outs, workspace, call, place)
-    return chunk if blocks.channels == call.channels else -1
+    return finite
 
 
 @kernel

@@ -135,7 +135,7 @@ CONVOLUTIONS = [
     ((1, 1, 1), (1, 1, 1), {}),
     ((2, 2, 5), (3, 2, 2), {"stride": 9}),
     ((2, 3, 17), (16, 3, 3), {"padding_mode": 2, "stride": 2}),
-    ((2, 2, 6, 16), (34, 1, 3, 3), {"groups": 2, "padding_mode": 1, "fillvalue": 2}),
+    ((2, 2, 6, 16), (34, 1, 3, 3), {"groups": 2, "padding_mode": 1, "fillvalue": 1}),
     ((1, 2, 3, 5, 4), (33, 2, 2, 3, 2), {"padding_mode": "same", "boundary": "wrap"}),
 ]
 
