@@ -8,8 +8,8 @@ For each block of up to two vectors of output channels, of input channels and of
 
 Since input elements are read one by one, any strides are as good as any: the input is read in place. Taps that would
 meet a padding of zeros are left out: a plane splits into an interior that all taps serve and borders with fewer.
-Input in need of more (another boundary or fill value, types to convert, planes whose distance aliases in the caches)
-is packed into a padded slab first. A sum adds its terms channel by channel, tap by tap, whatever the block.
+Input in need of more (another boundary or fill value, types to convert) is packed into a padded slab first. A sum adds
+its terms channel by channel, tap by tap, whatever the block.
 """
 
 from typing import NamedTuple
@@ -104,8 +104,7 @@ def reads_in_place(x, xs, call, a0, a1, a2, fill):
         # Borders are computed downwards: in low planes a position at a time.
         if not zeros or (a1.out < 4 and (right - left) * 4 < a2.out * 3):
             return False
-    # Channels a multiple of 2 KiB apart share few places in the caches.
-    return xs.channel * compute_size(x) % 2048 != 0 or call.channels <= 8
+    return True
 
 
 @kernel
