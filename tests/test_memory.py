@@ -21,6 +21,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotec
 
 GUARDED = ["convolution-direct", "convolution-im2col", "outputs-direct", "outputs-im2col"]
 GUARDED += ["blocks-f4", "blocks-c16", "blocks-f2", "blocks-i8"]
+GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-i1"]
 GUARDED += ["pools", "unpools", "patches", "filters"]
 
 
