@@ -21,9 +21,8 @@ def entry_point(kernel: Any, *formats: str) -> Callable[..., Any]:
     return function
 
 
-def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None, leading: int = 0) -> Array:
-    """What the kernels read. Where `axes` are all of an array's, `trailing` counts those of the window; where they are
-    those of the window, `leading` may count the others."""
+def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None) -> Array:
+    """What the kernels read. Where `axes` are all of an array's, `trailing` counts those of the window."""
     from .kernels import activation, window
 
     call = window.Call(
@@ -35,7 +34,7 @@ def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = 
         int(problem.flip),
         int(problem.has_bias),
         activation.NAMES.index(problem.activation),
-        leading if trailing is None else trailing,
+        trailing or 0,
     )
     rows = [axis._replace(boundary=window.BOUNDARIES[axis.boundary]) for axis in axes]
     numbers: Array = window.pack_numbers(call, rows)

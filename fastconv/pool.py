@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from . import problem as checks
 from . import workspace
-from .launch import all_axes, entry_point, numbers_of, three_axes
+from .launch import all_axes, entry_point, numbers_of
 from .problem import Array, Problem, aligned
+from .threads import get_num_threads, share
 
 _WINDOW_DOC = """
     Parameters
@@ -50,8 +52,10 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
     def call(name: str, x: Any, *options: Any) -> Any:
         if type(x) is not np.ndarray or not x.dtype.isnative:
             x = checks.as_array(name, "x", x)
+        if not x.flags.aligned:
+            x = x.copy()
         exact = checks.key_of(options)
-        key = (name, x.shape, x.dtype, exact)
+        key = (name, x.shape, x.strides, x.dtype, exact)
         run = prepared.get(key)
         if run is None:
             run = prepare(name, checks.as_array(name, "x", x), *options)
@@ -82,51 +86,76 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
     from .kernels import pool, pool_rows
 
     checks.check_ordered(problem.function, x)
-    rank, dtype, name = len(problem.axes), x.dtype, x.dtype.name
-    leading = x.shape[: x.ndim - rank]
+    lowest = _outermost(x.dtype, smallest)
+    types = (x.dtype, _INDEX) if return_indices else (x.dtype,)
+    if _goes_by_rows(problem, x):
+        kernel = f"{'indexed_' if return_indices else ''}{'minimum' if smallest else 'maximum'}"
+        return _by_rows(getattr(pool_rows, kernel), problem, x, types, lowest)
+    name, leading = x.dtype.name, x.shape[: x.ndim - len(problem.axes)]
     shape = (*leading, *(axis.out for axis in problem.axes))
-    lowest = _outermost(dtype, smallest)
-    if rank <= 3 and return_indices:
-        kernel = pool_rows.indexed_minimum if smallest else pool_rows.indexed_maximum
-        by_rows = entry_point(kernel, name, name, "int64", name, "int64", "intp", "intp", "uint8")
-        return _by_rows(by_rows, problem, shape, (dtype, _INDEX), lowest)
-    if rank <= 3:
-        kernel = pool_rows.minimum if smallest else pool_rows.maximum
-        by_rows = entry_point(kernel, name, name, name, "int64", "intp", "intp", "uint8")
-        return _by_rows(by_rows, problem, shape, (dtype,), lowest)
-    numbers = numbers_of(problem, all_axes(problem, leading), rank)
+    numbers = numbers_of(problem, all_axes(problem, leading), len(problem.axes))
     extremum = entry_point(pool.extremum, name, name, "int64", name, "int64", "boolean", "boolean")
 
     def run(x: Array) -> Any:
-        out, indices = np.empty(shape, dtype), np.empty(shape if return_indices else 0, np.int64)
+        out = np.empty(shape, x.dtype)
+        indices = np.empty(shape if return_indices else 0, np.int64)
         extremum(aligned(x), out, indices, lowest, numbers, smallest, return_indices)
         return (out, indices) if return_indices else out
 
     return run
 
 
-def _by_rows(
-    kernel: Any, problem: Problem, shape: tuple[int, ...], dtypes: tuple[np.dtype[Any], ...], *arguments: Any
-) -> Run:
-    """The row-wise kernel on new results of the given types, the only one or a tuple of them."""
+def _goes_by_rows(problem: Problem, x: Array) -> bool:
+    """Whether the vector kernels take a problem: not where a row has several windows that no line of theirs holds."""
     from .kernels import pool_rows
 
-    axes = three_axes(problem)
-    numbers = numbers_of(problem, axes, leading=len(shape) - len(problem.axes))
-    rows = problem.batch * axes[0].out * axes[1].out
-    take, give, size = workspace.take, workspace.give, pool_rows.WORKSPACE_BYTES
-    several, empty = len(dtypes) > 1, 0 in shape
+    last = problem.axes[-1]
+    short = last.out == 1 or (last.kernel - 1) * last.dilation < pool_rows.REACH
+    return len(problem.axes) <= 3 and x.dtype.kind != "c" and short and math.prod(x.shape) < 2**31
+
+
+_SHARED_BYTES = 1_000_000  # of input, some 50 us on one core; a second thread takes about 10 us to start and to join
+
+
+def _by_rows(
+    kernel: Any,
+    problem: Problem,
+    x: Array,
+    dtypes: tuple[np.dtype[Any], ...],
+    lowest: Array,
+    include_padding: bool = False,
+) -> Run:
+    """The row-wise kernel on new results of the given types, the only one or a tuple of them."""
+    from .kernels import pool_rows, simd_pool
+
+    shape = (*x.shape[: x.ndim - len(problem.axes)], *(axis.out for axis in problem.axes))
+    steps = [stride // x.itemsize for stride in x.strides]
+    numbers = pool_rows.plan(x.shape, steps, problem.axes, x.itemsize, include_padding, x.dtype.kind in "biu")
+    formats = x.dtype.name, dtypes[0].name, "int64", x.dtype.name, "int64", "uint8", "int64", "intp"
+    pool = entry_point(kernel, *formats)
+    take, give, size = workspace.take, workspace.give, simd_pool.WORKSPACE_BYTES
+    empty, several, shared = 0 in shape, len(dtypes) > 1, x.nbytes >= _SHARED_BYTES
 
     def run(x: Array) -> Any:
         results = tuple([np.empty(shape, dtype) for dtype in dtypes])
+        out, indices = results[0], results[-1] if several else numbers
+        threads = get_num_threads() if shared else 1
         if empty:
-            return results if several else results[0]
-        scratch = take(size)
-        whole = kernel(x, *results, *arguments, numbers, 0, rows, scratch)
-        give(scratch)
-        if not whole:
-            return run(aligned(x))
-        return results if several else results[0]
+            pass
+        elif threads == 1:
+            scratch = take(size)
+            pool(x, out, indices, lowest, numbers, scratch, numbers, 1)
+            give(scratch)
+        else:
+            counter = np.zeros(1, np.int64)
+
+            def work() -> None:
+                scratch = take(size)
+                pool(x, out, indices, lowest, numbers, scratch, counter, 4 * threads)
+                give(scratch)
+
+            share(work, threads)
+        return results if several else out
 
     return run
 
@@ -144,15 +173,14 @@ def _outermost(dtype: np.dtype[Any], smallest: bool) -> Array:
 def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
     from .kernels import pool, pool_rows
 
-    rank, name, exact = len(problem.axes), x.dtype.name, x.dtype.kind in "biu"
+    exact = x.dtype.kind in "biu"
     dtype = np.dtype(np.float64) if exact else x.dtype
-    leading = x.shape[: x.ndim - rank]
+    if _goes_by_rows(problem, x):
+        return _by_rows(pool_rows.average, problem, x, (dtype,), np.zeros(1, x.dtype), include_padding)
+    leading = x.shape[: x.ndim - len(problem.axes)]
     shape = (*leading, *(axis.out for axis in problem.axes))
-    if rank <= 3:
-        formats = name, dtype.name, "boolean", "boolean", "int64", "intp", "intp", "uint8"
-        return _by_rows(entry_point(pool_rows.average, *formats), problem, shape, (dtype,), include_padding, exact)
-    numbers = numbers_of(problem, all_axes(problem, leading), rank)
-    average = entry_point(pool.average, name, dtype.name, "int64", "boolean", "boolean")
+    numbers = numbers_of(problem, all_axes(problem, leading), len(problem.axes))
+    average = entry_point(pool.average, x.dtype.name, dtype.name, "int64", "boolean", "boolean")
 
     def run(x: Array) -> Array:
         out = np.empty(shape, dtype)
@@ -373,8 +401,15 @@ max_unpool2d = _define_unpool("max_unpool2d", 2)
 max_unpool3d = _define_unpool("max_unpool3d", 3)
 
 
-def maximum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
-    """Largest element of each window over the last ``len(kernel_size)`` axes.
+def _define_filter(
+    name: str, text: str, result: str, error: str, answer: str, run: Callable[..., Any]
+) -> Callable[..., Array]:
+    def function(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
+        filtered: Array = run(name, x, kernel_size, stride)
+        return filtered
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"""{text} of each window over the last ``len(kernel_size)`` axes.
 
     Parameters
     ----------
@@ -387,86 +422,33 @@ def maximum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) 
     Returns
     -------
     ndarray, shape (..., P*)
-        Of the dtype of `x`; ``P = (S - kernel) // stride + 1``.
+        Of the dtype of `x`{result}; ``P = (S - kernel) // stride + 1``.
 
     Raises
     ------
     ValueError
         If the window is larger than the input.
     TypeError
-        If `kernel_size` is no tuple, or `x` is complex.
+        If `kernel_size` is no tuple{error}.
 
     Examples
     --------
     >>> import numpy as np, fastconv
-    >>> fastconv.maximum_filter(np.array([1, 5, 2, 3]), (2,), stride=1)
-    array([5, 5, 3])
+    >>> fastconv.{name}(np.array([1, 5, 2, 3]), (2,), stride=1)
+    array({answer})
     """
-    result: Array = _extremum_filter("maximum_filter", x, False, kernel_size, stride)
-    return result
+    return function
 
 
-def minimum_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
-    """Smallest element of each window over the last ``len(kernel_size)`` axes.
+def _define_extremum_filter(name: str, word: str, smallest: bool, answer: str) -> Callable[..., Array]:
+    def run(name: str, x: Any, *options: Any) -> Any:
+        return _extremum_filter(name, x, smallest, *options)
 
-    Parameters
-    ----------
-    x : array_like, shape (..., S*)
-    kernel_size : tuple of int
-        Size of the window; its length says how many trailing axes it covers.
-    stride : int, or one int per axis of the window, optional
-        Step between windows, by default the window's size.
-
-    Returns
-    -------
-    ndarray, shape (..., P*)
-        Of the dtype of `x`; ``P = (S - kernel) // stride + 1``.
-
-    Raises
-    ------
-    ValueError
-        If the window is larger than the input.
-    TypeError
-        If `kernel_size` is no tuple, or `x` is complex.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.minimum_filter(np.array([1, 5, 2, 3]), (2,), stride=1)
-    array([1, 2, 2])
-    """
-    result: Array = _extremum_filter("minimum_filter", x, True, kernel_size, stride)
-    return result
+    return _define_filter(name, f"{word} element", "", ", or `x` is complex", answer, run)
 
 
-def uniform_filter(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
-    """Mean of each window over the last ``len(kernel_size)`` axes.
-
-    Parameters
-    ----------
-    x : array_like, shape (..., S*)
-    kernel_size : tuple of int
-        Size of the window; its length says how many trailing axes it covers.
-    stride : int, or one int per axis of the window, optional
-        Step between windows, by default the window's size.
-
-    Returns
-    -------
-    ndarray, shape (..., P*)
-        Of the dtype of `x`, float64 for integers and bools; ``P = (S - kernel) // stride + 1``.
-
-    Raises
-    ------
-    ValueError
-        If the window is larger than the input.
-    TypeError
-        If `kernel_size` is no tuple.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.uniform_filter(np.array([1, 5, 2, 3]), (2,), stride=1)
-    array([3. , 3.5, 2.5])
-    """
-    result: Array = _average_filter("uniform_filter", x, kernel_size, stride)
-    return result
+maximum_filter = _define_extremum_filter("maximum_filter", "Largest", False, "[5, 5, 3]")
+minimum_filter = _define_extremum_filter("minimum_filter", "Smallest", True, "[1, 2, 2]")
+uniform_filter = _define_filter(
+    "uniform_filter", "Mean", ", float64 for integers and bools", "", "[3. , 3.5, 2.5]", _average_filter
+)

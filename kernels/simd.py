@@ -1,4 +1,4 @@
-"""Vector code for the host's registers: the only LLVM IR of the kernels' arithmetic.
+"""Vector code for the host's registers: the LLVM IR of the kernels' arithmetic, that of the pools apart.
 
 An intrinsic here emits a whole register tile, so that its sums stay in registers from the first load to the store.
 Widths come from the CPU that Numba compiles for, `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` included.
@@ -27,18 +27,23 @@ define <16 x float> @sum(<16 x float> %a, <16 x float> %b) {
 """
 
 
+def assembly(source):
+    """What LLVM makes of IR for the CPU that Numba compiles for: no list holds all that a CPU's name implies."""
+    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    return machine.emit_assembly(binding.parse_assembly(source))
+
+
 def target():
     """The CPU that Numba compiles for, the bytes of a vector register that its code may use, and how many there are.
 
-    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES change all of it. A name implies features, and a feature implies others: no
-    list holds them all, so LLVM is asked.
+    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES change all of it.
     """
-    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
-    assembly = machine.emit_assembly(binding.parse_assembly(_SUM))
-    if "%zmm" in assembly:
+    triple, cpu, _ = cpu_target.target_context.codegen().magic_tuple()
+    text = assembly(_SUM)
+    if "%zmm" in text:
         return cpu, 64, 32
-    if "%ymm" in assembly:
+    if "%ymm" in text:
         return cpu, 32, 16
     return cpu, 16, 32 if triple.startswith(("aarch64", "arm64")) else 16  # NEON, or SSE2
 
@@ -108,7 +113,7 @@ def store_vector(builder, value, pointer, mask=None):
 
 
 def _size(vector):
-    return {"i32": 4, "i64": 8, "float": 4, "double": 8}[str(vector.element)]
+    return {"i8": 1, "i16": 2, "i32": 4, "i64": 8, "float": 4, "double": 8}[str(vector.element)]
 
 
 def _suffix(vector):

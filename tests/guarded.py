@@ -258,6 +258,30 @@ def pools():
                     _windows(end, f"min_pool{rank}d", x, 2, **options)
 
 
+# Sizes around vectors of 16, 32 and 64 bytes, windows around the steps that vectors are taken apart at.
+def pool_vectors(dtype):
+    for end, size in itertools.product((False, True), (1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 130)):
+        print(f"{dtype} {size}, {'end' if end else 'start'} of the block", flush=True)
+        row = guarded(values((2, 3, size), dtype), end=end, read_only=True)
+        planes = guarded(values((size, 1, 5, 7), dtype), end=end, read_only=True)
+        last = guarded(LAYOUTS["channels_last"](values((2, size, 3, 4), dtype)), end=end, read_only=True)
+        for name in ("avg_pool", "max_pool"):
+            for kernel, options in ((2, {}), (3, {"stride": 2, "padding_spec": 1}), (size, {}), (1, {"stride": 1})):
+                if kernel <= size:
+                    _windows(end, f"{name}1d", row, kernel, **options)
+            for kernel, options in (
+                (3, {"stride": 1}),
+                (3, {}),
+                (4, {"stride": 4, "padding_spec": 1}),
+                (5, {"stride": 6}),
+            ):
+                if kernel <= size + 2 * options.get("padding_spec", 0):
+                    _windows(end, f"{name}1d", row, kernel, **options)
+            _windows(end, f"{name}2d", planes, (5, 7))
+            _windows(end, f"{name}2d", last, 2, stride=1)
+            _windows(end, f"{name}2d", last, (3, 4))
+
+
 def unpools():
     for dtype, view, end in placements():
         v = guarded(view(values((2, 2, 3, 5), dtype)), end=end, read_only=True)
@@ -315,6 +339,7 @@ CASES = {
     **{f"outputs-{a}": (outputs, a) for a in ("direct", "im2col")},
     **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8")},
     **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2")},
+    **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "i1")},
     **{f.__name__: (f,) for f in (pools, unpools, patches, filters)},
 }
 FAULTS = {f.__name__: (f,) for f in (read_after, read_before, write_after, write_read_only)}

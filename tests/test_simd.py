@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import check_convolution, values
+from cases import LAYOUTS, check_convolution, check_windows, values
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,6 +19,7 @@ import test_simd
 from fastconv.kernels import simd
 assert simd.VECTOR_BYTES == {width}, simd.VECTOR_BYTES
 test_simd.around_vectors_and_tiles({dtypes!r})
+test_simd.pools_around_vectors({dtypes!r})
 """
 
 
@@ -41,6 +42,33 @@ def around_vectors_and_tiles(dtypes):
             for kernel in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11):
                 x = values((1, 2, rows + kernel - 1, 19), dtype)
                 check_convolution("correlate", x, values((2, 1, kernel, 3), dtype, 1), groups=2)
+
+
+def pools_around_vectors(dtypes):
+    """Every step that vectors are taken apart at, whole planes, channels beside each other, a NaN in every lane."""
+    for dtype in dtypes:
+        for size in (1, 3, 4, 5, 8, 9, 15, 16, 17, 33, 64, 65):
+            x = values((1, 2, 3, size + 6), dtype)
+            for pool in ("max_pool2d", "min_pool2d", "avg_pool2d"):
+                for stride in (1, 2, 3, 4, 5):
+                    check_windows(pool, x, (2, 3), stride=(1, stride), padding_spec=1)
+                check_windows(pool, values((size, 1, 3, 7), dtype), (3, 7))
+                check_windows(pool, LAYOUTS["channels_last"](values((1, size, 3, 5), dtype)), 2)
+        if np.dtype(dtype).kind == "f":
+            x = values((66, 1, 66), dtype)
+            np.fill_diagonal(x[:, 0], np.nan)
+            for kernel, stride in ((2, 1), (3, 2), (66, 1), (7, 7)):
+                for pool in ("max_pool1d", "min_pool1d", "avg_pool1d"):
+                    check_windows(pool, x, kernel, stride=stride)
+
+
+def test_pools_around_vectors():
+    pools_around_vectors(["f4", "i1"])
+
+
+@pytest.mark.slow
+def test_pools_around_vectors_of_other_types():
+    pools_around_vectors(["f8", "f2", "u1", "i2", "u4", "i8", "u8", "?"])
 
 
 def test_around_vectors_and_tiles():

@@ -84,6 +84,19 @@ def test_the_same_bits_from_any_number_of_threads_and_any_batch(threads, name, d
             np.testing.assert_array_equal(fastconv.correlate2d(x[n : n + 1], w, **options), expected[n : n + 1])
 
 
+@pytest.mark.parametrize("pool", ["max_pool2d", "avg_pool2d", "indices"])
+def test_pools_have_the_same_bits_from_any_number_of_threads(threads, pool):
+    options = {"return_indices": True} if pool == "indices" else {}
+    function = getattr(fastconv, "max_pool2d" if pool == "indices" else pool)
+    planes = values((5, 67, 33, 41), "f4")
+    for x, kernel, stride in ((planes, 3, 2), (planes, (33, 41), 1), (np.moveaxis(planes, -1, 1), 2, 1)):
+        fastconv.set_num_threads(1)
+        expected = function(x, kernel, stride=stride, **options)
+        for count in (2, 3, 8):
+            fastconv.set_num_threads(count)
+            np.testing.assert_array_equal(function(x, kernel, stride=stride, **options), expected)
+
+
 def test_large_calls_from_many_threads_at_once(threads):
     fastconv.set_num_threads(1)
     problems = [large(name) for name in LARGE]

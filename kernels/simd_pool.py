@@ -1,0 +1,567 @@
+"""Vector code of the pools, on lines: runs of elements in the workspace, in the type that windows are folded in.
+
+Where the place of the best element is wanted, a line of indices lies `INDICES` bytes behind the line of values, in
+integers of the same width. Lines are read and written in whole vectors, arrays never beyond the elements asked for.
+"""
+
+import functools
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .simd import VECTOR_BYTES, assembly, broadcast, first_lanes, for_vectors, load_vector, store_vector
+from .strided import float_to_half, half_to_float
+
+ROOM = 4096  # elements of a line
+SLACK = 512  # what whole vectors at the largest step may touch past the end of a line
+# Three lines: the input's rows folded, its columns folded, and a few vectors on their way to be transposed.
+ROWS, COLUMNS, SPARE = 0, ROOM + SLACK, 2 * (ROOM + SLACK)
+INDICES = 8 * (SPARE + SLACK)
+COUNTS = 2 * INDICES  # the divisors of a line of means
+POSITIONS = COUNTS + 8 * (ROOM + SLACK)  # where results go, their divisor and channels, for each of some lines
+WORKSPACE_BYTES = POSITIONS + 8 * ROOM
+
+BLOCK = 16  # the largest block of vectors that is transposed in registers
+
+_INT64, _INT32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+_FLOATS = {types.float32: "f32", types.float64: "f64"}
+_WIDEN = "define <8 x float> @widen(<8 x half> %a) {\n%b = fpext <8 x half> %a to <8 x float>\nret <8 x float> %b\n}"
+_HAS_HALF = "__" not in assembly(_WIDEN)  # else it would call the compiler's own library, which Numba does not link
+
+
+def lane_count(element):
+    return VECTOR_BYTES * 8 // element.bitwidth
+
+
+def line_type(kind, x, out):
+    """What a window is folded in: means in the result's type, what is only compared in its own where vectors can."""
+    if kind == "average":
+        return out.compute
+    if kind.startswith("indexed") or x.compute in _FLOATS:
+        return x.compute
+    return x.dtype
+
+
+class _Fold:
+    """One kind of pool on vectors of some number of lanes: what is folded is a value, or a value and its index."""
+
+    def __init__(self, context, builder, kind, x, out, workspace, lanes=None):
+        self.context, self.builder = context, builder
+        self.kind, self.x, self.out = kind, x, out
+        self.element = line_type(kind, x, out)
+        self.lanes = lanes or lane_count(self.element)
+        self.scalar = context.get_value_type(self.element)
+        self.vector = ir.VectorType(self.scalar, self.lanes)
+        self.is_float = self.element in _FLOATS
+        self.has_index = kind.startswith("indexed")
+        self.index = ir.VectorType(ir.IntType(self.element.bitwidth), self.lanes)
+        self.is_least = kind.endswith("minimum")
+        byte = _BYTE.as_pointer()
+        self.values = builder.bitcast(workspace, byte)
+        self.indices = builder.gep(self.values, [_INT64(INDICES)], source_etype=_BYTE)
+
+    def pointer(self, base, i, element):
+        typed = self.builder.bitcast(base, element.as_pointer())
+        return self.builder.gep(typed, [i], source_etype=element)
+
+    def read(self, i):
+        """What lies at element `i` of the lines."""
+        parts = [load_vector(self.builder, self.pointer(self.values, i, self.scalar), self.vector)]
+        if self.has_index:
+            where = self.pointer(self.indices, i, self.index.element)
+            parts.append(load_vector(self.builder, where, self.index))
+        return parts
+
+    def write(self, parts, i):
+        store_vector(self.builder, parts[0], self.pointer(self.values, i, self.scalar))
+        if self.has_index:
+            store_vector(self.builder, parts[1], self.pointer(self.indices, i, self.index.element))
+
+    def slots(self):
+        """Variables for what is folded."""
+        kinds = (self.vector, self.index) if self.has_index else (self.vector,)
+        return [cgutils.alloca_once(self.builder, kind) for kind in kinds]
+
+    def set(self, slots, parts):
+        for slot, part in zip(slots, parts):
+            self.builder.store(part, slot)
+
+    def get(self, slots):
+        return [self.builder.load(slot) for slot in slots]
+
+    def load(self, data, i, mask, index, step):
+        """Elements of the input; their indices start at `index` and go on in steps."""
+        storage = self.context.get_value_type(self.x.dtype)
+        parts = [self.widen(load_vector(self.builder, self.pointer(data, i, storage), self._of(storage), mask))]
+        if self.has_index:
+            whole = self.index.element
+            lane = ir.Constant(self.index, list(range(self.lanes)))
+            first, step = (self.spread(self.builder.trunc(n, whole) if whole.width < 64 else n) for n in (index, step))
+            parts.append(self.builder.add(first, self.builder.mul(lane, step)))
+        return parts
+
+    def neutral(self, lowest):
+        """What changes no result: 0 in a sum, else the padding's value and an index after all others."""
+        if self.kind == "average":
+            return [ir.Constant(self.vector, None)]
+        one = _Fold(self.context, self.builder, self.kind, self.x, self.out, self.values, 1)
+        storage = ir.VectorType(self.context.get_value_type(self.x.dtype), 1)
+        value = one.widen(load_vector(self.builder, self.pointer(lowest, _INT64(0), storage.element), storage))
+        value = self.spread(self.builder.extract_element(value, _INT32(0)))
+        return [value, self.nowhere()] if self.has_index else [value]
+
+    def nowhere(self):
+        return ir.Constant(self.index, [2 ** (self.index.element.width - 1) - 1] * self.lanes)
+
+    def spread(self, scalar):
+        return broadcast(self.builder, scalar, ir.VectorType(scalar.type, self.lanes))
+
+    def _of(self, element):
+        return ir.VectorType(element, self.lanes)
+
+    def combine(self, best, new, in_order=True):
+        """The fold of two. Of equals the first index wins; `in_order` where `best` is known to come first."""
+        builder = self.builder
+        if self.kind == "average":
+            return [builder.fadd(best[0], new[0])]
+        if not self.has_index:
+            return [self._extreme(best[0], new[0])]
+        take = self._is_better(new[0], best[0])
+        if not in_order:
+            before = builder.icmp_signed("<", new[1], best[1])
+            take = builder.or_(take, builder.and_(before, builder.not_(self._is_better(best[0], new[0]))))
+        return [builder.select(take, n, b) for n, b in zip(new, best)]
+
+    def _extreme(self, a, b):
+        """NaN where one is; the sign of zero is not looked at."""
+        if self.is_float:
+            name, flags = ("llvm.minimum" if self.is_least else "llvm.maximum"), ("nsz",)
+            name = f"{name}.v{self.lanes}{_FLOATS[self.element]}"
+        else:
+            sign, flags = "s" if self.element.signed else "u", ()
+            name = f"llvm.{sign}{'min' if self.is_least else 'max'}.v{self.lanes}i{self.element.bitwidth}"
+        function = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(a.type, [a.type] * 2), name)
+        return self.builder.call(function, [a, b], fastmath=flags)
+
+    def _is_better(self, a, b):
+        """Whether `a` beats `b`; a NaN beats all but another."""
+        sign = "<" if self.is_least else ">"
+        if self.is_float:
+            number = self.builder.fcmp_ordered("ord", b, b)
+            return self.builder.and_(self.builder.fcmp_unordered(sign, a, b), number)
+        compare = self.builder.icmp_signed if self.element.signed else self.builder.icmp_unsigned
+        return compare(sign, a, b)
+
+    def widen(self, vector):
+        """From what memory holds to what is folded."""
+        builder, x = self.builder, self.x
+        if x.format == "bool":
+            vector = builder.select(builder.icmp_unsigned("!=", vector, ir.Constant(vector.type, None)),
+                                    self._all(vector.type, 1), ir.Constant(vector.type, None))  # fmt: skip
+        if x.format == "bfloat16":
+            word = builder.shl(builder.zext(vector, self._of(_INT32)), self._all(self._of(_INT32), 16))
+            return builder.bitcast(word, self.vector)
+        if x.format == "float16":
+            if _HAS_HALF:
+                return builder.fpext(builder.bitcast(vector, self._of(ir.HalfType())), self.vector)
+            return self._each_lane(half_to_float, types.float32(types.uint16), vector, self.vector)
+        if x.dtype == self.element:
+            return vector
+        if self.is_float:
+            return (builder.sitofp if x.dtype.signed else builder.uitofp)(vector, self.vector)
+        return (builder.sext if x.dtype.signed else builder.zext)(vector, self.vector)
+
+    def narrow(self, vector):
+        """From what is folded to what memory holds."""
+        builder, out = self.builder, self.out
+        if out.format == "bfloat16":
+            word = builder.bitcast(vector, self._of(_INT32))
+            shift = self._all(word.type, 16)
+            odd = builder.and_(builder.lshr(word, shift), self._all(word.type, 1))
+            even = builder.add(builder.add(word, odd), self._all(word.type, 0x7FFF))  # ties to even
+            quiet = builder.or_(word, self._all(word.type, 0x400000))
+            word = builder.select(builder.fcmp_unordered("uno", vector, vector), quiet, even)
+            return builder.trunc(builder.lshr(word, shift), self._of(ir.IntType(16)))
+        if out.format == "float16":
+            if _HAS_HALF:
+                return builder.bitcast(builder.fptrunc(vector, self._of(ir.HalfType())), self._of(ir.IntType(16)))
+            return self._each_lane(float_to_half, types.uint16(types.float32), vector, self._of(ir.IntType(16)))
+        return vector if out.dtype == self.element else builder.trunc(vector, self._of(ir.IntType(out.dtype.bitwidth)))
+
+    def _all(self, kind, value):
+        return ir.Constant(kind, [value] * self.lanes)
+
+    def _each_lane(self, function, signature, vector, result_type):
+        result = ir.Constant(result_type, ir.Undefined)
+        for lane in map(_INT32, range(self.lanes)):
+            value = self.builder.extract_element(vector, lane)
+            value = self.context.compile_internal(self.builder, function, signature, [value])
+            result = self.builder.insert_element(result, value, lane)
+        return result
+
+    def finish(self, parts, target, counts, rows, mask):
+        """Write results: `target` is the results' values, their indices and the position there."""
+        builder, (data, indices, i) = self.builder, target
+        value = parts[0]
+        if self.kind == "average":
+            divisor = load_vector(builder, builder.bitcast(counts, self.scalar.as_pointer()), self.vector)
+            value = builder.fdiv(value, builder.fmul(divisor, self.spread(builder.sitofp(rows, self.scalar))))
+        value = self.narrow(value)
+        store_vector(builder, value, self.pointer(data, i, value.type.element), mask)
+        if self.has_index:
+            nowhere = builder.icmp_signed("==", parts[1], self.nowhere())
+            index = builder.select(nowhere, self._all(self.index, -1), parts[1])
+            index = index if self.index.element.width == 64 else builder.sext(index, self._of(_INT64))
+            store_vector(builder, index, self.pointer(indices, i, _INT64), mask)
+
+    def every(self, vectors, step, phase):
+        """Each `step`-th lane from `phase` on of as many vectors put together."""
+        result = vectors[0]
+        for v in range(1, step):
+            lanes = []
+            for lane in range(self.lanes):
+                vector, at = divmod(step * lane + phase, self.lanes)
+                if vector == v:
+                    lanes.append(self.lanes + at)
+                elif vector < v:
+                    lanes.append(at if v == 1 else lane)
+                else:
+                    lanes.append(0)
+            result = self.builder.shuffle_vector(result, vectors[v], ir.Constant(self._of(_INT32), lanes))
+        return result
+
+    def transpose(self, vectors):
+        """Vector `i` of the result holds lane `i` of every vector: halves change places, then quarters and so on."""
+        half = self.lanes // 2
+        while half:
+            low = [i if not i & half else i - half + self.lanes for i in range(self.lanes)]
+            high = [i + half if not i & half else i + self.lanes for i in range(self.lanes)]
+            low, high = (ir.Constant(self._of(_INT32), lanes) for lanes in (low, high))
+            result = list(vectors)
+            for i in range(self.lanes):
+                if not i & half:
+                    a, b = vectors[i], vectors[i + half]
+                    result[i] = self.builder.shuffle_vector(a, b, low)
+                    result[i + half] = self.builder.shuffle_vector(a, b, high)
+            vectors, half = result, half // 2
+        return vectors
+
+    def columns(self, rows):
+        """The same for what is folded."""
+        return list(zip(*map(self.transpose, zip(*rows))))
+
+
+def _data(context, builder, signature, args, *names):
+    """Pointers of array arguments by position."""
+    builder.function.attributes.add("optsize")  # no loop of a kernel that holds vector code is unrolled
+    return [cgutils.create_struct_proxy(signature.args[i])(context, builder, value=args[i]).data for i in names]
+
+
+def _switch(builder, value, cases, otherwise):
+    """Code for each value, and for all others."""
+    after, other = builder.append_basic_block("after"), builder.append_basic_block("otherwise")
+    switch = builder.switch(value, other)
+    for case, emit in cases.items():
+        block = builder.append_basic_block(f"case_{case}")
+        switch.add_case(_INT64(case), block)
+        builder.position_at_end(block)
+        emit()
+        builder.branch(after)
+    builder.position_at_end(other)
+    otherwise()
+    builder.branch(after)
+    builder.position_at_end(after)
+
+
+@intrinsic(prefer_literal=True)
+def vector_lanes(typingctx, kind, x, out):
+    """Elements of a vector of a line."""
+    lanes = lane_count(line_type(kind.literal_value, x, out))
+
+    def emit(context, builder, signature, args):
+        return _INT64(lanes)
+
+    return types.intp(kind, x, out), emit
+
+
+@intrinsic(prefer_literal=True)
+def fill(typingctx, kind, x, out, workspace, lowest, to, count, lines, pitch):
+    """`count` elements of each line from `to` on become what changes no result, and up to a vector more."""
+
+    def emit(context, builder, signature, args):
+        base, lowest = _data(context, builder, signature, args, 3, 4)
+        fold = _Fold(context, builder, kind.literal_value, x, out, base)
+        _, _, _, _, _, to, count, lines, pitch = args
+        with builder.if_then(builder.icmp_signed(">", count, _INT64(0))):
+            neutral = fold.neutral(lowest)
+            with cgutils.for_range_slice(builder, _INT64(0), lines, _INT64(1), inc=True) as (r, _):
+                line = builder.add(to, builder.mul(r, pitch))
+                with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(fold.lanes), inc=True) as (j, _):
+                    fold.write(neutral, builder.add(line, j))
+        return context.get_dummy_value()
+
+    return types.void(kind, x, out, workspace, lowest, *[types.intp] * 4), emit
+
+
+@intrinsic(prefer_literal=True)
+def fold_rows(typingctx, kind, x, out, workspace, to, first, n0, step0, n1, step1, step, count,
+              index, index0, index1, index_step, more, lines, pitch, next_first, next_index):  # fmt: skip
+    """`line[to + j] = fold over k0, k1 of x[first + k0 * step0 + k1 * step1 + j * step]`, and of itself if `more`.
+
+    The steps of the index follow those of the element. Without `more` up to a vector past the run is written, too. So
+    for several lines, `pitch` apart in the workspace and `next_first` in the input.
+    """
+
+    def emit(context, builder, signature, args):
+        base, data = _data(context, builder, signature, args, 3, 1)
+        to, first, n0, step0, n1, step1, step, count, index, index0, index1, index_step, more, *rest = args[4:]
+        lines, pitch, next_first, next_index = rest
+        taps = builder.mul(n0, n1)
+        jump = builder.sub(step0, builder.mul(step1, builder.sub(n1, _INT64(1))))
+        index_jump = builder.sub(index0, builder.mul(index1, builder.sub(n1, _INT64(1))))
+
+        def run(lanes=None, known=None):
+            """Taps of one axis: a number known here, or None."""
+            fold = _Fold(context, builder, kind.literal_value, x, out, base, lanes)
+            slots = fold.slots()
+
+            def vector(r, offset, mask):
+                begin = builder.add(first, builder.mul(r, next_first))
+                at = builder.add(begin, builder.mul(offset, step) if lanes == 1 else offset)
+                here = builder.add(builder.add(index, builder.mul(r, next_index)), builder.mul(offset, index_step))
+                where = builder.add(builder.add(to, builder.mul(r, pitch)), offset)
+                parts = fold.load(data, at, mask, here, index_step)
+                for _ in range(1, known or 1):
+                    at, here = builder.add(at, step1), builder.add(here, index1)
+                    parts = fold.combine(parts, fold.load(data, at, mask, here, index_step))
+                if known:
+                    fold.write(parts, where)
+                    return
+                fold.set(slots, parts)
+                variables = [cgutils.alloca_once_value(builder, value) for value in (at, here, _INT64(1))]
+                with cgutils.for_range_slice(builder, _INT64(1), taps, _INT64(1), inc=True):
+                    at, here, k1 = map(builder.load, variables)
+                    last = builder.icmp_signed("==", k1, n1)
+                    at = builder.add(at, builder.select(last, jump, step1))
+                    here = builder.add(here, builder.select(last, index_jump, index1))
+                    k1 = builder.add(builder.select(last, _INT64(0), k1), _INT64(1))
+                    for variable, value in zip(variables, (at, here, k1)):
+                        builder.store(value, variable)
+                    fold.set(slots, fold.combine(fold.get(slots), fold.load(data, at, mask, here, index_step)))
+                with builder.if_then(more):
+                    old = fold.read(where)
+                    both = fold.combine(old, fold.get(slots), in_order=False)
+                    fold.set(slots, both if mask is None else [builder.select(mask, n, o) for n, o in zip(both, old)])
+                fold.write(fold.get(slots), where)
+
+            with cgutils.for_range_slice(builder, _INT64(0), lines, _INT64(1), inc=True) as (r, _):
+                for_vectors(builder, count, fold.lanes, functools.partial(vector, r))
+
+        # The common windows without a loop over their taps; 0 is any other, 1 any with elements that are apart.
+        short = builder.and_(builder.icmp_signed("==", n0, _INT64(1)), builder.not_(more))
+        short = builder.and_(short, builder.icmp_signed("<=", n1, _INT64(3)))
+        case = builder.select(builder.and_(short, builder.icmp_signed(">", n1, _INT64(1))), n1, _INT64(0))
+        case = builder.select(builder.icmp_signed("==", step, _INT64(1)), case, _INT64(1))
+        _switch(builder, case, {1: lambda: run(lanes=1), 2: lambda: run(known=2), 3: lambda: run(known=3)}, run)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(kind, x, out, workspace, *[n] * 12, types.boolean, *[n] * 4), emit
+
+
+@intrinsic(prefer_literal=True)
+def fold_taps(typingctx, kind, x, out, workspace, to, at, count, taps, shift):
+    """`line[to + j] = fold over k of line[at + j + k * shift]`, in whole vectors; `to` may be `at`."""
+
+    def emit(context, builder, signature, args):
+        (base,) = _data(context, builder, signature, args, 3)
+        fold = _Fold(context, builder, kind.literal_value, x, out, base)
+        to, at, count, taps, shift = args[4:]
+        slots = fold.slots()
+        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(fold.lanes), inc=True) as (offset, _):
+            first = builder.add(at, offset)
+            fold.set(slots, fold.read(first))
+            with cgutils.for_range_slice(builder, _INT64(1), taps, _INT64(1), inc=True) as (k, _):
+                new = fold.read(builder.add(first, builder.mul(k, shift)))
+                fold.set(slots, fold.combine(fold.get(slots), new, in_order=False))
+            fold.write(fold.get(slots), builder.add(to, offset))
+        return context.get_dummy_value()
+
+    return types.void(kind, x, out, workspace, *[types.intp] * 5), emit
+
+
+@intrinsic(prefer_literal=True)
+def store_columns(typingctx, kind, x, out, indices, workspace, to, at, count, taps, shift, stride, counts, rows,
+                  lines, pitch, to_step):  # fmt: skip
+    """`out[to + j] = fold over k of line[at + j * stride + k * shift]`; means are over `rows * counts[j]` elements.
+
+    So for several lines, `pitch` apart in the workspace and `to_step` in the results.
+
+    Steps of 2 to 4 take as many vectors apart by shuffles, which with neighbouring taps serve that many of them.
+    """
+
+    def emit(context, builder, signature, args):
+        data, places, base = _data(context, builder, signature, args, 2, 3, 4)
+        to, at, count, taps, shift, stride, counts, rows, lines, pitch, to_step = args[5:]
+        tight = builder.icmp_signed("==", shift, _INT64(1))
+
+        def run(step=None, known=None, lanes=None):
+            """Step and neighbouring taps: numbers known here, or None."""
+            fold = _Fold(context, builder, kind.literal_value, x, out, base, lanes)
+            slots = fold.slots()
+
+            def read(first):
+                rows = [fold.read(builder.add(first, _INT64(v * fold.lanes))) for v in range(step or 1)]
+                return list(zip(*rows))
+
+            def pick(vectors, phase):
+                return [fold.every(part, step or 1, phase) for part in vectors]
+
+            def vector(r, offset, mask):
+                first = builder.add(at, builder.mul(r, pitch))
+                first = builder.add(first, builder.mul(offset, _INT64(step) if step else stride))
+                vectors = read(first)
+                fold.set(slots, pick(vectors, 0))
+                for k in range(1, known or 1):
+                    if k % step == 0:
+                        vectors = read(builder.add(first, _INT64(k)))
+                    fold.set(slots, fold.combine(fold.get(slots), pick(vectors, k % step), in_order=False))
+                if not known:
+                    loop(first, vectors)
+                divisors = builder.gep(counts, [offset])
+                where = builder.add(builder.add(to, builder.mul(r, to_step)), offset)
+                fold.finish(fold.get(slots), (data, places, where), divisors, rows, mask)
+
+            def loop(first, vectors):
+                done = cgutils.alloca_once_value(builder, _INT64(1))
+                if step and step > 1:
+                    groups = builder.select(tight, builder.sdiv(taps, _INT64(step)), _INT64(0))
+                    with builder.if_then(builder.icmp_signed(">", groups, _INT64(0))):
+                        for phase in range(1, step):
+                            fold.set(slots, fold.combine(fold.get(slots), pick(vectors, phase), in_order=False))
+                        with cgutils.for_range_slice(builder, _INT64(1), groups, _INT64(1), inc=True) as (g, _):
+                            more = read(builder.add(first, builder.mul(g, _INT64(step))))
+                            for phase in range(step):
+                                fold.set(slots, fold.combine(fold.get(slots), pick(more, phase), in_order=False))
+                        builder.store(builder.mul(groups, _INT64(step)), done)
+                with cgutils.for_range_slice(builder, builder.load(done), taps, _INT64(1), inc=True) as (k, _):
+                    new = pick(read(builder.add(first, builder.mul(k, shift))), 0)
+                    fold.set(slots, fold.combine(fold.get(slots), new, in_order=False))
+
+            with cgutils.for_range_slice(builder, _INT64(0), lines, _INT64(1), inc=True) as (r, _):
+                for_vectors(builder, count, fold.lanes, functools.partial(vector, r))
+
+        # Steps, and the common windows, of which 16 times the taps are added to the step.
+        short = builder.and_(tight, builder.icmp_signed("<=", taps, _INT64(3)))
+        short = builder.and_(short, builder.icmp_signed("<=", stride, _INT64(2)))
+        short = builder.and_(short, builder.icmp_signed(">", taps, _INT64(1)))
+        case = builder.add(stride, builder.select(short, builder.mul(taps, _INT64(16)), _INT64(0)))
+        case = builder.select(builder.icmp_signed("<=", stride, _INT64(4)), case, _INT64(0))
+        cases = {step: functools.partial(run, step) for step in (1, 2, 3, 4)}
+        cases |= {step + 16 * known: functools.partial(run, step, known) for step in (1, 2) for known in (2, 3)}
+        _switch(builder, case, cases, functools.partial(run, lanes=1))
+        return context.get_dummy_value()
+
+    n, pointer = types.intp, types.CPointer(out.compute)
+    return types.void(kind, x, out, indices, workspace, *[n] * 6, pointer, *[n] * 4), emit
+
+
+def _runs(kind, x, out, indices, workspace, lowest, n, from_input):
+    """Runs of taps, of a line or of the input, are folded to one vector each, and those turned together."""
+
+    def emit(context, builder, signature, args):
+        source, data, places, base, lowest = _data(context, builder, signature, args, 1, 2, 3, 4, 5)
+        to, at, count, taps, stride, counts, rows = args[6:]
+        whole = _Fold(context, builder, kind.literal_value, x, out, base)
+        fold = _Fold(context, builder, kind.literal_value, x, out, base, min(whole.lanes, BLOCK))
+        slots, neutral = whole.slots(), whole.neutral(lowest)
+
+        def run(i):
+            """One window, folded to the lanes of `fold`."""
+            first = builder.add(at, builder.mul(i, stride))
+            whole.set(slots, neutral)
+
+            def vector(offset, mask):
+                here = builder.add(first, offset)
+                new = whole.load(source, here, mask, offset, _INT64(1)) if from_input else whole.read(here)
+                if mask is not None:
+                    new = [builder.select(mask, n, o) for n, o in zip(new, neutral)]
+                whole.set(slots, whole.combine(whole.get(slots), new, in_order=False))
+
+            for_vectors(builder, taps, whole.lanes, vector)
+            parts, lanes = whole.get(slots), whole.lanes
+            while lanes > fold.lanes:
+                lanes //= 2
+                low, high = (ir.Constant(ir.VectorType(_INT32, lanes), [*range(h, h + lanes)]) for h in (0, lanes))
+                half = _Fold(context, builder, kind.literal_value, x, out, base, lanes)
+                halves = [[builder.shuffle_vector(part, part, lanes) for part in parts] for lanes in (low, high)]
+                parts = half.combine(*halves, in_order=False)
+            return parts
+
+        def block(offset, mask):
+            with cgutils.for_range_slice(builder, _INT64(0), _INT64(fold.lanes), _INT64(1), inc=True) as (i, _):
+                here = builder.add(offset, i)
+                here = builder.select(builder.icmp_signed("<", here, count), here, offset)
+                fold.write(run(here), builder.add(_INT64(SPARE), builder.mul(i, _INT64(fold.lanes))))
+            columns = fold.columns([fold.read(_INT64(SPARE + i * fold.lanes)) for i in range(fold.lanes)])
+            while len(columns) > 1:
+                columns = [fold.combine(a, b, in_order=False) for a, b in zip(columns[::2], columns[1::2])]
+            divisors = builder.gep(counts, [offset])
+            fold.finish(columns[0], (data, places, builder.add(to, offset)), divisors, rows, mask)
+
+        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(fold.lanes), inc=True) as (offset, _):
+            block(offset, first_lanes(builder, builder.sub(count, offset), fold.lanes))
+        return context.get_dummy_value()
+
+    pointer = types.CPointer(out.compute)
+    return types.void(kind, x, out, indices, workspace, lowest, *[n] * 5, pointer, n), emit
+
+
+@intrinsic(prefer_literal=True)
+def store_runs(typingctx, kind, x, out, indices, workspace, lowest, to, at, count, taps, stride, counts, rows):
+    """`store_columns` for neighbouring taps at wide steps."""
+    return _runs(kind, x, out, indices, workspace, lowest, to, from_input=False)
+
+
+@intrinsic(prefer_literal=True)
+def pool_runs(typingctx, kind, x, out, indices, workspace, lowest, to, at, count, taps, stride, counts, rows):
+    """The same from the input: `count` windows of `taps` contiguous elements, `stride` apart, with indices from 0."""
+    return _runs(kind, x, out, indices, workspace, lowest, to, from_input=True)
+
+
+@intrinsic(prefer_literal=True)
+def store_transposed(typingctx, kind, x, out, indices, workspace, to, step, at, width, lanes, count, counts, rows):
+    """`out[to + c * step + j] = line[at + j * width + c]` for `c < lanes` and `j < count`."""
+
+    def emit(context, builder, signature, args):
+        data, places, base = _data(context, builder, signature, args, 2, 3, 4)
+        to, step, at, width, lanes, count, counts, rows = args[5:]
+        size = min(lane_count(line_type(kind.literal_value, x, out)), BLOCK)
+        fold = _Fold(context, builder, kind.literal_value, x, out, base, size)
+
+        def block(channel, column):
+            rows_ = []
+            for i in range(size):
+                j = builder.add(column, _INT64(i))
+                j = builder.select(builder.icmp_signed("<", j, count), j, column)
+                rows_.append(fold.read(builder.add(builder.add(at, channel), builder.mul(j, width))))
+            for i, parts in enumerate(fold.columns(rows_)):
+                fold.write(parts, _INT64(SPARE + i * size))
+            mask = first_lanes(builder, builder.sub(count, column), size)
+            left = builder.sub(lanes, channel)
+            left = builder.select(builder.icmp_signed("<", left, _INT64(size)), left, _INT64(size))
+            divisors = builder.gep(counts, [column])
+            with cgutils.for_range_slice(builder, _INT64(0), left, _INT64(1), inc=True) as (c, _):
+                where = builder.add(builder.add(to, column), builder.mul(builder.add(channel, c), step))
+                parts = fold.read(builder.add(_INT64(SPARE), builder.mul(c, _INT64(size))))
+                fold.finish(parts, (data, places, where), divisors, rows, mask)
+
+        with cgutils.for_range_slice(builder, _INT64(0), lanes, _INT64(size), inc=True) as (channel, _):
+            with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(size), inc=True) as (column, _):
+                block(channel, column)
+        return context.get_dummy_value()
+
+    n, pointer = types.intp, types.CPointer(out.compute)
+    return types.void(kind, x, out, indices, workspace, *[n] * 6, pointer, n), emit
