@@ -11,6 +11,7 @@ from . import problem as checks
 from . import workspace
 from .launch import all_axes, entry_point, numbers_of, three_axes
 from .problem import Array, Problem, aligned
+from .verbose import chosen, traced
 
 _WINDOW_DOC = """
     Parameters
@@ -89,11 +90,11 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
     if rank <= 3 and return_indices:
         kernel = pool_rows.indexed_minimum if smallest else pool_rows.indexed_maximum
         by_rows = entry_point(kernel, name, name, "int64", name, "int64", "intp", "intp", "uint8")
-        return _by_rows(by_rows, problem, shape, (dtype, _INDEX), lowest)
+        return _traced(_by_rows(by_rows, problem, shape, (dtype, _INDEX), lowest), problem, x)
     if rank <= 3:
         kernel = pool_rows.minimum if smallest else pool_rows.maximum
         by_rows = entry_point(kernel, name, name, name, "int64", "intp", "intp", "uint8")
-        return _by_rows(by_rows, problem, shape, (dtype,), lowest)
+        return _traced(_by_rows(by_rows, problem, shape, (dtype,), lowest), problem, x)
     numbers = numbers_of(problem, all_axes(problem, leading), rank)
     extremum = entry_point(pool.extremum, name, name, "int64", name, "int64", "boolean", "boolean")
 
@@ -102,7 +103,7 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
         extremum(aligned(x), out, indices, lowest, numbers, smallest, return_indices)
         return (out, indices) if return_indices else out
 
-    return run
+    return _traced(run, problem, x)
 
 
 def _by_rows(
@@ -131,6 +132,16 @@ def _by_rows(
     return run
 
 
+def _traced(run: Run, problem: Problem, x: Array) -> Run:
+    rank = len(problem.axes)
+    if rank <= 3:
+        name, refusals = "rows", []
+    else:
+        name, refusals = "generic", [f"rows: the window has {rank} axes, expected 3 or fewer"]
+    chosen(problem, name, refusals)
+    return traced(run, problem, name, x=x.shape, window=problem.window)
+
+
 def _outermost(dtype: np.dtype[Any], smallest: bool) -> Array:
     """What padding of a maximum (or minimum) holds: the value that loses against every other."""
     if dtype.kind in "iu":
@@ -150,7 +161,8 @@ def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
     shape = (*leading, *(axis.out for axis in problem.axes))
     if rank <= 3:
         formats = name, dtype.name, "boolean", "boolean", "int64", "intp", "intp", "uint8"
-        return _by_rows(entry_point(pool_rows.average, *formats), problem, shape, (dtype,), include_padding, exact)
+        by_rows = entry_point(pool_rows.average, *formats)
+        return _traced(_by_rows(by_rows, problem, shape, (dtype,), include_padding, exact), problem, x)
     numbers = numbers_of(problem, all_axes(problem, leading), rank)
     average = entry_point(pool.average, name, dtype.name, "int64", "boolean", "boolean")
 
@@ -159,7 +171,7 @@ def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
         average(aligned(x), out, numbers, include_padding, exact)
         return out
 
-    return run
+    return _traced(run, problem, x)
 
 
 @_preparing
@@ -358,7 +370,8 @@ def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...], giv
     if values.size == 0:
         return out
     unpool = entry_point(pool.unpool, values.dtype.name, "int64", values.dtype.name, "int64")
-    bad = unpool(aligned(values), aligned(indices), out, numbers_of(problem, axes, rank))
+    run = traced(unpool, problem._replace(axes=()), "generic", values=values.shape, out=out.shape)
+    bad = run(aligned(values), aligned(indices), out, numbers_of(problem, axes, rank))
     if bad >= 0:
         where = tuple(int(i) for i in np.unravel_index(bad, values.shape))
         raise ValueError(
