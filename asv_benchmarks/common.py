@@ -1,6 +1,9 @@
 """What the benchmarks share. Nothing here reads fastconv's own tables: asv runs this file against older commits too."""
 
+import time
 import tracemalloc
+
+import numba  # noqa: F401  # measurements that are forked need not import it again
 
 # The reference's log, name: shapes of x and w
 REFERENCE_SIZES = {
@@ -24,3 +27,13 @@ def bytes_above_output(call):
         return tracemalloc.get_traced_memory()[1] - held - output_bytes
     finally:
         tracemalloc.stop()
+
+
+def best_seconds(call, budget=0.05):
+    """Time of the fastest of several calls, as many as fit into so many seconds, and three at the least."""
+    times, end = [], time.perf_counter() + budget
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)

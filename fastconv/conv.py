@@ -12,6 +12,7 @@ import numpy as np
 from . import problem as checks
 from .dispatch import Run, select
 from .problem import Array
+from .verbose import traced
 
 _DOC = """{title} of a batch of inputs with channels first{rank}.
 
@@ -168,6 +169,7 @@ def _prepare(
     with _preparing:
         implementation = select(problem)
         run = implementation.prepare(problem) if 0 not in problem.out_shape else _nothing
+    run = traced(run, problem, implementation.name, x=x.shape, w=w.shape)
     return run, problem.out_shape, dtype, np.zeros(1, dtype)
 
 

@@ -12,6 +12,7 @@ from . import workspace
 from .launch import entry_point, numbers_of, three_axes
 from .problem import Array, Problem, aligned
 from .threads import get_num_threads, share
+from .verbose import chosen
 
 Run = Callable[[Array, Array, Array | None, Array, Array], None]  # x, w, bias, fill, out
 
@@ -27,11 +28,12 @@ class Implementation(NamedTuple):
 
 def select(problem: Problem) -> Implementation:
     """The first implementation that takes the problem."""
-    reasons = []
+    reasons: list[str] = []
     for implementation in IMPLEMENTATIONS:
         if problem.algorithm in ("auto", implementation.algorithm):
             reason = implementation.supports(problem)
             if reason is None:
+                chosen(problem, implementation.name, reasons)
                 return implementation
             reasons.append(f"{implementation.name}: {reason}")
     known = ", ".join(sorted({repr(implementation.algorithm) for implementation in IMPLEMENTATIONS}))

@@ -10,6 +10,7 @@ import numpy as np
 from . import problem as checks
 from .launch import all_axes, entry_point, numbers_of
 from .problem import Array, aligned
+from .verbose import traced
 
 
 def extract_patches(
@@ -174,7 +175,8 @@ def _extract(function: str, x: Any, kernel_size: Any, stride: Any, dilation: Any
     checks.check_size(function, shape, x.itemsize)
     out = np.empty(shape, dtype=x.dtype)
     extract = entry_point(patches.extract, x.dtype.name, x.dtype.name, "int64")
-    extract(aligned(x), out, numbers_of(problem, all_axes(problem, leading), rank))
+    run = traced(extract, problem, "generic", x=x.shape, window=problem.window)
+    run(aligned(x), out, numbers_of(problem, all_axes(problem, leading), rank))
     return out
 
 
@@ -187,5 +189,6 @@ def _combine(
     problem, leading = checks.combination(function, name, patches, output_size, kernel_size, stride, dilation, padding)
     out = np.empty((*leading, *(axis.size for axis in problem.axes)), dtype=patches.dtype)
     combine = entry_point(kernels.combine, patches.dtype.name, patches.dtype.name, "int64")
-    combine(aligned(patches), out, numbers_of(problem, all_axes(problem, leading), len(problem.axes)))
+    run = traced(combine, problem, "generic", patches=patches.shape, out=out.shape, window=problem.window)
+    run(aligned(patches), out, numbers_of(problem, all_axes(problem, leading), len(problem.axes)))
     return out

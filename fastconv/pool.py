@@ -13,6 +13,7 @@ from . import workspace
 from .launch import all_axes, entry_point, numbers_of
 from .problem import Array, Problem, aligned
 from .threads import get_num_threads, share
+from .verbose import chosen, traced
 
 _WINDOW_DOC = """
     Parameters
@@ -88,9 +89,9 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
     checks.check_ordered(problem.function, x)
     lowest = _outermost(x.dtype, smallest)
     types = (x.dtype, _INDEX) if return_indices else (x.dtype,)
-    if _goes_by_rows(problem, x):
+    if _rows_refuse(problem, x) is None:
         kernel = f"{'indexed_' if return_indices else ''}{'minimum' if smallest else 'maximum'}"
-        return _by_rows(getattr(pool_rows, kernel), problem, x, types, lowest)
+        return _traced(_by_rows(getattr(pool_rows, kernel), problem, x, types, lowest), problem, x)
     name, leading = x.dtype.name, x.shape[: x.ndim - len(problem.axes)]
     shape = (*leading, *(axis.out for axis in problem.axes))
     numbers = numbers_of(problem, all_axes(problem, leading), len(problem.axes))
@@ -102,16 +103,21 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
         extremum(aligned(x), out, indices, lowest, numbers, smallest, return_indices)
         return (out, indices) if return_indices else out
 
-    return run
+    return _traced(run, problem, x)
 
 
-def _goes_by_rows(problem: Problem, x: Array) -> bool:
-    """Whether the vector kernels take a problem: not where a row has several windows that no line of theirs holds."""
+def _rows_refuse(problem: Problem, x: Array) -> str | None:
+    """Why the vector kernels do not take a problem; None where they do."""
     from .kernels import pool_rows
 
+    if len(problem.axes) > 3:
+        return f"the window has {len(problem.axes)} axes, expected 3 or fewer"
+    if x.dtype.kind == "c":
+        return "there are no vectors of complex numbers"
     last = problem.axes[-1]
-    short = last.out == 1 or (last.kernel - 1) * last.dilation < pool_rows.REACH
-    return len(problem.axes) <= 3 and x.dtype.kind != "c" and short and math.prod(x.shape) < 2**31
+    if last.out > 1 and (last.kernel - 1) * last.dilation >= pool_rows.REACH:
+        return f"a window of {(last.kernel - 1) * last.dilation + 1} columns does not fit in the workspace"
+    return None if math.prod(x.shape) < 2**31 else f"x has {math.prod(x.shape)} elements, expected fewer than 2**31"
 
 
 _SHARED_BYTES = 1_000_000  # of input, some 50 us on one core; a second thread takes about 10 us to start and to join
@@ -160,6 +166,13 @@ def _by_rows(
     return run
 
 
+def _traced(run: Run, problem: Problem, x: Array) -> Run:
+    refused = _rows_refuse(problem, x)
+    name = "rows" if refused is None else "generic"
+    chosen(problem, name, [] if refused is None else [f"rows: {refused}"])
+    return traced(run, problem, name, x=x.shape, window=problem.window)
+
+
 def _outermost(dtype: np.dtype[Any], smallest: bool) -> Array:
     """What padding of a maximum (or minimum) holds: the value that loses against every other."""
     if dtype.kind in "iu":
@@ -175,8 +188,9 @@ def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
 
     exact = x.dtype.kind in "biu"
     dtype = np.dtype(np.float64) if exact else x.dtype
-    if _goes_by_rows(problem, x):
-        return _by_rows(pool_rows.average, problem, x, (dtype,), np.zeros(1, x.dtype), include_padding)
+    if _rows_refuse(problem, x) is None:
+        by_rows = _by_rows(pool_rows.average, problem, x, (dtype,), np.zeros(1, x.dtype), include_padding)
+        return _traced(by_rows, problem, x)
     leading = x.shape[: x.ndim - len(problem.axes)]
     shape = (*leading, *(axis.out for axis in problem.axes))
     numbers = numbers_of(problem, all_axes(problem, leading), len(problem.axes))
@@ -187,7 +201,7 @@ def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
         average(aligned(x), out, numbers, include_padding, exact)
         return out
 
-    return run
+    return _traced(run, problem, x)
 
 
 @_preparing
@@ -386,7 +400,8 @@ def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...], giv
     if values.size == 0:
         return out
     unpool = entry_point(pool.unpool, values.dtype.name, "int64", values.dtype.name, "int64")
-    bad = unpool(aligned(values), aligned(indices), out, numbers_of(problem, axes, rank))
+    run = traced(unpool, problem._replace(axes=()), "generic", values=values.shape, out=out.shape)
+    bad = run(aligned(values), aligned(indices), out, numbers_of(problem, axes, rank))
     if bad >= 0:
         where = tuple(int(i) for i in np.unravel_index(bad, values.shape))
         raise ValueError(

@@ -70,9 +70,14 @@ class Problem(NamedTuple):
         return math.prod(axis.out for axis in self.axes)
 
     @property
+    def window(self) -> tuple[int, ...]:
+        """Size of a window."""
+        return tuple(axis.kernel for axis in self.axes)
+
+    @property
     def taps(self) -> int:
         """Elements of a window."""
-        return math.prod(axis.kernel for axis in self.axes)
+        return math.prod(self.window)
 
 
 # ---- arrays

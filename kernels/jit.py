@@ -2,8 +2,8 @@
 
 `kernel` marks inner functions, inlined into whoever calls them; `entry` marks what the frontend calls. Entries are
 kept on disk. Numba's own cache looks only at the file of the function that it keeps, and two processes that fill it
-together can swap their files; here the folder's name holds a hash of all kernel sources, and each file's name a hash of
-what it was compiled for.
+together can swap their files; here the folder's name holds a hash of all kernel sources, each file's name a hash of
+what it was compiled for, and each file begins with one of its content: damaged machine code would end the process.
 """
 
 import functools
@@ -23,7 +23,11 @@ from numba.core.compiler import CompileResult
 # Contraction makes fused multiply-adds; nothing that reorders a sum is allowed, so the same call has the same bits.
 _FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
+# What the environment may tell Numba that changes the code; nothing here sets any of it.
+_SETTINGS = "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"
+
 _INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_FLAGS}
+_DIGEST = hashlib.sha256().digest_size
 _names: set[str] = set()
 
 
@@ -113,25 +117,29 @@ class _EntryCache(_Cache):
         return cache_directory()
 
     def _path(self, signature, codegen):
-        key = repr((str(signature), codegen.magic_tuple()))
+        key = repr((str(signature), codegen.magic_tuple(), [str(getattr(config, name)) for name in _SETTINGS]))
         return Path(cache_directory(), f"{self._name}.{hashlib.sha256(key.encode()).hexdigest()[:20]}")
 
     def load_overload(self, sig, target_context):
         target_context.refresh()
         try:
-            payload = pickle.loads(self._path(sig, target_context.codegen()).read_bytes())
-        except (OSError, EOFError, ValueError, pickle.UnpicklingError):  # none, or damaged: compile and write it anew
+            content = self._path(sig, target_context.codegen()).read_bytes()
+        except OSError:
             return None
-        return CompileResult._rebuild(target_context, *payload)
+        digest, payload = content[:_DIGEST], content[_DIGEST:]
+        if digest != hashlib.sha256(payload).digest():  # damaged: compile and write it anew
+            return None
+        return CompileResult._rebuild(target_context, *pickle.loads(payload))
 
     def save_overload(self, sig, data):
         if data.library.has_dynamic_globals:
             raise RuntimeError(f"{self._name} holds an address of this process and cannot be cached")
-        path = self._path(sig, data.codegen)
+        path, payload = self._path(sig, data.codegen), numba.core.serialize.dumps(data._reduce())
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(numba.core.serialize.dumps(data._reduce()))
-            os.replace(file.name, path)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                whole = Path(folder, path.name)
+                whole.write_bytes(hashlib.sha256(payload).digest() + payload)
+                os.replace(whole, path)
         except OSError:  # a full disk costs a compilation in the next process, nothing else
             return
 

@@ -192,8 +192,8 @@ def test_the_filters_of_demo_are_what_they_are_called():
     assert layer["dilation"] > 1
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 5), (40, 3)])
-def test_demo_takes_tiny_images(tmp_path, capsys, shape):
+@pytest.mark.parametrize("shape", [(1, 1), (2, 5), (40, 3), (4, 2000), (900, 1)])
+def test_demo_takes_tiny_images_and_strips(tmp_path, capsys, shape):
     pytest.importorskip("matplotlib")
     image = save_image(tmp_path / "tiny.png", scene(*shape))
     output = tmp_path / "result.png"
@@ -234,6 +234,16 @@ def test_demo_with_an_unreadable_image(tmp_path, capsys, content):
     assert err.startswith("demo: cannot read the image: ")
     assert not out
     assert not output.exists()
+
+
+@pytest.mark.parametrize("limit", [100, 200])  # Pillow warns above its limit, and raises above twice as much
+def test_demo_with_an_image_that_is_too_large(tmp_path, capsys, monkeypatch, limit):
+    pytest.importorskip("matplotlib")
+    image = save_image(tmp_path / "image.png", scene(16, 16))
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", limit)
+    assert main(["demo", "--image", str(image), "--output", str(tmp_path / "result.png")]) == 1
+    message = f"demo: cannot read the image: it has more than {limit} pixels, the limit of Pillow\n"
+    assert capsys.readouterr() == ("", message)
 
 
 @pytest.mark.parametrize("target", ["absent/result.png", "result.txtx", "."])

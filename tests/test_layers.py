@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"fastconv.kernels"},
     {"fastconv.problem"},
-    {"fastconv.launch", "fastconv.workspace", "fastconv.threads"},
+    {"fastconv.launch", "fastconv.workspace", "fastconv.threads", "fastconv.verbose"},
     {"fastconv.dispatch", "fastconv.config"},
     {"fastconv.conv", "fastconv.pool", "fastconv.patches"},
     {"fastconv.numpy"},

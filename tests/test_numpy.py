@@ -1,6 +1,7 @@
 """`fastconv.numpy` against NumPy itself."""
 
 import numpy as np
+import oracle
 import pytest
 from cases import values
 from hypothesis import given
@@ -13,19 +14,12 @@ DTYPES = ["f2", "f4", "f8", "c8", "c16", "i1", "u2", "i8", "?"]
 
 def check(name, a, v, mode):
     got, expected = getattr(fnp, name)(a, v, mode), getattr(np, name)(a, v, mode)
-    assert type(got) is np.ndarray
-    assert got.dtype == expected.dtype
-    assert got.shape == expected.shape
-    if expected.dtype.kind in "fc":
-        wide = np.result_type(expected.dtype, "f8")
-        exact = getattr(np, name)(np.asarray(a, wide), np.asarray(v, wide), mode)
-        size = getattr(np, name)(np.abs(np.asarray(a, wide)), np.abs(np.asarray(v, wide)), mode).real
-        # Twice the bound of one sum, in float32 at the least, and one rounding of the result.
-        unit = max(np.finfo(np.result_type(expected.dtype, "f4")).eps, np.finfo("f8").eps)
-        bound = 4 * (min(len(a), len(v)) + 1) * unit * size + np.finfo(expected.dtype).eps * np.abs(exact)
-        assert np.all(np.abs(got - exact) <= bound)
-    else:
-        np.testing.assert_array_equal(got, expected)
+    dtype, bound = expected.dtype, None
+    if oracle.is_inexact(dtype):
+        a, v = (np.asarray(array).astype(dtype).astype(oracle.wide(dtype)) for array in (a, v))
+        expected, magnitude = getattr(np, name)(a, v, mode), getattr(np, name)(abs(a), abs(v), mode)
+        bound = oracle.rounding_bound(min(len(a), len(v)), magnitude, dtype)
+    oracle.check(got, oracle.Expected(expected, bound, dtype), f"{name}, {mode}, {len(a)} and {len(v)}")
 
 
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])

@@ -16,6 +16,13 @@ from cases import values
 import fastconv
 
 ROOT = Path(__file__).parent.parent
+
+
+def python(code, **variables):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), **variables}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
+
+
 PROBLEMS = [
     (
         values((1, c, h, 9 + h), dtype, h),
@@ -135,11 +142,7 @@ def test_numbers_of_threads(threads):
 @pytest.mark.parametrize("value, expected", [("3", "3"), ("", None), ("0", "ValueError"), ("two", "ValueError")])
 def test_the_number_of_threads_that_the_environment_asks_for(value, expected):
     code = "import fastconv\ntry: print(fastconv.get_num_threads())\nexcept ValueError as error: print(error)"
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"FASTCONV_NUM_THREADS": value, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    run = python(code, FASTCONV_NUM_THREADS=value)
     if expected == "ValueError":
         assert f"FASTCONV_NUM_THREADS is {value!r}, expected an int of 1 or more" in run.stdout
     elif expected is None:
@@ -169,3 +172,58 @@ def test_a_forked_child_computes_too(threads):
     np.testing.assert_array_equal(ours.recv(), here)
     child.join(60)
     assert child.exitcode == 0
+
+
+# Numba's threads around fastconv's. Two Python threads may not enter `prange` at once on "workqueue", which aborts the
+# process, and a process that ran it on "omp" may not fork: that is Numba's, so one thread runs it, and none forks.
+PRANGE = """
+import numba, numpy as np
+import fastconv
+
+@numba.njit(parallel=True)
+def each(x, w, out):
+    for n in numba.prange(x.shape[0]):
+        with numba.objmode():
+            out[n : n + 1] = fastconv.correlate2d(x[n : n + 1], w)
+
+fastconv.set_num_threads(2)
+rng = np.random.default_rng(0)
+x, w = rng.standard_normal((6, 16, 70, 70), "f4"), rng.standard_normal((32, 16, 3, 3), "f4")
+expected = fastconv.correlate2d(x, w)
+for _ in range(3):
+    out = np.zeros_like(expected)
+    each(x, w, out)
+    assert (out == expected).all()
+print(numba.threading_layer())
+"""
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
+def test_calls_from_the_threads_of_numba(layer):
+    done = python(PRANGE, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS=str(min(2, os.cpu_count())))
+    if "No threading layer could be loaded" in done.stderr:
+        pytest.skip(f"Numba has no threading layer {layer} here")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{layer}\n"
+
+
+MAPS = """
+import numpy as np
+import fastconv
+fastconv.set_num_threads(2)
+x, w = np.ones((1, 16, 130, 130), "f4"), np.ones((32, 16, 3, 3), "f4")
+for algorithm in ("auto", "im2col"):
+    fastconv.correlate2d(x, w, algorithm=algorithm)
+fastconv.max_pool2d(x, 2)
+print(open("/proc/self/maps").read())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+def test_openmp_is_not_loaded():
+    """A process that used GNU OpenMP cannot fork and compute in the child: fastconv must not be the one that did."""
+    done = python(MAPS)
+    assert done.returncode == 0, done.stderr
+    assert "llvmlite" in done.stdout  # the list is one
+    for library in ("gomp", "libomp", "iomp", "omppool", "tbb"):
+        assert library not in done.stdout

@@ -1,11 +1,11 @@
-"""The command line: `python -m fastconv demo | bench | info`."""
+"""The command line: `python -m fastconv demo | bench | warmup | info`."""
 
 import argparse
 from collections.abc import Sequence
 
-from fastconv.cli import bench, demo, info
+from fastconv.cli import bench, demo, info, warmup
 
-COMMANDS = {"demo": demo, "bench": bench, "info": info}
+COMMANDS = {"demo": demo, "bench": bench, "warmup": warmup, "info": info}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ faces, texture and edges, in the package that also draws the result, so that one
 import argparse
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,8 +87,13 @@ def _load(path: Path | None) -> Array:
     from PIL import Image, ImageOps  # matplotlib depends on it
 
     source = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False) if path is None else path
-    with Image.open(source) as image:
-        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(source) as image:
+                pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.float32)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise OSError(f"it has more than {Image.MAX_IMAGE_PIXELS} pixels, the limit of Pillow") from None
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis] / np.float32(255))
 
 
@@ -142,7 +148,7 @@ def draw(photograph: Array, steps: list[Step], results: dict[str, Array], path: 
         f"sharpen: {notes['sharpen']}": _pixels(results["sharpen"]),
     }
     # Two columns and two rows on the left are as high as three rows of four on the right.
-    aspect = photograph.shape[2] / photograph.shape[3]
+    aspect = min(max(photograph.shape[2] / photograph.shape[3], 1 / 8), 8)  # strips get white borders
     column = 12 / (2 + 4 * 2 / 3)
     figure = Figure(figsize=(12, 2 * column * aspect + 0.8), layout="constrained", facecolor="white")
     left, right = figure.subfigures(1, 2, width_ratios=(2, 4 * 2 / 3), squeeze=False).flat

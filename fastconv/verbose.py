@@ -1,0 +1,74 @@
+"""What `FASTCONV_VERBOSE` asks for: a line on stderr for each call, and one for each choice of what runs it.
+
+A call is wrapped when it is prepared, or not at all: without the variable, repeated calls never come here.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .problem import Problem
+
+_LEVELS = {"": 0, "0": 0, "1": 1, "dispatch": 2}
+
+
+@functools.cache
+def _level() -> int:
+    asked = os.environ.get("FASTCONV_VERBOSE", "")
+    if asked not in _LEVELS:
+        raise ValueError(f"FASTCONV_VERBOSE is {asked!r}, expected '0', '1' or 'dispatch'")
+    return _LEVELS[asked]
+
+
+def traced(run: Callable[..., Any], problem: Problem, name: str, **shapes: tuple[int, ...]) -> Callable[..., Any]:
+    """`run`, the implementation `name` of a problem over arrays of the given shapes, with a line for each call."""
+    if not _level():
+        return run
+    line = f"{problem.function}, {name}, {problem.dtype.name}, {_describe(problem, shapes)}"
+
+    def timed(*arguments: Any) -> Any:
+        start = time.perf_counter()
+        result = run(*arguments)
+        _print(f"{line}, {1e3 * (time.perf_counter() - start):.4f} ms")
+        return result
+
+    return timed
+
+
+def chosen(problem: Problem, name: str, refusals: Sequence[str] = ()) -> None:
+    """Tell which implementation will run calls like this one, and why those before it do not."""
+    if _level() > 1:
+        for refusal in refusals:
+            _print(f"{problem.function}, refused, {refusal}")
+        _print(f"{problem.function}, chosen, {name}")
+
+
+def _describe(problem: Problem, shapes: dict[str, tuple[int, ...]]) -> str:
+    parts = [f"{name} {_times(shape)}" for name, shape in shapes.items()]
+    if problem.axes:
+        parts += [
+            f"stride {_times(axis.stride for axis in problem.axes)}",
+            f"padding {_times(f'{axis.before}:{axis.after}' for axis in problem.axes)}",
+            f"dilation {_times(axis.dilation for axis in problem.axes)}",
+            f"groups {problem.groups}",
+        ]
+    if any(axis.boundary != "constant" for axis in problem.axes):
+        parts.append("boundary " + "/".join(axis.boundary for axis in problem.axes))
+    if problem.has_bias:
+        parts.append("bias")
+    if problem.activation:
+        parts.append(problem.activation)
+    return ", ".join(parts)
+
+
+def _times(values: Iterable[object]) -> str:
+    return "x".join(map(str, values))
+
+
+def _print(line: str) -> None:
+    sys.stderr.write(f"fastconv: {line}\n")  # in one piece, whatever other threads write

@@ -1,0 +1,84 @@
+"""`FASTCONV_VERBOSE`: what it prints, and that it changes nothing else."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CALLS = """
+import numpy as np, fastconv
+x, w = np.ones((2, 4, 8, 9), "f4"), np.ones((6, 2, 3, 2), "f4")
+options = {"groups": 2, "stride": (2, 1), "padding_mode": ((1, 2), 0), "dilation": (1, 3), "boundary": "wrap"}
+for _ in range(2):
+    print(fastconv.correlate2d(x, w, bias=np.ones(6), activation="relu", **options).shape)
+fastconv.correlate2d(x, w, groups=2, algorithm="im2col")
+fastconv.convolve_nd(np.ones((1, 1, 3, 3, 3, 3)), np.ones((1, 1, 2, 2, 2, 2)))
+values, indices = fastconv.max_pool2d(x, 2, padding_spec=1, return_indices=True)
+fastconv.max_unpool2d(values, indices, 2, output_size=(8, 9))
+fastconv.uniform_filter(x, (2, 2))
+fastconv.maximum_filter(x, (1, 1, 2, 2))
+fastconv.col2im(fastconv.im2col(x, 2), (8, 9), 2)
+"""
+CONVOLUTION = (
+    "correlate2d, direct, float32, x 2x4x8x9, w 6x2x3x2, stride 2x1, padding 1:2x0:0, dilation 1x3, groups 2, "
+    "boundary wrap/wrap, bias, relu"
+)
+LINES = [
+    CONVOLUTION,
+    CONVOLUTION,
+    "correlate2d, im2col, float32, x 2x4x8x9, w 6x2x3x2, stride 1x1, padding 0:0x0:0, dilation 1x1, groups 2",
+    "convolve_nd, generic, float64, x 1x1x3x3x3x3, w 1x1x2x2x2x2, stride 1x1x1x1, padding 0:0x0:0x0:0x0:0, "
+    "dilation 1x1x1x1, groups 1",
+    "max_pool2d, rows, float32, x 2x4x8x9, window 2x2, stride 2x2, padding 1:1x1:1, dilation 1x1, groups 1",
+    "max_unpool2d, generic, float32, values 2x4x5x5, out 2x4x8x9",
+    "uniform_filter, rows, float32, x 2x4x8x9, window 2x2, stride 2x2, padding 0:0x0:0, dilation 1x1, groups 1",
+    "maximum_filter, generic, float32, x 2x4x8x9, window 1x1x2x2, stride 1x1x2x2, padding 0:0x0:0x0:0x0:0, "
+    "dilation 1x1x1x1, groups 1",
+    "im2col, generic, float32, x 2x4x8x9, window 2x2, stride 1x1, padding 0:0x0:0, dilation 1x1, groups 1",
+    "col2im, generic, float32, patches 2x4x4x56, out 2x4x8x9, window 2x2, stride 1x1, padding 0:0x0:0, dilation 1x1, "
+    "groups 1",
+]
+CHOICES = [
+    "correlate2d, chosen, direct",
+    "correlate2d, chosen, im2col",
+    "convolve_nd, refused, direct: the call has 4 spatial axes, expected 3 or fewer",
+    "convolve_nd, chosen, generic",
+    "max_pool2d, chosen, rows",
+    "uniform_filter, chosen, rows",
+    "maximum_filter, refused, rows: the window has 4 axes, expected 3 or fewer",
+    "maximum_filter, chosen, generic",
+]
+
+
+def run(level):
+    environment = os.environ | {"FASTCONV_VERBOSE": level, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", "-c", CALLS]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+
+
+@pytest.mark.parametrize("level", ["", "0", "1", "dispatch"])
+def test_lines(level):
+    done = run(level)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "(2, 6, 5, 6)\n" * 2
+    calls, choices = [], []
+    for line in done.stderr.splitlines():
+        assert line.startswith("fastconv: ")
+        call = re.fullmatch(r"fastconv: (.*), (\d+\.\d{4}) ms", line)
+        if call:
+            assert 0 < float(call[2]) < 60_000
+            calls.append(call[1])
+        else:
+            choices.append(line.removeprefix("fastconv: "))
+    assert calls == (LINES if level in ("1", "dispatch") else [])
+    assert choices == (CHOICES if level == "dispatch" else [])
+
+
+def test_an_unknown_level():
+    done = run("2")
+    assert done.returncode == 1
+    assert "ValueError: FASTCONV_VERBOSE is '2', expected '0', '1' or 'dispatch'" in done.stderr

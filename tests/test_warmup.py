@@ -1,0 +1,121 @@
+"""`python -m fastconv warmup`: it compiles every kernel, and what it compiled is never compiled again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastconv.cli import main, warmup
+
+ROOT = Path(__file__).parent.parent
+ENTRIES = """
+import importlib, json, pkgutil
+from numba.core.registry import CPUDispatcher
+from fastconv import kernels
+from fastconv.cli import main
+from fastconv.kernels import jit
+
+def name(dispatcher):
+    return f"{dispatcher.py_func.__module__}.{dispatcher.py_func.__qualname__}"
+
+compile, asked = jit.compiled, set()
+def compiled(dispatcher, *types):
+    asked.add(name(dispatcher))
+    return compile(dispatcher, *types)
+jit.compiled = compiled
+assert main(["warmup"]) == 0
+entries = set()
+for module in pkgutil.iter_modules(kernels.__path__):
+    for value in vars(importlib.import_module(f"fastconv.kernels.{module.name}")).values():
+        if isinstance(value, CPUDispatcher) and not value.targetoptions.get("no_cpython_wrapper"):
+            entries.add(name(value))
+print(json.dumps([sorted(asked), sorted(entries)]))
+"""
+WARMUP = """
+from fastconv.cli import main, warmup
+warmup.CALLS = warmup.CALLS[{first}:]
+main(["warmup", "--dtype", "float32", "uint8"])
+"""
+WINDOWS = """
+import numpy as np, fastconv
+for dtype in "f4", "u1":
+    x = np.ones((2, 3, 6, 7), dtype)
+    fastconv.col2im(fastconv.im2col(x.swapaxes(2, 3), 2, stride=2, padding=1), (7, 6), 2, stride=2, padding=1)
+    fastconv.max_unpool2d(x, np.zeros(x.shape, np.int64), 2)
+"""
+OTHERS = """
+    w = np.ones((6, 1, 2, 3), dtype)
+    fastconv.convolve2d(x, w, groups=3, boundary="wrap", padding_mode=2, bias=np.ones(6, dtype), activation="relu")
+    fastconv.correlate1d(x[0], w[0, :, :1].repeat(3, 1), stride=2)
+    fastconv.correlate2d(x[:, :1], w, algorithm="im2col")
+    fastconv.avg_pool1d(x[0], 3), fastconv.min_pool2d(x, 2), fastconv.uniform_filter(x, (1, 2, 2, 2))
+    fastconv.max_pool3d(x[:, :, None], 1, return_indices=True), fastconv.minimum_filter(x, (2, 2, 2, 2))
+"""
+
+
+def python(code, cache):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def files(cache):
+    return {path: path.stat().st_mtime_ns for path in Path(cache).rglob("*") if path.is_file()}
+
+
+def test_every_kernel_has_a_call():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", ENTRIES], env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    asked, entries = json.loads(done.stdout.splitlines()[-1])
+    assert asked == entries
+
+
+@pytest.mark.parametrize(
+    "first, calls",
+    [(-3, WINDOWS), pytest.param(0, WINDOWS + OTHERS, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
+    ids=["windows", "all"],
+)
+def test_what_was_compiled_is_not_compiled_again(tmp_path, first, calls):
+    output = python(WARMUP.format(first=first), tmp_path)
+    kept = files(tmp_path)
+    assert f"Compiled {len(kept)} kernels in " in output
+    (folder,) = {path.parent for path in kept}
+    assert output.endswith(f" s; they are kept in {folder}\n")
+    python(calls, tmp_path)
+    assert files(tmp_path) == kept, "a call compiled"
+    again = python(WARMUP.format(first=first), tmp_path)
+    assert "Compiled 0 kernels in " in again
+    assert "was there" in again
+    assert files(tmp_path) == kept
+
+
+def test_every_dtype_can_be_asked_for(monkeypatch, capsys):
+    called = []
+    calls = [warmup.Call(name, lambda ones, name=name: called.append((name, ones(2).dtype.name))) for name in "ab"]
+    monkeypatch.setattr(warmup, "CALLS", [calls[0], calls[1]._replace(ordered=True)])
+    assert main(["warmup", "--all"]) == 0
+    every = sorted(warmup._dtypes())
+    assert len(every) >= 14
+    assert sorted(called) == [("a", name) for name in every] + [("b", name) for name in every if "complex" not in name]
+    out, err = capsys.readouterr()
+    assert all(f"{name}: a" in out for name in every)
+    assert f"{len(called)}/{len(called)}" in err
+    with pytest.raises(SystemExit):
+        main(["warmup", "--dtype", "float128"])
+    assert "invalid choice: 'float128'" in capsys.readouterr().err
+    assert np.dtype("f4") == warmup._dtypes()["float32"]
+
+
+def test_where_nothing_can_be_kept(tmp_path):
+    (tmp_path / "file").write_text("")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache")}
+    command = [sys.executable, "-m", "fastconv", "warmup"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "warmup: nothing can be kept: no folder can be written; NUMBA_CACHE_DIR may name one\n"
