@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import overload
 
-from .activation import RELU6, bounds, finish
+from .activation import NONE, RELU6, bounds, finish
 from .jit import entry, inlined, kernel
 from .pack import Slab, lies_in_order, pack_slab
 from .simd import (
@@ -31,6 +31,7 @@ from .simd import (
 )
 from .strided import (
     Strides,
+    address,
     compute_size,
     elements,
     five_strides,
@@ -436,11 +437,17 @@ def _store_row(sums, start, width, columns, bias, o, out, where, outs, workspace
             for i in range(lanes):
                 has = call.has_bias and v + i < outputs
                 added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(out)
-            for j in range(0, columns, lanes):
+            # Whole cache lines, from the first one on: half lines of many rows push each other out of the cache.
+            past = (address(out) // compute_size(out) + where + v * outs.channel) % lanes
+            j = 0
+            while j < columns:
+                count = min(columns - j, lanes - past if j == 0 and columns > 4 * lanes else lanes)
                 store_transposed(
-                    sums, start + j * width + v, width, min(lanes, columns - j), min(lanes, outputs - v),
-                    elements(out), where + v * outs.channel + j, outs.channel, added, low, high,
+                    sums, start + j * width + v, width, count, outputs - v,
+                    elements(out), where + v * outs.channel + j, outs.channel, added,
+                    call.activation != NONE, low, high,
                 )  # fmt: skip
+                j += count
 
     return vectors if out.dtype == out.compute else store_elements.py_func
 

@@ -626,8 +626,8 @@ def pack_transposed(typingctx, source, start, step, rows, lanes, target, to, tar
 
 
 @intrinsic
-def store_transposed(typingctx, source, start, step, rows, lanes, target, to, target_step, added, low, high):
-    """`target[to + j * target_step + i] = clamp(source[start + i * step + j] + added[j], low, high)` for `i < rows`,
+def store_transposed(typingctx, source, start, step, rows, lanes, target, to, target_step, added, held, low, high):
+    """`target[to + j * target_step + i] = source[start + i * step + j] + added[j]`, clamped if `held`, for `i < rows`,
     `j < lanes`, up to a vector each. Whole vectors of the source and of `added` are read; a NaN stays a NaN.
     """
     element = source.dtype
@@ -635,7 +635,7 @@ def store_transposed(typingctx, source, start, step, rows, lanes, target, to, ta
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        source, start, step, rows, lanes, target, to, target_step, added, low, high = args
+        source, start, step, rows, lanes, target, to, target_step, added, held, low, high = args
         vector = ir.VectorType(context.get_value_type(element), count)
         source, target = builder.gep(source, [start]), builder.gep(target, [to])
         added = load_vector(builder, added, vector)
@@ -645,7 +645,14 @@ def store_transposed(typingctx, source, start, step, rows, lanes, target, to, ta
             inside = builder.icmp_signed("<", _INT64(i), rows)
             at = builder.select(inside, builder.mul(step, _INT64(i)), _INT64(0))
             value = load_vector(builder, builder.gep(source, [at]), vector)
-            values.append(clamp(builder, element, add(builder, value, added), low, high))
+            values.append(add(builder, value, added))
+        before = builder.block
+        with builder.if_then(builder.icmp_signed("!=", held, held.type(0))):
+            clamped, held_block = [clamp(builder, element, value, low, high) for value in values], builder.block
+        for i, value in enumerate(values):
+            values[i] = builder.phi(vector)
+            values[i].add_incoming(value, before)
+            values[i].add_incoming(clamped[i], held_block)
         mask = first_lanes(builder, rows, count)
         full = builder.and_(
             builder.icmp_signed(">=", rows, _INT64(count)), builder.icmp_signed(">=", lanes, _INT64(count))
@@ -662,7 +669,7 @@ def store_transposed(typingctx, source, start, step, rows, lanes, target, to, ta
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(source, n, n, n, n, target, n, n, source, element, element), emit
+    return types.void(source, n, n, n, n, target, n, n, source, types.boolean, element, element), emit
 
 
 def add(builder, a, b):
