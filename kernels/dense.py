@@ -186,7 +186,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     chunks = -(-call.outputs // (width * blocks.chunks))
     images = -(-call.batch // blocks.images)
     slabs1, slabs2 = -(-a1.out // blocks.rows), -(-a2.out // blocks.columns)
-    packed, item, finite = np.int64(-1), np.int64(-1), True
+    packed, item = np.int64(-1), np.int64(-1)
     while True:
         item = take_item(counter) if threads > 1 else item + 1
         if item >= items:
@@ -203,18 +203,18 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
                 g, o + q * width, min(width, call.outputs - o - q * width), n, min(blocks.images, call.batch - n),
                 p0, p1, min(blocks.rows, a1.out - p1), p2, min(blocks.columns, a2.out - p2),
             )  # fmt: skip
-            finite = correlate_block(
+            correlate_block(
                 x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, q,
-                packed == rest, finite,
+                packed == rest,
             )  # fmt: skip
         packed = rest if blocks.channels == call.channels else -1
 
 
 @inlined
 def correlate_block(
-    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, q, is_packed, finite
+    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, q, is_packed
 ):  # fmt: skip
-    """Chunk `q` of a block of the output. `is_packed`: the workspace holds its kernels. Whether they are `finite`."""
+    """Chunk `q` of a block of the output. `is_packed`: the workspace holds its kernels."""
     sums = scratch(workspace, _SUMS, out)
     slab, table = scratch(workspace, 0, out), scratch_index(workspace, _TABLE)
     vectors = -(-place.outputs // lanes_of(sums))
@@ -229,8 +229,6 @@ def correlate_block(
         weights = scratch(workspace, _WEIGHTS + q * channels * taps * VECTORS * VECTOR_BYTES, out)
         if not is_packed:
             pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels)
-            if padded:
-                finite = is_finite(weights, channels * taps * width) and (finite or q == 0)
         channel = place.group * call.channels + c
         for i in range(place.images):
             n = place.n + i
@@ -247,13 +245,14 @@ def correlate_block(
                     c0, c1, c2 = with_stride(a0, 1), with_stride(a1, 1), with_stride(a2, 1)
                     corner = (n, channel, place.p0 * a0.stride, place.p1 * a1.stride, place.p2 * a2.stride)
                     pack_slab(x, xs, fill, workspace, c0, c1, c2, layout, channels, a0.kernel, corner, (0, 0, 0, 0))
-            multiply_plane(
+            whole = multiply_plane(
                 source, start, steps, b0, b1, b2, first, place, table, weights, kernels, sums, i * plane, c > 0
             )
-            if in_place and not finite:
-                multiply_padding(a0, a1, a2, first, place, weights, kernels, sums, i * plane)
+            # A sum of all taps tells whether all of them are finite; only if not, padding under them is not nothing.
+            if in_place and padded and (whole < 0 or not is_finite(sums, whole, width)):
+                if not is_finite(weights, 0, channels * taps * width):
+                    multiply_padding(a0, a1, a2, first, place, weights, kernels, sums, i * plane)
     store_block(sums, width, bias, out, outs, workspace, call, place)
-    return finite
 
 
 @kernel
@@ -271,7 +270,10 @@ def packed_axis(axis, step, dilation, size):
 def multiply_plane(
     source, start, steps, a0, a1, a2, first, place, table, weights, kernels, sums, to, accumulate
 ):  # fmt: skip
-    """Sums of a block of one image. `first` is the first output's place in the axes."""
+    """Sums of a block of one image. `first` is the first output's place in the axes.
+
+    The result is where the sum of an output that all taps serve lies, or -1.
+    """
     p0, p1, p2 = first
     rows, columns, width = place.rows, place.columns, kernels.width
     taps0 = real_taps(a0, p0)
@@ -299,6 +301,8 @@ def multiply_plane(
                 steps.channel, weights, kernels, sums, to + (r * columns + j) * width, columns * width, accumulate,
             )  # fmt: skip
             r += run
+    is_whole = left < right and top < bottom and taps0[1] - taps0[0] == a0.kernel
+    return to + (top * columns + left) * width if is_whole else -1
 
 
 @kernel
@@ -380,12 +384,17 @@ def _pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels):
             pack_elements(w, ws, weights, call, a0, a1, a2, place, c, kernels)
             return
         start = (place.group * call.outputs + place.o) * ws.batch + c * ws.channel
+        past = (address(w) // compute_size(w) + start) % lanes  # whole cache lines, as for results
         for v in range(0, kernels.width, lanes):
-            for e in range(0, count, lanes):
+            e = -past
+            while e < count:
+                first = max(e, 0)
+                lines = min(e + lanes, count) - first
                 pack_transposed(
-                    elements(w), start + v * ws.batch + e, ws.batch, place.outputs - v, count - e,
-                    weights, e * kernels.width + v, kernels.width,
+                    elements(w), start + v * ws.batch + first, ws.batch, place.outputs - v, lines,
+                    weights, first * kernels.width + v, kernels.width,
                 )  # fmt: skip
+                e += lanes
 
     return vectors if w.dtype == w.compute else pack_elements.py_func
 

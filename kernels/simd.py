@@ -691,29 +691,31 @@ def limits(typingctx, pointer):
 
 
 @intrinsic
-def is_finite(typingctx, pointer, count):
-    """Whether all of `count` numbers, a whole number of vectors, are finite."""
+def is_finite(typingctx, pointer, start, count):
+    """Whether all of `count` numbers from `start` on, whole vectors of them, are finite."""
     element = pointer.dtype
     lanes = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
         if element not in _FLOATS:
             return context.get_constant(types.boolean, True)
+        pointer, start, count = args
+        pointer = builder.gep(pointer, [start])
         vector = ir.VectorType(context.get_value_type(element), lanes)
         zero = ir.Constant(vector, None)
         totals = [cgutils.alloca_once_value(builder, zero) for _ in range(_CHAINS)]
         step = _INT64(_CHAINS * lanes)
-        with cgutils.for_range_slice(builder, _INT64(0), args[1], step, inc=True) as (offset, _):
+        with cgutils.for_range_slice(builder, _INT64(0), count, step, inc=True) as (offset, _):
             for i, total in enumerate(totals):
                 at = builder.add(offset, _INT64(i * lanes))
-                at = builder.select(builder.icmp_signed("<", at, args[1]), at, offset)
-                value = load_vector(builder, builder.gep(args[0], [at]), vector)
+                at = builder.select(builder.icmp_signed("<", at, count), at, offset)
+                value = load_vector(builder, builder.gep(pointer, [at]), vector)
                 builder.store(multiply_add(builder, element, value, zero, builder.load(total)), total)
         total = functools.reduce(builder.fadd, [builder.load(total) for total in totals])
         mask = builder.fcmp_unordered("uno", total, zero)
         return builder.icmp_unsigned("==", builder.bitcast(mask, ir.IntType(lanes)), ir.IntType(lanes)(0))
 
-    return types.boolean(pointer, types.intp), emit
+    return types.boolean(pointer, types.intp, types.intp), emit
 
 
 @intrinsic(prefer_literal=True)
