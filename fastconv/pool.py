@@ -110,8 +110,8 @@ def _rows_refuse(problem: Problem, x: Array) -> str | None:
     """Why the vector kernels do not take a problem; None where they do."""
     from .kernels import pool_rows
 
-    if len(problem.axes) > 3:
-        return f"the window has {len(problem.axes)} axes, expected 3 or fewer"
+    if not 1 <= len(problem.axes) <= 3:
+        return f"the window has {len(problem.axes)} axes, expected 1 to 3"
     if x.dtype.kind == "c":
         return "there are no vectors of complex numbers"
     last = problem.axes[-1]

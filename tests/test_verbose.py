@@ -24,7 +24,7 @@ fastconv.maximum_filter(x, (1, 1, 2, 2))
 fastconv.col2im(fastconv.im2col(x, 2), (8, 9), 2)
 """
 CONVOLUTION = (
-    "correlate2d, direct, float32, x 2x4x8x9, w 6x2x3x2, stride 2x1, padding 1:2x0:0, dilation 1x3, groups 2, "
+    "correlate2d, depthwise, float32, x 2x4x8x9, w 6x2x3x2, stride 2x1, padding 1:2x0:0, dilation 1x3, groups 2, "
     "boundary wrap/wrap, bias, relu"
 )
 LINES = [
@@ -43,13 +43,15 @@ LINES = [
     "groups 1",
 ]
 CHOICES = [
-    "correlate2d, chosen, direct",
+    "correlate2d, chosen, depthwise",
     "correlate2d, chosen, im2col",
+    "convolve_nd, refused, depthwise: the call has 4 spatial axes, expected 3 or fewer",
+    "convolve_nd, refused, dense: the call has 4 spatial axes, expected 3 or fewer",
     "convolve_nd, refused, direct: the call has 4 spatial axes, expected 3 or fewer",
     "convolve_nd, chosen, generic",
     "max_pool2d, chosen, rows",
     "uniform_filter, chosen, rows",
-    "maximum_filter, refused, rows: the window has 4 axes, expected 3 or fewer",
+    "maximum_filter, refused, rows: the window has 4 axes, expected 1 to 3",
     "maximum_filter, chosen, generic",
 ]
 
