@@ -96,8 +96,11 @@ def _dense_supports(problem: Problem) -> str | None:
 
 def _prepare_dense(problem: Problem) -> Run:
     from .kernels import dense
+    from .kernels.strided import compute_dtype
 
-    return _sharing(problem, dense.correlate, numbers_of(problem, three_axes(problem)), dense.WORKSPACE_BYTES)
+    size = np.dtype(compute_dtype(problem.dtype.name)).itemsize
+    numbers = dense.plan(numbers_of(problem, three_axes(problem)), size)
+    return _sharing(problem, dense.correlate, numbers, dense.WORKSPACE_BYTES)
 
 
 def _prepare_direct(problem: Problem) -> Run:

@@ -38,13 +38,14 @@ from .strided import (
     is_plain,
     is_whole,
     load,
+    load_tuple,
     scratch,
     scratch_index,
     stride,
     take_item,
     zero,
 )  # fmt: skip
-from .window import CONSTANT, Axis, load_axis, load_call, real_taps
+from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, Axis, Call, load_axis, load_call, real_taps
 
 POSITIONS, VECTORS = CHANNEL_TILE
 ENTRIES = 2304  # taps of all channels whose kernels are packed at a time
@@ -57,6 +58,7 @@ _TABLE = _WEIGHTS + ENTRIES * VECTORS * VECTOR_BYTES
 _BIAS = _TABLE + 16 * TAPS
 WORKSPACE_BYTES = _BIAS + VECTORS * VECTOR_BYTES
 _LINE = 64
+_BLOCKS = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
 
 
 class Blocks(NamedTuple):
@@ -67,6 +69,9 @@ class Blocks(NamedTuple):
     images: int
     rows: int
     columns: int
+
+
+_FIELDS = len(Blocks._fields)
 
 
 class Place(NamedTuple):
@@ -94,21 +99,50 @@ class Kernels(NamedTuple):
     flip: int
 
 
-@kernel
-def reads_in_place(x, xs, call, a0, a1, a2, fill):
-    """Whether tiles can read the input where it lies."""
-    if not is_plain(x):
-        return False
-    if a0.before + a0.after + a1.before + a1.after + a2.before + a2.after > 0:
-        zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
-        left, right = whole_windows(a2, 0, a2.out)
-        # Borders are computed downwards: in low planes a position at a time.
-        if not zeros or (a1.out < 4 and (right - left) * 4 < a2.out * 3):
-            return False
-    return True
+# ---- what is known before the arrays are: plain Python
 
 
-@kernel
+def plan(numbers, size):
+    """The numbers of a call, and after them its `Blocks` where the input is packed, and where it is read in place."""
+    call = Call(*numbers[:CALL_FIELDS])
+    axes = [Axis(*numbers[at : at + AXIS_FIELDS]) for at in range(CALL_FIELDS, len(numbers), AXIS_FIELDS)]
+    packed, in_place = (choose_blocks(call, *axes, in_place, size) for in_place in (False, True))
+    return np.array([*numbers, *packed, *in_place], dtype=np.int64)
+
+
+def choose_blocks(call, a0, a1, a2, in_place, size):
+    """Blocks whose kernels, sums and slab fit."""
+    room, width = _SUMS_BYTES // (VECTORS * VECTOR_BYTES), VECTORS * VECTOR_BYTES // size
+    taps = a0.kernel * a1.kernel * a2.kernel
+    channels = min(call.channels, ENTRIES // taps)
+    columns = even_part(a2.out, room, POSITIONS)
+    rows = even_part(a1.out, room // columns)
+    while not in_place and slab_layout(a0, a1, a2, rows, columns).channel * channels > SLAB_BYTES // size:
+        if channels > 32:
+            channels = (channels + 1) // 2
+        elif rows > 1:
+            rows = (rows + 1) // 2
+        elif channels > 1:
+            channels = (channels + 1) // 2
+        else:
+            columns = (columns + 1) // 2
+    chunks = images = 1
+    if channels == call.channels:  # kernels of several chunks fit: they share the block's input, which stays in L2
+        chunks = max(1, min(-(-call.outputs // width), ENTRIES // (channels * taps)))
+        inputs = columns * channels * a1.stride * a2.stride * size
+        rows = even_part(a1.out, min(rows, max(1, SLAB_BYTES // inputs))) if chunks > 1 else rows
+    elif rows == a1.out and columns == a2.out and a0.out == 1:  # kernels are packed again for each block
+        images = max(1, min(call.batch, room // (rows * columns)))
+    return Blocks(channels, chunks, images, rows, columns)
+
+
+def even_part(count, most, unit=1):
+    """The largest part of `count`, `most` at most, that splits it evenly, rounded up to whole units."""
+    most = max(most // unit * unit, 1)
+    part = -(-count // -(-count // most))
+    return min(-(-part // unit) * unit, count)
+
+
 def slab_layout(a0, a1, a2, rows, columns):
     """A padded slab under `rows` by `columns` outputs; channels lie an odd number of lines apart."""
     rows = (rows - 1) * a1.stride + (a1.kernel - 1) * a1.dilation + 1
@@ -117,40 +151,24 @@ def slab_layout(a0, a1, a2, rows, columns):
     return Slab(1, 1, rows, pitch, plane, plane, (-(-a0.kernel * plane // _LINE) | 1) * _LINE)
 
 
+packed_layout = kernel(slab_layout)
+
+
+# ---- kernels
+
+
 @kernel
-def choose_blocks(call, a0, a1, a2, in_place, size, width, threads):
-    """Blocks whose kernels, sums and slab fit."""
-    room = _SUMS_BYTES // (VECTORS * VECTOR_BYTES)
-    taps = a0.kernel * a1.kernel * a2.kernel
-    channels = min(call.channels, ENTRIES // taps)
-    columns = even_part(a2.out, room, POSITIONS)
-    rows = even_part(a1.out, room // columns, 1)
-    if not in_place:
-        slab = SLAB_BYTES // size
-        while slab_layout(a0, a1, a2, rows, columns).channel * channels > slab:
-            if channels > 32:
-                channels = (channels + 1) // 2
-            elif rows > 1:
-                rows = (rows + 1) // 2
-            elif channels > 1:
-                channels = (channels + 1) // 2
-            else:
-                columns = (columns + 1) // 2
-    chunks = images = 1
-    if channels == call.channels:  # kernels of several chunks fit: they share the block's input, which stays in L2
-        chunks = max(1, min(-(-call.outputs // width), ENTRIES // max(channels * taps, 1)))
-        inputs = columns * channels * a1.stride * a2.stride * size
-        rows = even_part(a1.out, min(rows, max(1, SLAB_BYTES // inputs)), 1) if chunks > 1 else rows
-    elif rows == a1.out and columns == a2.out and a0.out == 1:  # kernels are packed again for each block
-        images = max(1, min(call.batch, room // (rows * columns)))
-    blocks = Blocks(channels, chunks, images, rows, columns)
-    while threads > 1 and count_items(call, a0, a1, a2, blocks, width) < 4 * threads and images * rows > 1:
-        if images > 1:
-            images = (images + 1) // 2
-        else:
-            rows = (rows + 1) // 2
-        blocks = Blocks(channels, chunks, images, rows, columns)
-    return blocks
+def reads_in_place(x, xs, call, a0, a1, a2, fill):
+    """Whether tiles can read the input where it lies."""
+    if not is_plain(x):
+        return False
+    if a0.before + a0.after + a1.before + a1.after + a2.before + a2.after > 0:
+        zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
+        left, right = whole_windows(a2, np.int64(0), a2.out)
+        # Borders are computed downwards: in low planes a position at a time.
+        if not zeros or (a1.out < 4 and (right - left) * 4 < a2.out * 3):
+            return False
+    return True
 
 
 @kernel
@@ -158,14 +176,6 @@ def count_items(call, a0, a1, a2, blocks, width):
     """Blocks of the output."""
     chunks, images = -(-call.outputs // (width * blocks.chunks)), -(-call.batch // blocks.images)
     return call.groups * chunks * images * a0.out * -(-a1.out // blocks.rows) * -(-a2.out // blocks.columns)
-
-
-@kernel
-def even_part(count, most, unit):
-    """The largest part of `count`, `most` at most, that splits it evenly, rounded up to whole units."""
-    most = max(most // unit * unit, 1)
-    part = -(-count // -(-count // most))
-    return min(-(-part // unit) * unit, count)
 
 
 @entry
@@ -181,7 +191,16 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     in_place = reads_in_place(x, xs, call, a0, a1, a2, fill)
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
-    blocks = choose_blocks(call, a0, a1, a2, in_place, compute_size(out), width, threads)
+    blocks = load_tuple(numbers.data, _BLOCKS + _FIELDS * in_place, Blocks)
+    while (
+        threads > 1 and count_items(call, a0, a1, a2, blocks, width) < 4 * threads and blocks.images * blocks.rows > 1
+    ):
+        images, rows = blocks.images, blocks.rows
+        if images > 1:
+            images = (images + 1) // 2
+        else:
+            rows = (rows + 1) // 2
+        blocks = Blocks(blocks.channels, blocks.chunks, images, rows, blocks.columns)
     items = count_items(call, a0, a1, a2, blocks, width)
     chunks = -(-call.outputs // (width * blocks.chunks))
     images = -(-call.batch // blocks.images)
@@ -222,7 +241,7 @@ def correlate_block(
     taps = a0.kernel * a1.kernel * a2.kernel
     padded = a0.before + a0.after + a1.before + a1.after + a2.before + a2.after > 0
     plane = place.rows * place.columns * width
-    layout = slab_layout(a0, a1, a2, place.rows, place.columns)
+    layout = packed_layout(a0, a1, a2, place.rows, place.columns)
     for c in range(0, call.channels, blocks.channels):
         channels = min(blocks.channels, call.channels - c)
         kernels = Kernels(width, vectors, channels, taps, call.flip)
