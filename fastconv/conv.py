@@ -69,6 +69,7 @@ _EXAMPLES = {  # per rank: end of the range, shape, kernel, and the answers of c
     2: ("10", "3, 3", "ones((1, 1, 2, 2))", *("array([[12., 16.],\n           [24., 28.]])",) * 2),
     3: ("9", "2, 2, 2", "ones((1, 1, 2, 2, 2))", *("array([[[36.]]])",) * 2),
 }
+_PLAIN = frozenset((int, str))
 _KEPT = 4096  # prepared calls; past it they are made anew
 _preparing = threading.Lock()  # two threads that import the kernels, and Numba, at once may see half of a module
 
@@ -86,7 +87,7 @@ if hasattr(os, "register_at_fork"):
 def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
     """The public function `name`. A call like an earlier one costs one look-up and one compiled call."""
     prepared: dict[Any, tuple[Run, tuple[int, ...], np.dtype[Any], Array]] = {}
-    ndarray, get, default_fill = np.ndarray, prepared.get, 0
+    ndarray, empty, get, default_fill = np.ndarray, np.empty, prepared.get, 0
 
     def function(
         x: Any,
@@ -107,19 +108,25 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
             x = checks.as_array(name, "x", x)
         if type(w) is not ndarray:
             w = checks.as_array(name, "w", w)
-        options: Any = (groups, stride, padding_mode, dilation, boundary, activation, algorithm)
-        plain = type(groups) is type(stride) is type(dilation) is int and type(boundary) is str
-        if not plain or type(padding_mode) not in (int, str) or activation is not None or algorithm != "auto":
-            named: Any = checks.key_of(options)
+        # An int is told from what equals it, a name equals names only; other options are looked at one by one.
+        if type(groups) is type(stride) is type(dilation) is int and type(padding_mode) in _PLAIN:
+            key: Any = (
+                x.shape, w.shape, x.dtype, w.dtype, bias is None,
+                groups, stride, padding_mode, dilation, boundary, activation, algorithm,
+            )  # fmt: skip
         else:
-            named = options
-        key = (x.shape, w.shape, x.dtype, w.dtype, bias is None, named)
-        entry = get(key) if named is not None else None
+            named = checks.key_of((groups, stride, padding_mode, dilation, boundary, activation, algorithm))
+            key = named and (x.shape, w.shape, x.dtype, w.dtype, bias is None, named)
+        try:
+            entry = get(key)
+        except TypeError:  # a list
+            key = entry = None
         if entry is None:
+            options = groups, stride, padding_mode, dilation, boundary, activation, algorithm
             entry = _prepare(name, rank, flip, x, w, *options, bias is not None)
             if len(prepared) >= _KEPT:
                 prepared.clear()
-            if named is not None:
+            if key is not None:
                 prepared[key] = entry
         run, shape, dtype, fill = entry
         if bias is not None:
@@ -127,13 +134,9 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         if fillvalue is not default_fill:
             fill = checks.as_fill(name, fillvalue, dtype)
         if out is None:
-            out = np.empty(shape, dtype)
+            out = empty(shape, dtype)
         else:
             checks.check_out(name, out, shape, dtype, x, w, bias)
-        if x.dtype is not dtype:
-            x = x.astype(dtype, copy=False)
-        if w.dtype is not dtype:
-            w = w.astype(dtype, copy=False)
         run(x, w, bias, fill, out)
         return out
 
@@ -163,14 +166,24 @@ def _prepare(
     name: str, rank: int | None, flip: bool, x: Array, w: Array, *options: Any
 ) -> tuple[Run, tuple[int, ...], np.dtype[Any], Array]:
     """What a call needs besides its arrays: checked once, and kept for all calls like it."""
+    given = x.dtype, w.dtype
     x, w = checks.as_array(name, "x", x), checks.as_array(name, "w", w)
     dtype = checks.common_dtype(name, x=x, w=w)
     problem = checks.convolution(name, x, w, dtype, rank, flip, *options)
     with _preparing:
         implementation = select(problem)
         run = implementation.prepare(problem) if 0 not in problem.out_shape else _nothing
+    if given != (dtype, dtype):
+        run = _converting(run, dtype)
     run = traced(run, problem, implementation.name, x=x.shape, w=w.shape)
     return run, problem.out_shape, dtype, np.zeros(1, dtype)
+
+
+def _converting(run: Run, dtype: np.dtype[Any]) -> Run:
+    def convert_and_run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        run(x.astype(dtype, copy=False), w.astype(dtype, copy=False), bias, fill, out)
+
+    return convert_and_run
 
 
 def _nothing(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:

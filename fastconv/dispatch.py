@@ -124,30 +124,37 @@ def _sharing(problem: Problem, kernel: Any, numbers: Array, size: int) -> Run:
     macs = math.prod(problem.out_shape) * problem.channels * problem.taps
     shared = macs * (2 if problem.dtype.itemsize > 4 else 1) >= _SHARED_MACS
 
-    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        added = fill if bias is None else bias
-        threads = get_num_threads() if shared else 1
-        if threads == 1:
-            scratch = take(size)
-            whole = correlate(x, w, added, out, fill, numbers, scratch, numbers, 1)
-            give(scratch)
-        else:
-            counter = np.zeros(1, np.int64)
-
-            def work() -> None:
-                scratch = take(size)
-                correlate(x, w, added, out, fill, numbers, scratch, counter, threads)
-                give(scratch)
-
-            share(work, threads)
-            whole = counter[0] > 0
+    def run_alone(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        scratch = take(size)
+        whole = correlate(x, w, fill if bias is None else bias, out, fill, numbers, scratch, numbers, 1)
+        give(scratch)
         if not whole:
-            result = aligned(out)
-            run(aligned(x), aligned(w), bias, fill, result)
-            if result is not out:
-                out[...] = result
+            _run_aligned(run_alone, x, w, bias, fill, out)
 
-    return run
+    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        threads = get_num_threads()
+        if threads == 1:
+            return run_alone(x, w, bias, fill, out)
+        counter, added = np.zeros(1, np.int64), fill if bias is None else bias
+
+        def work() -> None:
+            scratch = take(size)
+            correlate(x, w, added, out, fill, numbers, scratch, counter, threads)
+            give(scratch)
+
+        share(work, threads)
+        if counter[0] == 0:
+            _run_aligned(run, x, w, bias, fill, out)
+        return None
+
+    return run if shared else run_alone
+
+
+def _run_aligned(run: Run, x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+    result = aligned(out)
+    run(aligned(x), aligned(w), bias, fill, result)
+    if result is not out:
+        out[...] = result
 
 
 def _prepare_generic(problem: Problem) -> Run:

@@ -188,6 +188,14 @@ def check_size(function: str, shape: Sequence[int], itemsize: int) -> None:
 
 def as_bias(function: str, bias: Any, outputs: int, dtype: np.dtype[Any]) -> Array:
     """`bias` in the result's dtype."""
+    if (  # as most are: the checks below take longer than a small call
+        type(bias) is np.ndarray
+        and bias.dtype == dtype
+        and bias.shape == (outputs,)
+        and bias.strides == (bias.itemsize,)
+        and bias.flags.aligned
+    ):
+        return bias
     bias = as_array(function, "bias", bias)
     if bias.shape != (outputs,):
         raise ValueError(
@@ -363,8 +371,16 @@ def key_of(options: tuple[Any, ...]) -> tuple[Any, ...] | None:
     types = tuple(map(type, options))
     if _PLAIN.issuperset(types):
         return options, types
-    parts = [key_of(tuple(item)) if kind in (tuple, list) else kind in _PLAIN for kind, item in zip(types, options)]
-    return (repr(options), types) if all(parts) else None
+    parts: list[Any] = []
+    for kind, item in zip(types, options, strict=True):
+        if kind is tuple or kind is list:
+            item = key_of(tuple(item))
+            if item is None:
+                return None
+        elif kind not in _PLAIN:
+            return None
+        parts.append(item)
+    return tuple(parts), types
 
 
 # ---- operations

@@ -18,9 +18,7 @@ def take(size: int) -> Array:
     return block if block.size >= size else _new(size)
 
 
-def give(block: Array) -> None:
-    """Keep a block for the next call."""
-    _free.append(block)
+give = _free.append  # keep a block for the next call
 
 
 def release_workspace() -> None:

@@ -68,8 +68,7 @@ def test_damaged_files_are_not_believed(tmp_path, damage):
 
 def test_processes_that_compile_at_once_agree(tmp_path):
     assert [finish(p) for p in [start(tmp_path) for _ in range(3)]] == [RIGHT] * 3
-    left = [path.name for path in files(tmp_path) if path.name.startswith("tmp")]
-    assert not left, "unfinished files"
+    assert not list(tmp_path.rglob("tmp*")), "unfinished files"
 
 
 def test_code_for_other_settings_of_numba_is_not_found(tmp_path):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fastconv.dispatch import IMPLEMENTATIONS
+
 ROOT = Path(__file__).parent.parent
 CALLS = """
 import numpy as np, fastconv
@@ -24,7 +26,7 @@ fastconv.maximum_filter(x, (1, 1, 2, 2))
 fastconv.col2im(fastconv.im2col(x, 2), (8, 9), 2)
 """
 CONVOLUTION = (
-    "correlate2d, depthwise, float32, x 2x4x8x9, w 6x2x3x2, stride 2x1, padding 1:2x0:0, dilation 1x3, groups 2, "
+    "correlate2d, {name}, float32, x 2x4x8x9, w 6x2x3x2, stride 2x1, padding 1:2x0:0, dilation 1x3, groups 2, "
     "boundary wrap/wrap, bias, relu"
 )
 LINES = [
@@ -43,10 +45,8 @@ LINES = [
     "groups 1",
 ]
 CHOICES = [
-    "correlate2d, chosen, depthwise",
+    "correlate2d, chosen, {name}",
     "correlate2d, chosen, im2col",
-    "convolve_nd, refused, depthwise: the call has 4 spatial axes, expected 3 or fewer",
-    "convolve_nd, refused, dense: the call has 4 spatial axes, expected 3 or fewer",
     "convolve_nd, refused, direct: the call has 4 spatial axes, expected 3 or fewer",
     "convolve_nd, chosen, generic",
     "max_pool2d, chosen, rows",
@@ -76,8 +76,15 @@ def test_lines(level):
             calls.append(call[1])
         else:
             choices.append(line.removeprefix("fastconv: "))
-    assert calls == (LINES if level in ("1", "dispatch") else [])
-    assert choices == (CHOICES if level == "dispatch" else [])
+    name = calls[0].split(", ")[1] if calls else ""
+    assert calls == ([line.format(name=name) for line in LINES] if level in ("1", "dispatch") else [])
+    if level == "dispatch":
+        assert name in {implementation.name for implementation in IMPLEMENTATIONS}
+        assert {line.format(name=name) for line in CHOICES} <= set(choices)
+        assert all(re.fullmatch(r"\w+, (chosen, \w+|refused, \w+: .+)", choice) for choice in choices)
+        assert len(choices) == len(set(choices)), "a choice is told twice"
+    else:
+        assert not choices
 
 
 def test_an_unknown_level():
