@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .activation import NONE, RELU6, bounds, finish_row
-from .jit import entry, kernel
+from .jit import entry, inlined
 from .pack import Slab as PackedSlab
 from .pack import pack_slab, pack_weights
 from .simd import ROWS, VECTOR_BYTES, lanes_of, row_tiles
@@ -223,7 +223,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     return True
 
 
-@kernel
+@inlined
 def find_rows(offsets, xs, a1, slab, p1, size):
     """Where the input rows of a block lie, in bytes from their plane's first element."""
     for phase in range(slab.phases1):
@@ -232,7 +232,7 @@ def find_rows(offsets, xs, a1, slab, p1, size):
             offsets[phase * slab.rows + row] = i1 * xs.s1 * size if i1 >= 0 else _OUTSIDE
 
 
-@kernel
+@inlined
 def correlate_blocks(x, w, bias, out, fill, numbers, workspace, call, a0, a1, a2, slab, first, end):
     """Blocks of the output from number `first` to `end`, each from all the channels and kernel planes that meet it."""
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
@@ -245,16 +245,20 @@ def correlate_blocks(x, w, bias, out, fill, numbers, workspace, call, a0, a1, a2
     is_direct = is_plain(out) and outs.s2 == 1 and call.activation <= RELU6
     dense = is_plain(x) and xs.s2 == 1 and a2.size < 1 << 30
     inner = (a2.boundary == CONSTANT and padding == zero(out)) or (a2.before == 0 and a2.after == 0)
-    # With steps of 2, one tile does all phases of 3 x 3 taps, or of 5 rows.
+    # With steps of 2, one tile does all phases of 3 x 3 or 5 x 5 taps.
     both = (
-        (a1.kernel == 5 or a1.kernel == a2.kernel == 3)
+        (a1.kernel == 3 or a1.kernel == 5)
+        and a1.kernel == a2.kernel
         and a1.stride == a2.stride == 2
         and a1.dilation == a2.dilation == 1
     )
     in_place = dense and inner and (a2.stride == 1 or both) and not slab.is_line
     step = 2 if both and in_place else 1
     count = slab.rectangles if step == 1 else 1
-    planes = call.channels * a0.kernel
+    taps = load_tuple(numbers.data, _RECTANGLES, Rectangle)
+    if step == 2:
+        taps = Rectangle(0, 0, a1.kernel, 1, a2.kernel, 1, 0, 0, 1, 0, 1)
+    planes, has_planes = call.channels * a0.kernel, a0.size > 1 or a0.out > 1 or a0.kernel > 1
     is_held = is_direct and call.activation != NONE
     w0, w1, w2 = ws.s0, ws.s1, ws.s2
     if not is_plain(w):
@@ -286,8 +290,10 @@ def correlate_blocks(x, w, bias, out, fill, numbers, workspace, call, a0, a1, a2
         column = p2 * a2.stride - a2.before
         for plane in range(planes):
             c, k0 = divmod(plane, a0.kernel) if a0.kernel > 1 else (plane, 0)
-            channel = o // call.outputs * call.channels + c
-            i0 = source_index(p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
+            channel = (o // call.outputs if call.outputs > 1 else o) * call.channels + c
+            i0 = 0
+            if has_planes:
+                i0 = source_index(p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
             base = address(x) + (n * xs.batch + channel * xs.channel + i0 * xs.s0) * size
             if is_plain(w):
                 weights, at = elements(w), o * ws.batch + c * ws.channel + k0 * w0 + corner
@@ -318,9 +324,8 @@ def correlate_blocks(x, w, bias, out, fill, numbers, workspace, call, a0, a1, a2
                     table[row] = base + (phase * slab.phases2 * slab.rows + line) * slab.pitch * size
 
             for i in range(count):
-                taps = load_tuple(numbers.data, _RECTANGLES + i * _FIELDS, Rectangle)
-                if step == 2:
-                    taps = Rectangle(0, 0, a1.kernel, 1, a2.kernel, 1, 0, 0, 1, 0, 1)
+                if count > 1:
+                    taps = load_tuple(numbers.data, _RECTANGLES + i * _FIELDS, Rectangle)
                 is_last = plane + 1 == planes and i + 1 == count
                 w_start = at + taps.k1 * w1 + taps.k2 * w2
                 for part in range(2 if slab.is_line else 1):
@@ -343,7 +348,7 @@ def correlate_blocks(x, w, bias, out, fill, numbers, workspace, call, a0, a1, a2
                 finish_row(out, where + row * outs.s1, outs.s2, columns, sums, row * columns, bias, bias_where, call)
 
 
-@kernel
+@inlined
 def multiply_rectangle(
     table, top, phase, taps, step, column, size, w, w_start, w_row, w_column, target, to, pitch, rows, columns,
     accumulate, initial, is_held, low, high,
