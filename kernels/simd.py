@@ -359,7 +359,7 @@ class _RowTiles:
                                 self.tile(first, j, self.lanes, width)
 
     def tile(self, first, j, lanes, width):
-        """One tile, whose first column meets column `first` of the input; `width`: lanes that are stored, if not all."""
+        """A tile whose first column meets column `first` of the input; `width`: lanes that are stored, if not all."""
         builder, where = self.builder, [self.builder.gep(target, [j]) for target in self.targets]
         self.vector = ir.VectorType(self.scalar, lanes)
         mask = None if width is None else first_lanes(builder, width, lanes)
