@@ -205,6 +205,19 @@ def find_rows(offsets, xs, a1, slab, p1, size):
             offsets[phase * slab.rows + row] = i1 * xs.s1 * size if i1 >= 0 else _OUTSIDE
 
 
+@kernel
+def find_packed_rows(table, base, slab, size, lanes):
+    """Addresses of the rows of a slab, or of the vectors of a single row."""
+    if slab.is_line:
+        for row in range(slab.pitch // lanes + 2):
+            table[row] = base + row * lanes * size
+        return
+    for phase in range(slab.phases1):
+        for row in range(slab.rows):
+            at = (phase * slab.phases2 * slab.rows + row) * slab.pitch
+            table[phase * slab.rows + row] = base + at * size
+
+
 @entry
 def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
@@ -298,17 +311,12 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
                     layout = PackedSlab(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
                     pack_slab(x, xs, fill, workspace, a0, a1, a2, layout, 1, 1, (n, channel, p0, p1, p2), (0, k0, 0, 0))
                     base = slab_address
-                if slab.is_line:
-                    for row in range(slab.pitch // lanes + 2):
-                        table[row] = base + row * lanes * size
-                elif in_place:  # columns are counted as those of the input
+                if in_place:  # columns are counted as those of the input
                     padded = slab_address - max(column, 0) * size
                     for row in range(slab.phases1 * slab.rows):
                         table[row] = base + offsets[row] if i0 >= 0 and offsets[row] != _OUTSIDE else padded
                 else:
-                    for row in range(slab.phases1 * slab.rows):
-                        phase, line = divmod(row, slab.rows)
-                        table[row] = base + (phase * slab.phases2 * slab.rows + line) * slab.pitch * size
+                    find_packed_rows(table, base, slab, size, lanes)
 
                 for i in range(count):
                     if count > 1:
