@@ -351,12 +351,18 @@ class _RowTiles:
                     with then:
                         self.tile(first, j, self.lanes, None)
                     with otherwise:
-                        few = builder.icmp_signed("<=", width, _INT64(self.lanes // 2 if VECTOR_BYTES == 64 else 0))
-                        with builder.if_else(few) as (then, otherwise):
-                            with then:
-                                self.tile(first, j, self.lanes // 2, width)
-                            with otherwise:
-                                self.tile(first, j, self.lanes, width)
+                        self.rest(first, j, width)
+
+    def rest(self, first, j, width):
+        """A tile with masks, of half vectors where they are enough and cost half: registers of 512 bits."""
+        if VECTOR_BYTES < 64 or sum(map(len, self.parts)) < 3:
+            self.tile(first, j, self.lanes, width)
+            return
+        with self.builder.if_else(self.builder.icmp_signed("<=", width, _INT64(self.lanes // 2))) as (then, otherwise):
+            with then:
+                self.tile(first, j, self.lanes // 2, width)
+            with otherwise:
+                self.tile(first, j, self.lanes, width)
 
     def tile(self, first, j, lanes, width):
         """A tile whose first column meets column `first` of the input; `width`: lanes that are stored, if not all."""
