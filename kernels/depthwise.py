@@ -196,6 +196,28 @@ def line_rectangles(a2, slab, lanes):
 # ---- kernels
 
 
+@kernel
+def find_rows(offsets, xs, a1, slab, p1, size):
+    """Where the input rows of a block lie, in bytes from their plane's first element."""
+    for phase in range(slab.phases1):
+        for row in range(slab.rows):
+            i1 = source_index((p1 + row) * a1.stride + phase - a1.before, a1.size, a1.boundary)
+            offsets[phase * slab.rows + row] = i1 * xs.s1 * size if i1 >= 0 else _OUTSIDE
+
+
+@kernel
+def find_packed_rows(table, base, slab, size, lanes):
+    """Addresses of the rows of a slab, or of the vectors of a single row."""
+    if slab.is_line:
+        for row in range(slab.pitch // lanes + 2):
+            table[row] = base + row * lanes * size
+        return
+    for phase in range(slab.phases1):
+        for row in range(slab.rows):
+            at = (phase * slab.phases2 * slab.rows + row) * slab.pitch
+            table[phase * slab.rows + row] = base + at * size
+
+
 @entry
 def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
@@ -208,53 +230,29 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
         return False
     a0, a1, a2 = load_axis(numbers.data, 0), load_axis(numbers.data, 1), load_axis(numbers.data, 2)
     slab = load_tuple(numbers.data, _SLAB, Slab)
-    blocks = -(-a1.out // slab.out_rows) * -(-a2.out // slab.out_columns)
-    blocks *= call.batch * call.groups * call.outputs * a0.out
-    macs = slab.out_rows * slab.out_columns * call.channels * a0.kernel * a1.kernel * a2.kernel
-    turn = max(min(_TURN_MACS // macs, blocks // (4 * threads)), 1)
-    first = 0
-    while first < blocks:
-        end = blocks
-        if threads > 1:
-            first = take_item(counter) * turn
-            end = min(first + turn, blocks)
-        correlate_blocks(x, w, bias, out, fill, numbers, workspace, call, a0, a1, a2, slab, first, end)
-        first = end
-    return True
-
-
-@kernel
-def find_rows(offsets, xs, a1, slab, p1, size):
-    """Where the input rows of a block lie, in bytes from their plane's first element."""
-    for phase in range(slab.phases1):
-        for row in range(slab.rows):
-            i1 = source_index((p1 + row) * a1.stride + phase - a1.before, a1.size, a1.boundary)
-            offsets[phase * slab.rows + row] = i1 * xs.s1 * size if i1 >= 0 else _OUTSIDE
-
-
-@kernel
-def correlate_blocks(x, w, bias, out, fill, numbers, workspace, call, a0, a1, a2, slab, first, end):
-    """Blocks of the output from number `first` to `end`, each from all the channels and kernel planes that meet it."""
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     sums, size = scratch(workspace, _SUMS, out), compute_size(out)
     lanes = lanes_of(sums)
-    blocks1, blocks2 = -(-a1.out // slab.out_rows), -(-a2.out // slab.out_columns)
     table, offsets = scratch_index(workspace, _TABLE), scratch_index(workspace, _OFFSETS)
     padding, slab_address = load(fill, 0), address(workspace)
     low, high = bounds(call, sums, out)
     is_direct = is_plain(out) and outs.s2 == 1 and call.activation <= RELU6
     dense = is_plain(x) and xs.s2 == 1 and a2.size < 1 << 30
     inner = (a2.boundary == CONSTANT and padding == zero(out)) or (a2.before == 0 and a2.after == 0)
-    # With steps of 2, one tile does all phases of 3 x 3 taps, or of 5 rows.
+    # With steps of 2, one tile does all phases of 3 x 3 or 5 x 5 taps.
     both = (
-        (a1.kernel == 5 or a1.kernel == a2.kernel == 3)
+        (a1.kernel == 3 or a1.kernel == 5)
+        and a1.kernel == a2.kernel
         and a1.stride == a2.stride == 2
         and a1.dilation == a2.dilation == 1
     )
     in_place = dense and inner and (a2.stride == 1 or both) and not slab.is_line
     step = 2 if both and in_place else 1
     count = slab.rectangles if step == 1 else 1
-    planes = call.channels * a0.kernel
+    taps = load_tuple(numbers.data, _RECTANGLES, Rectangle)
+    if step == 2:
+        taps = Rectangle(0, 0, a1.kernel, 1, a2.kernel, 1, 0, 0, 1, 0, 1)
+    planes, has_planes = call.channels * a0.kernel, a0.size > 1 or a0.out > 1 or a0.kernel > 1
     is_held = is_direct and call.activation != NONE
     w0, w1, w2 = ws.s0, ws.s1, ws.s2
     if not is_plain(w):
@@ -267,97 +265,92 @@ def correlate_blocks(x, w, bias, out, fill, numbers, workspace, call, a0, a1, a2
         for j in range((slab.out_columns + lanes) * a2.stride + (a2.kernel - 1) * a2.dilation):
             filled[j] = padding
     known = -1  # first output row whose input rows are known
-    for block in range(first, end):
-        rest, b2 = divmod(block, blocks2) if blocks2 > 1 else (block, 0)
-        rest, b1 = divmod(rest, blocks1) if blocks1 > 1 else (rest, 0)
-        rest, p0 = divmod(rest, a0.out) if a0.out > 1 else (rest, 0)
-        n, o = divmod(rest, call.groups * call.outputs)
-        p1, p2 = b1 * slab.out_rows, b2 * slab.out_columns
-        if in_place and p1 != known:
-            find_rows(offsets, xs, a1, slab, p1, size)
-            known = p1
-        rows, columns = min(slab.out_rows, a1.out - p1), min(slab.out_columns, a2.out - p2)
-        where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
-        target, to, pitch = (elements(out), where, outs.s1) if is_direct else (sums, 0, columns)
-        if slab.is_line:
-            pitch = lanes
-        bias_where = o * stride(bias, 0)
-        initial = load(bias, bias_where) if call.has_bias and is_direct else zero(out)
-        column = p2 * a2.stride - a2.before
-        for plane in range(planes):
-            c, k0 = divmod(plane, a0.kernel) if a0.kernel > 1 else (plane, 0)
-            channel = o // call.outputs * call.channels + c
-            i0 = source_index(p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
-            base = address(x) + (n * xs.batch + channel * xs.channel + i0 * xs.s0) * size
-            if is_plain(w):
-                weights, at = elements(w), o * ws.batch + c * ws.channel + k0 * w0 + corner
-            else:
-                weights, at = scratch(workspace, _WEIGHTS, w), 0
-                pack_weights(w, ws, weights, call, a0, a1, a2, slab, o, 1, (c, k0, 0, 0))
-
-            is_read = in_place
+    blocks1, blocks2 = -(-a1.out // slab.out_rows), -(-a2.out // slab.out_columns)
+    blocks = call.batch * call.groups * call.outputs * a0.out * blocks1 * blocks2
+    macs = slab.out_rows * slab.out_columns * planes * a1.kernel * a2.kernel
+    size_of_turn = max(min(_TURN_MACS // macs, blocks // (4 * threads)), 1) if threads > 1 else blocks
+    turn = take_item(counter) if threads > 1 else 0
+    while turn * size_of_turn < blocks:
+        for block in range(turn * size_of_turn, min((turn + 1) * size_of_turn, blocks)):
+            rest, b2 = divmod(block, blocks2) if blocks2 > 1 else (block, 0)
+            rest, b1 = divmod(rest, blocks1) if blocks1 > 1 else (rest, 0)
+            rest, p0 = divmod(rest, a0.out) if a0.out > 1 else (rest, 0)
+            n, o = divmod(rest, call.groups * call.outputs)
+            p1, p2 = b1 * slab.out_rows, b2 * slab.out_columns
+            if in_place and p1 != known:
+                find_rows(offsets, xs, a1, slab, p1, size)
+                known = p1
+            rows, columns = min(slab.out_rows, a1.out - p1), min(slab.out_columns, a2.out - p2)
+            where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
+            target, to, pitch = (elements(out), where, outs.s1) if is_direct else (sums, 0, columns)
             if slab.is_line:
-                i1 = source_index(p1 * a1.stride - a1.before, a1.size, a1.boundary)
-                last = column + columns + (a2.kernel - 1) * a2.dilation
-                is_read = dense and a2.stride == 1 and i0 >= 0 and i1 >= 0 and column >= 0 and last <= a2.size
-                base += (i1 * xs.s1 + column) * size
-            if not is_read:
-                layout = PackedSlab(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
-                pack_slab(x, xs, fill, workspace, a0, a1, a2, layout, 1, 1, (n, channel, p0, p1, p2), (0, k0, 0, 0))
-                base = slab_address
-            if slab.is_line:
-                for row in range(slab.pitch // lanes + 2):
-                    table[row] = base + row * lanes * size
-            elif in_place:  # columns are counted as those of the input
-                padded = slab_address - max(column, 0) * size
-                for row in range(slab.phases1 * slab.rows):
-                    table[row] = base + offsets[row] if i0 >= 0 and offsets[row] != _OUTSIDE else padded
-            else:
-                for row in range(slab.phases1 * slab.rows):
-                    phase, line = divmod(row, slab.rows)
-                    table[row] = base + (phase * slab.phases2 * slab.rows + line) * slab.pitch * size
+                pitch = lanes
+            bias_where = o * stride(bias, 0)
+            initial = load(bias, bias_where) if call.has_bias and is_direct else zero(out)
+            column = p2 * a2.stride - a2.before
+            for plane in range(planes):
+                c, k0 = divmod(plane, a0.kernel) if a0.kernel > 1 else (plane, 0)
+                channel = (o // call.outputs if call.outputs > 1 else o) * call.channels + c
+                i0 = 0
+                if has_planes:
+                    i0 = source_index(p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
+                base = address(x) + (n * xs.batch + channel * xs.channel + i0 * xs.s0) * size
+                if is_plain(w):
+                    weights, at = elements(w), o * ws.batch + c * ws.channel + k0 * w0 + corner
+                else:
+                    weights, at = scratch(workspace, _WEIGHTS, w), 0
+                    pack_weights(w, ws, weights, call, a0, a1, a2, slab, o, 1, (c, k0, 0, 0))
 
-            for i in range(count):
-                taps = load_tuple(numbers.data, _RECTANGLES + i * _FIELDS, Rectangle)
-                if step == 2:
-                    taps = Rectangle(0, 0, a1.kernel, 1, a2.kernel, 1, 0, 0, 1, 0, 1)
-                is_last = plane + 1 == planes and i + 1 == count
-                w_start = at + taps.k1 * w1 + taps.k2 * w2
-                for part in range(2 if slab.is_line else 1):
-                    top, height, width, first_column, end_column = 0, rows, columns, 0, 1 << 30
-                    if slab.is_line:  # whole vectors, then what is left of the last one
-                        top, height, width = 0, columns // lanes, lanes
-                        if part == 1:
-                            top, height, width = height, 1, columns % lanes
-                        end_column = taps.column + (taps.columns - 1) * taps.hop + width
-                    elif in_place:
-                        first_column, end_column = column, a2.size
-                    multiply_rectangle(
-                        table, top, slab.rows, taps, step, first_column, end_column,
-                        weights, w_start, taps.row1 * w1 + taps.row2 * w2, taps.column2 * w2,
-                        target, to + top * lanes, pitch, height, width,
-                        plane + i > 0, initial, is_held and is_last, low, high,
-                    )  # fmt: skip
-        if not is_direct:
-            for row in range(rows):
-                finish_row(out, where + row * outs.s1, outs.s2, columns, sums, row * columns, bias, bias_where, call)
+                is_read = in_place
+                if slab.is_line:
+                    i1 = source_index(p1 * a1.stride - a1.before, a1.size, a1.boundary)
+                    last = column + columns + (a2.kernel - 1) * a2.dilation
+                    is_read = dense and a2.stride == 1 and i0 >= 0 and i1 >= 0 and column >= 0 and last <= a2.size
+                    base += (i1 * xs.s1 + column) * size
+                if not is_read:
+                    layout = PackedSlab(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
+                    pack_slab(x, xs, fill, workspace, a0, a1, a2, layout, 1, 1, (n, channel, p0, p1, p2), (0, k0, 0, 0))
+                    base = slab_address
+                if in_place:  # columns are counted as those of the input
+                    padded = slab_address - max(column, 0) * size
+                    for row in range(slab.phases1 * slab.rows):
+                        table[row] = base + offsets[row] if i0 >= 0 and offsets[row] != _OUTSIDE else padded
+                else:
+                    find_packed_rows(table, base, slab, size, lanes)
 
-
-@kernel
-def multiply_rectangle(
-    table, top, phase, taps, step, column, size, w, w_start, w_row, w_column, target, to, pitch, rows, columns,
-    accumulate, initial, is_held, low, high,
-):  # fmt: skip
-    """The products of a rectangle of taps for all of a block, a few kernel rows at a time."""
-    k = 0
-    while k < taps.rows:
-        left = taps.rows - k
-        few = 1
-        if taps.row_step == 1:
-            few = left if left <= 3 else 3 if left == 4 else 5 if left <= 6 else 7
-        row_tiles(
-            few, step, table, top + taps.entry + k * taps.row_step, phase, column + taps.column, size,
-            taps.columns, taps.hop, w, w_start + k * w_row, w_row, w_column,
-            target, to, pitch, rows, columns, accumulate or k > 0, initial, is_held and left == few, low, high,
-        )  # fmt: skip
-        k += few
+                for i in range(count):
+                    if count > 1:
+                        taps = load_tuple(numbers.data, _RECTANGLES + i * _FIELDS, Rectangle)
+                    is_last = plane + 1 == planes and i + 1 == count
+                    w_start = at + taps.k1 * w1 + taps.k2 * w2
+                    w_row, w_column = taps.row1 * w1 + taps.row2 * w2, taps.column2 * w2
+                    for part in range(2 if slab.is_line else 1):
+                        top, height, width, first_column, end_column = 0, rows, columns, 0, 1 << 30
+                        if slab.is_line:  # whole vectors, then what is left of the last one
+                            top, height, width = 0, columns // lanes, lanes
+                            if part == 1:
+                                top, height, width = height, 1, columns % lanes
+                            end_column = taps.column + (taps.columns - 1) * taps.hop + width
+                        elif in_place:
+                            first_column, end_column = column, a2.size
+                        k = 0
+                        while k < taps.rows:  # a few kernel rows at a time
+                            few = 1
+                            if taps.row_step == 1:
+                                left = taps.rows - k
+                                few = left if left <= 3 else 3 if left == 4 else 5 if left <= 6 else 7
+                            row_tiles(
+                                few, step, table, top + taps.entry + k * taps.row_step, slab.rows,
+                                first_column + taps.column, end_column, taps.columns, taps.hop,
+                                weights, w_start + k * w_row, w_row, w_column,
+                                target, to + top * lanes, pitch, height, width,
+                                plane + i + k > 0, initial, is_held and is_last and k + few == taps.rows, low, high,
+                            )  # fmt: skip
+                            k += few
+            if not is_direct:
+                for row in range(rows):
+                    finish_row(
+                        out, where + row * outs.s1, outs.s2, columns, sums, row * columns, bias, bias_where, call
+                    )
+        turn = take_item(counter) if threads > 1 else turn + 1
+    return True

@@ -5,6 +5,7 @@ Widths come from the CPU that Numba compiles for, `NUMBA_CPU_NAME` and `NUMBA_CP
 """
 
 import functools
+import itertools
 import math
 
 from llvmlite import binding, ir
@@ -247,8 +248,8 @@ def tile(
     return signature, emit
 
 
-# Kernel rows of a row tile, the steps of both axes, and kernel columns where they are known: those loops are unrolled.
-ROW_TILES = ((3, 1, 3), (3, 2, 3), (5, 2, 0), (7, 1, 0), (5, 1, 0), (3, 1, 0), (2, 1, 0), (1, 1, 0))
+# Kernel rows of a row tile, the steps of both axes, and kernel columns side by side where their loop is unrolled, or 0.
+ROW_TILES = ((3, 1, 3), (3, 2, 3), (5, 2, 5), (7, 1, 0), (5, 1, 0), (3, 1, 0), (2, 1, 0), (1, 1, 0))
 
 
 @intrinsic
@@ -268,7 +269,6 @@ def row_tiles(typingctx, taps, step, table, entry, phase, column, size, count, h
 
     def emit(context, builder, signature, args):
         taps, step, *operands = args
-        count = operands[5]
         shape = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
         done = builder.append_basic_block("done")
         for rows, every, columns in ROW_TILES:
@@ -283,7 +283,8 @@ def row_tiles(typingctx, taps, step, table, entry, phase, column, size, count, h
                 builder.icmp_signed("==", taps, _INT64(rows)), builder.icmp_signed("==", step, _INT64(every))
             )
             if columns:
-                chosen = builder.and_(chosen, builder.icmp_signed("==", count, _INT64(columns)))
+                for operand, expected in ((operands[5], columns), (operands[6], 1)):
+                    chosen = builder.and_(chosen, builder.icmp_signed("==", operand, _INT64(expected)))
             call, following = builder.append_basic_block("call"), builder.append_basic_block("else")
             builder.cbranch(chosen, call, following)
             builder.position_at_end(call)
@@ -308,18 +309,21 @@ class _RowTiles:
     ):  # fmt: skip
         self.builder, self.element, self.step, self.known = builder, element, step, known
         self.lanes = VECTOR_BYTES * 8 // element.bitwidth
-        self.vector = ir.VectorType(context.get_value_type(element), self.lanes)
+        self.scalar, self.vector = w.type.pointee, ir.VectorType(w.type.pointee, self.lanes)
         self.parts = [range(part, taps, step) for part in range(step)]  # kernel rows that share input rows
-        self.column, self.size, self.count, self.hop = column, size, count, hop
+        self.size, self.count, self.hop = size, count, hop
+        if known:
+            self.count, self.hop = _INT64(known), _INT64(1)
         self.w, self.w_row, self.w_column = builder.gep(w, [w_start]), w_row, w_column
         self.initial = broadcast(builder, initial, self.vector)
         self.low, self.high = (broadcast(builder, value, self.vector) for value in (low, high))
         self.accumulate = builder.icmp_signed("!=", accumulate, accumulate.type(0))
         self.held = builder.icmp_signed("!=", held, held.type(0))
         self.weights = {}
-        if known:
-            self.weights = {(q, e): self.load_weight(q, _INT64(e)) for q in range(taps) for e in range(known)}
-        reach = builder.mul(builder.sub(count, _INT64(1)), hop)
+        if known == 3:  # few enough for the registers
+            for q, e in itertools.product(range(taps), range(known)):
+                self.weights[q, e] = pin(builder, self.load_weight(q, _INT64(e)))
+        reach = builder.mul(builder.sub(self.count, _INT64(1)), self.hop)
         reach = builder.add(reach, _INT64(step * self.lanes))
         table, target = builder.gep(table, [entry]), builder.gep(target, [to])
 
@@ -327,10 +331,10 @@ class _RowTiles:
             left = builder.sub(rows, i)
             top = builder.gep(table, [i])
             self.valid = [builder.icmp_signed(">", left, _INT64(row)) for row in range(ROWS)]
-            self.targets = [builder.gep(target, [builder.mul(i, pitch)])]
-            for row in range(1, ROWS):  # rows that are not there lie on the last one, and are not stored
-                last = self.targets[-1]
-                self.targets.append(builder.select(self.valid[row], builder.gep(last, [pitch]), last))
+            self.targets = []
+            for row, valid in enumerate(self.valid):  # rows that are not there lie on the first one, and are not stored
+                at = builder.add(i, builder.select(valid, _INT64(row), _INT64(0)))
+                self.targets.append(builder.gep(target, [builder.mul(at, pitch)]))
             self.pointers = []
             for part, kernel_rows in enumerate(self.parts):
                 last = builder.add(left, _INT64(len(kernel_rows) - 2))
@@ -350,35 +354,53 @@ class _RowTiles:
                 whole = builder.and_(whole, builder.icmp_signed(">=", width, _INT64(self.lanes)))
                 with builder.if_else(whole) as (then, otherwise):
                     with then:
-                        self.tile(first, j, None)
+                        self.tile(first, j, self.lanes, None)
                     with otherwise:
-                        self.tile(first, j, first_lanes(builder, width, self.lanes))
+                        self.rest(first, j, width)
 
-    def tile(self, first, j, mask):
-        """One tile, whose first column meets column `first` of the input; `mask`: of the lanes that are stored."""
+    def rest(self, first, j, width):
+        """A tile with masks, of half vectors where they are enough and cost half: registers of 512 bits."""
+        if VECTOR_BYTES < 64 or sum(map(len, self.parts)) < 3:
+            self.tile(first, j, self.lanes, width)
+            return
+        with self.builder.if_else(self.builder.icmp_signed("<=", width, _INT64(self.lanes // 2))) as (then, otherwise):
+            with then:
+                self.tile(first, j, self.lanes // 2, width)
+            with otherwise:
+                self.tile(first, j, self.lanes, width)
+
+    def tile(self, first, j, lanes, width):
+        """A tile whose first column meets column `first` of the input; `width`: lanes that are stored, if not all."""
         builder, where = self.builder, [self.builder.gep(target, [j]) for target in self.targets]
-        before = builder.block
+        self.vector = ir.VectorType(self.scalar, lanes)
+        mask = None if width is None else first_lanes(builder, width, lanes)
+        before, initial = builder.block, self.narrow(self.initial)
         with builder.if_then(self.accumulate):
             old, loaded = [load_vector(builder, p, self.vector, mask) for p in where], builder.block
-        totals = [self.either(value, loaded, self.initial, before) for value in old]
+        totals = [self.either(value, loaded, initial, before) for value in old]
         for part in range(self.step):
-            if self.known:
-                for e in range(0, self.known, self.step):
-                    together = min(self.step, self.known - e)
-                    totals = self.add_columns(totals, part, _INT64(e), together, first, mask)
+            if not self.known:
+                totals = self.loop(totals, part, first, mask)
                 continue
-            pairs = builder.and_(self.count, _INT64(-self.step))
-            totals = self.loop(totals, part, _INT64(0), pairs, self.step, first, mask)
-            if self.step > 1:
-                totals = self.loop(totals, part, pairs, self.count, 1, first, mask)
+            together = 1 if self.step == 1 else 3
+            for e in range(0, self.known, together):
+                totals = self.add_columns(totals, part, _INT64(e), min(together, self.known - e), first, mask)
         before = builder.block
         with builder.if_then(self.held):
-            within = [clamp(builder, self.element, total, self.low, self.high) for total in totals]
+            low, high = self.narrow(self.low), self.narrow(self.high)
+            within = [clamp(builder, self.element, total, low, high) for total in totals]
             clamped = builder.block
         results = [self.either(a, clamped, b, before) for a, b in zip(within, totals, strict=True)]
         for valid, value, pointer in zip(self.valid, results, where, strict=True):
             with builder.if_then(valid, likely=True):
                 store_vector(builder, value, pointer, mask)
+
+    def narrow(self, value):
+        """The lanes of a vector that the tile uses."""
+        lanes = self.vector.count
+        if lanes == self.lanes:
+            return value
+        return self.shuffle(value, value, range(lanes))
 
     def either(self, a, from_a, b, from_b):
         phi = self.builder.phi(a.type)
@@ -386,37 +408,37 @@ class _RowTiles:
         phi.add_incoming(b, from_b)
         return phi
 
-    def loop(self, totals, part, begin, end, together, first, mask):
-        """`add_columns` for kernel columns from `begin` to `end`, one or two at a time."""
+    def loop(self, totals, part, first, mask):
+        """`add_columns` for all kernel columns."""
         builder, before = self.builder, self.builder.block
         head, body, after = (builder.append_basic_block(name) for name in ("columns", "column", "after"))
         builder.branch(head)
         builder.position_at_end(head)
         e = builder.phi(_INT64)
-        e.add_incoming(begin, before)
+        e.add_incoming(_INT64(0), before)
         phis = [builder.phi(self.vector) for _ in totals]
         for phi, total in zip(phis, totals, strict=True):
             phi.add_incoming(total, before)
-        builder.cbranch(builder.icmp_signed("<", e, end), body, after)
+        builder.cbranch(builder.icmp_signed("<", e, self.count), body, after)
         builder.position_at_end(body)
-        for phi, total in zip(phis, self.add_columns(phis, part, e, together, first, mask), strict=True):
+        for phi, total in zip(phis, self.add_columns(phis, part, e, 1, first, mask), strict=True):
             phi.add_incoming(total, body)
-        e.add_incoming(builder.add(e, _INT64(together)), body)
+        e.add_incoming(builder.add(e, _INT64(1)), body)
         builder.branch(head)
         builder.position_at_end(after)
         return phis
 
     def add_columns(self, totals, part, e, together, first, mask):
-        """Add the products of kernel column `e` or, with steps of 2, of two that are loaded together."""
+        """Add the products of kernel column `e` and, with steps of 2, of those that are loaded together with it."""
         builder, kernel_rows, totals = self.builder, self.parts[part], list(totals)
-        if self.known:
-            weights = [[self.weights[q, e.constant + c] for q in kernel_rows] for c in range(together)]
+        if self.weights:
+            weights = [[self.narrow(self.weights[q, e.constant + c]) for q in kernel_rows] for c in range(together)]
         else:
             columns = [builder.add(e, _INT64(c)) for c in range(together)]
             weights = [[self.load_weight(q, c) for q in kernel_rows] for c in columns]
         first = builder.add(first, builder.mul(e, self.hop))
         for row, pointer in enumerate(self.pointers[part]):
-            for value, taps in zip(self.load_columns(pointer, first, mask), weights, strict=False):
+            for value, taps in zip(self.load_columns(pointer, first, together, mask), weights, strict=True):
                 for i in range(max(0, row - len(taps) + 1), min(ROWS, row + 1)):
                     totals[i] = multiply_add(builder, self.element, value, taps[row - i], totals[i])
         return totals
@@ -426,23 +448,37 @@ class _RowTiles:
         at = builder.add(builder.mul(self.w_row, _INT64(q)), builder.mul(self.w_column, e))
         return broadcast(builder, builder.load(builder.gep(self.w, [at])), self.vector)
 
-    def load_columns(self, pointer, first, mask):
-        """What the lanes of a row meet from a column on; with steps of 2, from that and from the next one."""
-        builder, narrow = self.builder, ir.IntType(32)
-        index = ir.VectorType(narrow, self.lanes)
-        values = []
-        for half in range(self.step):
-            begin = builder.add(first, _INT64(half * self.lanes))
-            inside = None
-            if mask is not None:
-                lane = broadcast(builder, builder.trunc(begin, narrow), index)
-                lane = builder.add(lane, ir.Constant(index, list(range(self.lanes))))
-                inside = builder.icmp_unsigned("<", lane, broadcast(builder, builder.trunc(self.size, narrow), index))
-            values.append(load_vector(builder, builder.gep(pointer, [begin]), self.vector, inside))
+    def load_columns(self, pointer, first, together, mask):
+        """What the lanes of a row meet at a kernel column; with steps of 2, at up to 3 columns from that on."""
         if self.step == 1:
-            return values
-        orders = [list(range(odd, 2 * self.lanes, 2)) for odd in (0, 1)]
-        return [builder.shuffle_vector(*values, ir.Constant(index, order)) for order in orders]
+            return [self.load(pointer, first, mask)]
+        builder, lanes = self.builder, self.vector.count
+        begin = builder.add(first, _INT64(1)) if together == 3 else first
+        pair = [self.load(pointer, at, mask) for at in (begin, builder.add(begin, _INT64(lanes)))]
+        values = [self.shuffle(*pair, range(odd, 2 * lanes, 2)) for odd in (0, 1)]
+        if together < 3:
+            return values[:together]
+        # The first column meets what the last one does, one lane later.
+        if mask is None:
+            element = builder.load(builder.gep(pointer, [first]))
+            before = builder.insert_element(ir.Constant(self.vector, ir.Undefined), element, ir.IntType(32)(0))
+        else:
+            before = self.load(pointer, first, mask, 1)
+        return [self.shuffle(before, values[1], [0, *range(lanes, 2 * lanes - 1)]), *values]
+
+    def load(self, pointer, first, mask, count=None):
+        """A vector of a row; unless all of it lies in the row (no mask), those of the first `count` lanes that do."""
+        builder, index = self.builder, ir.VectorType(ir.IntType(32), self.vector.count)
+        if mask is not None:
+            lane = broadcast(builder, builder.trunc(first, index.element), index)
+            lane = builder.add(lane, ir.Constant(index, list(range(index.count))))
+            mask = builder.icmp_unsigned("<", lane, broadcast(builder, builder.trunc(self.size, index.element), index))
+            if count is not None:
+                mask = builder.and_(mask, ir.Constant(mask.type, [i < count for i in range(index.count)]))
+        return load_vector(builder, builder.gep(pointer, [first]), self.vector, mask)
+
+    def shuffle(self, a, b, order):
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), list(order)))
 
 
 def clamp(builder, element, value, low, high):

@@ -187,6 +187,8 @@ def blocks(dtype):
 DEPTHWISE = [
     ((3, 3), {"padding_mode": 1}),
     ((3, 3), {"padding_mode": ((0, 1), (1, 0)), "stride": 2, "fillvalue": 2}),
+    ((3, 3), {"stride": 2}),
+    ((5, 5), {"padding_mode": ((2, 1), (1, 2)), "stride": 2}),
     ((2, 5), {"padding_mode": ((2, 0), (0, 7)), "fillvalue": -1, "activation": "relu6"}),
     ((9, 2), {"padding_mode": 8, "activation": "relu"}),
     ((5, 4), {"dilation": (2, 3), "padding_mode": 6, "stride": (3, 1)}),

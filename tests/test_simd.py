@@ -31,6 +31,10 @@ def around_vectors_and_tiles(dtypes):
             w = values((3, 2, 2, 2), dtype, 1)
             check_convolution("correlate", x, w)
             check_convolution("correlate", x, values((2, 1, 3, 1), dtype, 1), groups=2, padding_mode=1, stride=(1, 2))
+            for kernel in (3, 5):
+                check_convolution(
+                    "correlate", x, values((2, 1, kernel, kernel), dtype, 1), groups=2, padding_mode=2, stride=2
+                )
         for outputs in range(1, 14):
             x, w = values((1, 3, 4, 9), dtype), values((outputs, 3, 2, 3), dtype, 1)
             check_convolution("convolve", x, w, padding_mode=(1, 0))
