@@ -15,7 +15,6 @@ is packed into a padded slab first. A sum adds its terms channel by channel, tap
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import overload
 
 from .activation import RELU6, bounds, finish
 from .jit import entry, inlined, kernel
@@ -354,27 +353,20 @@ def multiply_padding(a0, a1, a2, first, place, weights, kernels, sums, to):
                         sums[at + o] += 0 * weights[(c * kernels.taps + tap) * kernels.width + o]
 
 
+@kernel
 def pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels):
     """`weights[channel][tap][output]` for a block; the outputs that are missing in the last vector are zero."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(pack_kernels)
-def _pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels):
-    def vectors(w, ws, weights, call, a0, a1, a2, place, c, kernels):
-        lanes, count = lanes_of(weights), kernels.channels * kernels.taps
-        if not lies_in_order(ws, call, a0, a1, a2):
-            pack_elements(w, ws, weights, call, a0, a1, a2, place, c, kernels)
-            return
-        start = (place.group * call.outputs + place.o) * ws.batch + c * ws.channel
-        for v in range(0, kernels.width, lanes):
-            for e in range(0, count, lanes):
-                pack_transposed(
-                    elements(w), start + v * ws.batch + e, ws.batch, place.outputs - v, count - e,
-                    weights, e * kernels.width + v, kernels.width,
-                )  # fmt: skip
-
-    return vectors if w.dtype == w.compute else pack_elements.py_func
+    lanes, count = lanes_of(weights), kernels.channels * kernels.taps
+    if not lies_in_order(ws, call, a0, a1, a2):
+        pack_elements(w, ws, weights, call, a0, a1, a2, place, c, kernels)
+        return
+    start = (place.group * call.outputs + place.o) * ws.batch + c * ws.channel
+    for v in range(0, kernels.width, lanes):
+        for e in range(0, count, lanes):
+            pack_transposed(
+                w, start + v * ws.batch + e, ws.batch, place.outputs - v, count - e,
+                weights, e * kernels.width + v, kernels.width,
+            )  # fmt: skip
 
 
 @kernel
@@ -407,30 +399,23 @@ def store_block(sums, width, bias, out, outs, workspace, call, place):
             )  # fmt: skip
 
 
+@kernel
 def store_row(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
     """Store neighbouring positions of some output channels."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(store_row)
-def _store_row(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
-    def vectors(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
-        if outs.s2 != 1 or call.activation > RELU6:
-            store_elements(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs)
-            return
-        lanes, added = lanes_of(sums), scratch(workspace, _BIAS, out)
-        low, high = bounds(call, sums, out)
-        for v in range(0, width, lanes):
-            for i in range(lanes):
-                has = call.has_bias and v + i < outputs
-                added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(out)
-            for j in range(0, columns, lanes):
-                store_transposed(
-                    sums, start + j * width + v, width, min(lanes, columns - j), min(lanes, outputs - v),
-                    elements(out), where + v * outs.channel + j, outs.channel, added, low, high,
-                )  # fmt: skip
-
-    return vectors if out.dtype == out.compute else store_elements.py_func
+    if outs.s2 != 1 or call.activation > RELU6:
+        store_elements(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs)
+        return
+    lanes, added = lanes_of(sums), scratch(workspace, _BIAS, out)
+    low, high = bounds(call, sums, out)
+    for v in range(0, width, lanes):
+        for i in range(lanes):
+            has = call.has_bias and v + i < outputs
+            added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(out)
+        for j in range(0, columns, lanes):
+            store_transposed(
+                sums, start + j * width + v, width, min(lanes, columns - j), min(lanes, outputs - v),
+                out, where + v * outs.channel + j, outs.channel, added, low, high,
+            )  # fmt: skip
 
 
 @kernel

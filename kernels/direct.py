@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from numba.extending import overload
 
-from .activation import NONE, finish_row
+from .activation import RELU6, bounds, finish_row
 from .jit import entry, kernel
 from .pack import Slab, lies_in_order, pack_slab, pack_weights
-from .simd import add_run, is_vector_type
+from .simd import finish_run, is_vector_type
 from .strided import (
     compute_size,
     elements,
@@ -273,10 +273,11 @@ def store_row(out, where, step, columns, sums, start, bias, bias_where, call):
 @overload(store_row)
 def _store_row(out, where, step, columns, sums, start, bias, bias_where, call):
     def vectors(out, where, step, columns, sums, start, bias, bias_where, call):
-        if call.activation == NONE and step == 1:
+        if call.activation <= RELU6 and step == 1:
+            low, high = bounds(call, sums, out)
             added = load(bias, bias_where) if call.has_bias else zero(out)
-            add_run(elements(out), where, sums, start, columns, added)
+            finish_run(out, where, sums, start, columns, added, low, high)
         else:
             finish_row(out, where, step, columns, sums, start, bias, bias_where, call)
 
-    return vectors if out.dtype == out.compute and is_vector_type(out.compute) else finish_row.py_func
+    return vectors if is_vector_type(out.compute) else finish_row.py_func

@@ -6,7 +6,7 @@ from numba.extending import overload
 
 from .jit import kernel
 from .simd import is_vector_type, pack_run
-from .strided import elements, load, scratch
+from .strided import load, scratch
 from .window import CONSTANT, source_index
 
 
@@ -82,13 +82,13 @@ def pack_row(x, start, step, planes, where, count, left, right, padding):
 def _pack_row(x, start, step, planes, where, count, left, right, padding):
     def vectors(x, start, step, planes, where, count, left, right, padding):
         if step == 1:
-            pack_run(planes, where, elements(x), start, count, 1, left, right, padding)
+            pack_run(planes, where, x, start, count, 1, left, right, padding)
         elif step == 2:
-            pack_run(planes, where, elements(x), start, count, 2, left, right, padding)
+            pack_run(planes, where, x, start, count, 2, left, right, padding)
         else:
             pack_elements(x, start, step, planes, where, count, left, right, padding)
 
-    return vectors if x.dtype == x.compute and is_vector_type(x.compute) else pack_elements.py_func
+    return vectors if is_vector_type(x.compute) else pack_elements.py_func
 
 
 @kernel

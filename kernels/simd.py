@@ -13,6 +13,8 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from .strided import data_of, narrow, widen
+
 _FLOATS = {types.float32: "f32", types.float64: "f64"}
 _LLVM_FLOATS = (ir.FloatType(), ir.DoubleType())
 _INT64 = ir.IntType(64)
@@ -107,8 +109,22 @@ def store_vector(builder, value, pointer, mask=None):
     builder.call(function, [value, pointer, ir.IntType(32)(_size(vector)), mask])
 
 
+def load_elements(context, builder, array, pointer, vector, mask=None, other=None):
+    """`load_vector` from the memory of `array`, in its compute type."""
+    stored = ir.VectorType(context.get_value_type(array.dtype), vector.count)
+    value = widen(builder, array, load_vector(builder, pointer, stored, mask))
+    return value if other is None else builder.select(mask, value, other)
+
+
+def finish(builder, array, total, low, high):
+    """What is stored of sums: wrapped, held between two bounds, and rounded; a NaN stays a NaN."""
+    if array.compute not in _FLOATS and array.format != "bool":
+        total = widen(builder, array, narrow(builder, array, total))
+    return narrow(builder, array, clamp(builder, array.compute, total, low, high))
+
+
 def _size(vector):
-    return {"i32": 4, "i64": 8, "float": 4, "double": 8}[str(vector.element)]
+    return {"i8": 1, "i16": 2, "i32": 4, "i64": 8, "float": 4, "double": 8}[str(vector.element)]
 
 
 def _suffix(vector):
@@ -574,55 +590,60 @@ def transpose(builder, rows):
     return rows
 
 
-def _square(builder, source, step, rows, lanes, vector, mask):
+def _square(context, builder, array, source, step, rows, lanes, vector, mask):
     """The vectors of `rows` rows; missing ones are zero, and no address outside is formed for them."""
     values = []
     for i in range(vector.count):
         if mask is None:
-            values.append(load_vector(builder, builder.gep(source, [builder.mul(step, _INT64(i))]), vector))
+            at = builder.gep(source, [builder.mul(step, _INT64(i))])
+            values.append(load_elements(context, builder, array, at, vector))
             continue
         inside = builder.icmp_signed("<", _INT64(i), rows)
         at = builder.gep(source, [builder.select(inside, builder.mul(step, _INT64(i)), _INT64(0))])
         row_mask = builder.and_(mask, broadcast(builder, inside, mask.type))
-        values.append(load_vector(builder, at, vector, row_mask))
+        values.append(load_elements(context, builder, array, at, vector, row_mask))
     return values
 
 
 @intrinsic
-def pack_transposed(typingctx, source, start, step, rows, lanes, target, to, target_step):
-    """`target[to + j * target_step + i] = source[start + i * step + j]` for `i < rows` and `j < lanes`.
+def pack_transposed(typingctx, array, start, step, rows, lanes, target, to, target_step):
+    """`target[to + j * target_step + i] = array[start + i * step + j]` for `i < rows` and `j < lanes`.
 
     Of both there is up to a vector. Whole vectors are written: zeros where there is no row.
     """
-    element = source.dtype
+    element = array.compute
     count = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
         source, start, step, rows, lanes, target, to, target_step = args
         vector = ir.VectorType(context.get_value_type(element), count)
-        source, target = builder.gep(source, [start]), builder.gep(target, [to])
+        source, target = builder.gep(data_of(context, builder, array, source), [start]), builder.gep(target, [to])
+
+        def columns(mask):
+            return transpose(builder, _square(context, builder, array, source, step, rows, lanes, vector, mask))
+
         full = builder.and_(
             builder.icmp_signed(">=", rows, _INT64(count)), builder.icmp_signed(">=", lanes, _INT64(count))
         )
         with builder.if_else(full) as (whole, partly):
             with whole:
-                for j, row in enumerate(transpose(builder, _square(builder, source, step, rows, lanes, vector, None))):
+                for j, row in enumerate(columns(None)):
                     store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
             with partly:
                 mask = first_lanes(builder, lanes, count)
-                for j, row in enumerate(transpose(builder, _square(builder, source, step, rows, lanes, vector, mask))):
+                for j, row in enumerate(columns(mask)):
                     with builder.if_then(builder.icmp_signed("<", _INT64(j), lanes)):
                         store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(source, n, n, n, n, target, n, n), emit
+    return types.void(array, n, n, n, n, target, n, n), emit
 
 
 @intrinsic
-def store_transposed(typingctx, source, start, step, rows, lanes, target, to, target_step, added, low, high):
-    """`target[to + j * target_step + i] = clamp(source[start + i * step + j] + added[j], low, high)` for `i < rows`,
+def store_transposed(typingctx, source, start, step, rows, lanes, array, to, target_step, added, low, high):
+    """`array[to + j * target_step + i] = clamp(source[start + i * step + j] + added[j], low, high)` for `i < rows`,
     `j < lanes`, up to a vector each. Whole vectors of the source and of `added` are read; a NaN stays a NaN.
     """
     element = source.dtype
@@ -632,7 +653,7 @@ def store_transposed(typingctx, source, start, step, rows, lanes, target, to, ta
         keep_whole(builder)
         source, start, step, rows, lanes, target, to, target_step, added, low, high = args
         vector = ir.VectorType(context.get_value_type(element), count)
-        source, target = builder.gep(source, [start]), builder.gep(target, [to])
+        source, target = builder.gep(source, [start]), builder.gep(data_of(context, builder, array, target), [to])
         added = load_vector(builder, added, vector)
         low, high = broadcast(builder, low, vector), broadcast(builder, high, vector)
         values = []
@@ -640,12 +661,12 @@ def store_transposed(typingctx, source, start, step, rows, lanes, target, to, ta
             inside = builder.icmp_signed("<", _INT64(i), rows)
             at = builder.select(inside, builder.mul(step, _INT64(i)), _INT64(0))
             value = load_vector(builder, builder.gep(source, [at]), vector)
-            values.append(clamp(builder, element, add(builder, value, added), low, high))
+            values.append(add(builder, value, added))
         mask = first_lanes(builder, rows, count)
         full = builder.and_(
             builder.icmp_signed(">=", rows, _INT64(count)), builder.icmp_signed(">=", lanes, _INT64(count))
         )
-        columns = transpose(builder, values)
+        columns = [finish(builder, array, column, low, high) for column in transpose(builder, values)]
         with builder.if_else(full) as (whole, partly):
             with whole:
                 for j, column in enumerate(columns):
@@ -657,7 +678,7 @@ def store_transposed(typingctx, source, start, step, rows, lanes, target, to, ta
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(source, n, n, n, n, target, n, n, source, element, element), emit
+    return types.void(source, n, n, n, n, array, n, n, source, element, element), emit
 
 
 def add(builder, a, b):
@@ -705,19 +726,19 @@ def is_finite(typingctx, pointer, count):
 
 
 @intrinsic(prefer_literal=True)
-def pack_run(typingctx, target, to, source, start, count, step, left, right, padding):
-    """`target[to + j] = source[start + j * step]` for `left <= j < right`, else `padding`; `j < count`, step 1 or 2.
+def pack_run(typingctx, target, to, array, start, count, step, left, right, padding):
+    """`target[to + j] = array[start + j * step]` for `left <= j < right`, else `padding`; `j < count`, step 1 or 2.
 
-    Nothing else of the source is touched; the target is written in whole vectors, up to one past the run.
+    Nothing else of the array is touched; the target is written in whole vectors, up to one past the run.
     """
-    element, every = source.dtype, step.literal_value
+    element, every = array.compute, step.literal_value
     lane_count = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
         target, to, source, start, count, _, left, right, padding = args
         vector = ir.VectorType(context.get_value_type(element), lane_count)
-        target, source = builder.gep(target, [to]), builder.gep(source, [start])
+        target, source = builder.gep(target, [to]), builder.gep(data_of(context, builder, array, source), [start])
         filled = broadcast(builder, padding, vector)
         begin = builder.mul(left, _INT64(every))
         # With steps, the element after the last one may lie outside its array.
@@ -733,11 +754,12 @@ def pack_run(typingctx, target, to, source, start, count, step, left, right, pad
             pointer = builder.gep(source, [at])
             with builder.if_else(inside) as (whole, partly):
                 with whole:
-                    builder.store(load_vector(builder, pointer, vector), result)
+                    builder.store(load_elements(context, builder, array, pointer, vector), result)
                 with partly:
                     below = first_lanes(builder, builder.sub(end, at), lane_count)
                     above = builder.not_(first_lanes(builder, builder.sub(begin, at), lane_count))
-                    builder.store(load_vector(builder, pointer, vector, builder.and_(below, above), filled), result)
+                    mask = builder.and_(below, above)
+                    builder.store(load_elements(context, builder, array, pointer, vector, mask, filled), result)
             return builder.load(result)
 
         with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(lane_count), inc=True) as (offset, _):
@@ -750,26 +772,30 @@ def pack_run(typingctx, target, to, source, start, count, step, left, right, pad
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(target, n, source, n, n, step, n, n, element), emit
+    return types.void(target, n, array, n, n, step, n, n, element), emit
 
 
 @intrinsic
-def add_run(typingctx, target, to, source, start, count, value):
-    """`target[to + j] = source[start + j] + value` for `j < count`. Whole vectors of the source are read."""
-    lane_count = VECTOR_BYTES * 8 // target.dtype.bitwidth
+def finish_run(typingctx, array, to, source, start, count, added, low, high):
+    """`array[to + j] = clamp(source[start + j] + added, low, high)` for `j < count`; a NaN stays a NaN.
+
+    Whole vectors of the source are read.
+    """
+    element = source.dtype
+    lane_count = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
-        target, to, source, start, count, value = args
-        vector = ir.VectorType(value.type, lane_count)
-        added = broadcast(builder, value, vector)
-        target, source = builder.gep(target, [to]), builder.gep(source, [start])
+        target, to, source, start, count, *numbers = args
+        vector = ir.VectorType(context.get_value_type(element), lane_count)
+        added, low, high = (broadcast(builder, number, vector) for number in numbers)
+        target, source = builder.gep(data_of(context, builder, array, target), [to]), builder.gep(source, [start])
 
-        def add(offset, mask):
-            total = load_vector(builder, builder.gep(source, [offset]), vector)
-            total = builder.fadd(total, added) if value.type in _LLVM_FLOATS else builder.add(total, added)
-            store_vector(builder, total, builder.gep(target, [offset]), mask)
+        def body(offset, mask):
+            total = add(builder, load_vector(builder, builder.gep(source, [offset]), vector), added)
+            store_vector(builder, finish(builder, array, total, low, high), builder.gep(target, [offset]), mask)
 
-        for_vectors(builder, count, lane_count, add)
+        for_vectors(builder, count, lane_count, body)
         return context.get_dummy_value()
 
-    return types.void(target, types.intp, source, types.intp, types.intp, target.dtype), emit
+    n = types.intp
+    return types.void(array, n, source, n, n, element, element, element), emit
