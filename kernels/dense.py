@@ -18,7 +18,7 @@ import numpy as np
 
 from .activation import RELU6, bounds, finish
 from .jit import entry, inlined, kernel
-from .pack import Slab, lies_in_order, pack_slab
+from .pack import SLACK, Slab, lies_in_order, pack_slab
 from .simd import (
     CHANNEL_TILE,
     VECTOR_BYTES,
@@ -102,7 +102,9 @@ def reads_in_place(x, xs, call, a0, a1, a2, fill):
         # Borders are computed downwards: in low planes a position at a time.
         if not zeros or (a1.out < 4 and (right - left) * 4 < a2.out * 3):
             return False
-    # Channels a multiple of 2 KiB apart share few places in the caches.
+    # Channels a multiple of 2 KiB apart share few places in the caches, and so do positions of which little is read.
+    if xs.channel == 1 and call.channels <= 64 and xs.s2 * compute_size(x) % 1024 == 0:
+        return False
     return xs.channel * compute_size(x) % 2048 != 0 or call.channels <= 8
 
 
@@ -112,7 +114,7 @@ def slab_layout(a0, a1, a2, rows, columns):
     rows = (rows - 1) * a1.stride + (a1.kernel - 1) * a1.dilation + 1
     pitch = (columns - 1) * a2.stride + (a2.kernel - 1) * a2.dilation + 1
     plane = rows * pitch
-    return Slab(1, 1, rows, pitch, plane, plane, (-(-a0.kernel * plane // _LINE) | 1) * _LINE)
+    return Slab(1, 1, rows, pitch, plane, plane, (-(-(a0.kernel * plane + SLACK) // _LINE) | 1) * _LINE)
 
 
 @kernel

@@ -19,7 +19,7 @@ from numba.extending import overload
 
 from .activation import RELU6, bounds, finish_row
 from .jit import entry, kernel
-from .pack import Slab, lies_in_order, pack_slab, pack_weights
+from .pack import SLACK, Slab, lies_in_order, pack_slab, pack_weights
 from .simd import finish_run, is_vector_type
 from .strided import (
     compute_size,
@@ -69,7 +69,7 @@ def packed_layout(a1, a2, blocks, rows, columns):
     pitch = columns + (blocks.k2 - 1) * a2.dilation // a2.stride
     phase = rows * pitch
     plane = phases1 * phases2 * phase
-    return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane)
+    return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane + SLACK)
 
 
 @kernel

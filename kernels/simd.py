@@ -775,6 +775,71 @@ def pack_run(typingctx, target, to, array, start, count, step, left, right, padd
     return types.void(target, n, array, n, n, step, n, n, element), emit
 
 
+CHANNELS = 4  # that `pack_channels` takes at a time
+
+
+@intrinsic
+def pack_channels(typingctx, target, to, target_step, array, start, step, count):
+    """`target[to + c * target_step + j] = array[start + j * step + c]` for `j < count` and `CHANNELS` channels.
+
+    The target is written in whole vectors, up to one past each run.
+    """
+    element = array.compute
+    lanes = VECTOR_BYTES * 8 // element.bitwidth
+    width = min(CHANNELS, lanes)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        target, to, target_step, source, start, step, count = args
+        target, source = builder.gep(target, [to]), builder.gep(data_of(context, builder, array, source), [start])
+        few = ir.VectorType(context.get_value_type(array.dtype), width)
+
+        def square(offset, rows):
+            """Transpose the channels of a vector of positions; those past `rows`, if given, repeat the last one."""
+            values = []
+            for i in range(lanes):
+                place = _INT64(i)
+                if rows is not None:
+                    last = builder.sub(rows, _INT64(1))
+                    place = builder.select(builder.icmp_signed("<", place, last), place, last)
+                values.append(builder.gep(source, [builder.mul(builder.add(offset, place), step)]))
+            for c in range(0, CHANNELS, width):
+                columns = [load_vector(builder, builder.gep(pointer, [_INT64(c)]), few) for pointer in values]
+                columns = [widen(builder, array, column) for column in deinterleave(builder, columns)]
+                for i, column in enumerate(columns):
+                    at = builder.add(builder.mul(target_step, _INT64(c + i)), offset)
+                    store_vector(builder, column, builder.gep(target, [at]))
+
+        rest = builder.and_(count, _INT64(lanes - 1))
+        whole = builder.sub(count, rest)
+        with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (offset, _):
+            square(offset, None)
+        with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
+            square(whole, rest)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(target, n, n, array, n, n, n), emit
+
+
+def deinterleave(builder, rows):
+    """Short rows become their columns: they are joined to whole vectors, whose even and odd elements are split."""
+    index, count, width = ir.IntType(32), len(rows), rows[0].type.count
+
+    def shuffle(a, b, order):
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(index, len(order)), list(order)))
+
+    while len(rows) > width:
+        size = 2 * rows[0].type.count
+        rows = [shuffle(a, b, range(size)) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+    stage = 1
+    while stage < width:
+        pairs = list(zip(rows[::2], rows[1::2], strict=True))
+        rows = [shuffle(a, b, range(odd, 2 * count, 2)) for odd in (0, 1) for a, b in pairs]
+        stage *= 2
+    return rows
+
+
 @intrinsic
 def finish_run(typingctx, array, to, source, start, count, added, low, high):
     """`array[to + j] = clamp(source[start + j] + added, low, high)` for `j < count`; a NaN stays a NaN.
