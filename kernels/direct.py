@@ -18,7 +18,7 @@ from typing import NamedTuple
 from numba.extending import overload
 
 from .activation import RELU6, bounds, finish_row
-from .jit import entry, kernel
+from .jit import entry, inlined, kernel
 from .pack import SLACK, Slab, lies_in_order, pack_slab, pack_weights
 from .simd import finish_run, is_vector_type
 from .strided import (
@@ -81,7 +81,7 @@ def is_slab(x, xs, a0, a1, a2):
     return is_plain(x) and xs.s2 == 1 and steps == 1 and padding == 0 and (a1.out == 1 or 0 <= waste <= a2.out // 4 + 2)
 
 
-@kernel
+@inlined
 def choose_blocks(call, a0, a1, a2, size, in_place, pitch):
     """The largest blocks whose slab, sums and table fit: columns first, then taps, channels, outputs and rows."""
     slab, sums = SLAB_BYTES // size, SUMS_BYTES // size
@@ -158,7 +158,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
             )  # fmt: skip
 
 
-@kernel
+@inlined
 def correlate_slab(
     x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first, o, is_packed, in_place
 ):  # fmt: skip
@@ -214,7 +214,7 @@ def correlate_slab(
             )  # fmt: skip
 
 
-@kernel
+@inlined
 def fill_table(table, a0, a1, a2, slab, part, in_place):
     """Where each tap's first element lies in the slab, taps in the kernel's own order."""
     depth = a0.dilation if in_place else 1  # a packed slab holds only the planes that taps meet
@@ -232,7 +232,7 @@ def fill_table(table, a0, a1, a2, slab, part, in_place):
             table[c * taps + tap] = c * slab.channel + table[tap]
 
 
-@kernel
+@inlined
 def band_of_weights(w, ws, workspace, call, a0, a1, a2, part, o, rows, tap, run):
     """Kernels of `rows` output channels from `o` on: a pointer, where they start, the steps of channels and of entries.
 
