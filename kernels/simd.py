@@ -49,6 +49,8 @@ _, VECTOR_BYTES, REGISTERS = target()
 _ARM = cpu_target.target_context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64"))
 # Rows and vectors of the register tiles: rows * vectors accumulators, the vectors and a broadcast fill the registers.
 TILES = ((8, 3), (4, 6), (2, 6), (1, 6)) if REGISTERS == 32 else ((6, 2), (4, 3), (2, 4), (1, 6))
+# A complex output is two rows: sums of products with a kernel's real, and with its imaginary parts.
+COMPLEX_TILES = tuple((rows // 2, vectors) for rows, vectors in TILES[:3])
 
 # Positions and vectors of the largest tile with vectors along output channels; one more vector and a broadcast fit in.
 CHANNEL_TILE = (13, 2) if REGISTERS == 32 else (6, 2)
@@ -174,17 +176,22 @@ def tile(
 
     `sums[m, j] (+)= sum over e of w[w_start + m * w_row + e * w_entry] * source[start + table[e] + j]`. With one vector
     only its first `lanes` positions are read; the rest of the vector is stored, too, and means nothing.
+
+    Complex numbers are pairs of lanes: `x * w` is `x * w.real` plus `x * w.imag` with its pairs swapped and the first
+    of each negated, which is done once, to the sums.
     """
     element = source.dtype
     mr, nv = rows.literal_value, vectors.literal_value
     lane_count = VECTOR_BYTES * 8 // element.bitwidth
+    part = getattr(element, "underlying_float", element)
+    parts = element.bitwidth // part.bitwidth
 
     def emit(context, builder, signature, args):
         _, _, source, start, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate, lanes = (
             args
         )
-        vector = ir.VectorType(context.get_value_type(element), lane_count)
-        mask = first_lanes(builder, lanes, lane_count) if nv == 1 else None
+        vector = ir.VectorType(context.get_value_type(part), lane_count * parts)
+        mask = first_lanes(builder, builder.mul(lanes, _INT64(parts)), vector.count) if nv == 1 else None
         source = builder.gep(source, [start])
         w = builder.gep(w, [w_start])
         where = [
@@ -200,6 +207,8 @@ def tile(
         old = builder.icmp_signed("!=", accumulate, accumulate.type(0))
         zero = ir.Constant(vector, None)
         first = [[builder.select(old, load_vector(builder, p, vector), zero) for p in row] for row in where]
+        if parts == 2:
+            held, first = first, [[zero] * nv for _ in range(2 * mr)]
 
         before = builder.block
         loop, after = builder.append_basic_block("entries"), builder.append_basic_block("store")
@@ -208,30 +217,36 @@ def tile(
         builder.position_at_end(loop)
         e = builder.phi(_INT64)
         e.add_incoming(_INT64(0), before)
-        totals = [[builder.phi(vector) for _ in row] for row in where]
+        totals = [[builder.phi(vector) for _ in row] for row in first]
         base = builder.gep(source, [builder.load(builder.gep(table, [e]))])
         values = [load_vector(builder, builder.gep(base, [_INT64(j * lane_count)]), vector, mask) for j in range(nv)]
         entry = builder.gep(w, [builder.mul(e, w_entry)])
         results = []
-        for m in range(mr):
-            scalar = builder.load(builder.gep(entry, [builder.mul(w_row, _INT64(m))]))
-            weight = broadcast(builder, scalar, vector)
-            results.append([multiply_add(builder, element, values[j], weight, totals[m][j]) for j in range(nv)])
+        for m in range(mr * parts):
+            scalar = builder.gep(entry, [builder.mul(w_row, _INT64(m // parts))])
+            scalar = builder.gep(builder.bitcast(scalar, vector.element.as_pointer()), [_INT64(m % parts)])
+            weight = broadcast(builder, builder.load(scalar), vector)
+            results.append([multiply_add(builder, part, values[j], weight, totals[m][j]) for j in range(nv)])
         following = builder.add(e, _INT64(1))
         e.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
-        for m in range(mr):
+        for m in range(mr * parts):
             for j in range(nv):
                 totals[m][j].add_incoming(first[m][j], before)
                 totals[m][j].add_incoming(results[m][j], loop)
 
         builder.position_at_end(after)
-        for m in range(mr):
+        for m in range(mr * parts):
             for j in range(nv):
                 total = builder.phi(vector)
                 total.add_incoming(first[m][j], before)
                 total.add_incoming(results[m][j], loop)
                 results[m][j] = total
+        if parts == 2:
+            results = [
+                [builder.fadd(old, join_parts(builder, part, *pair)) for old, *pair in zip(*rows, strict=True)]
+                for rows in zip(held, results[::2], results[1::2], strict=True)
+            ]
         for m in range(mr):
             for j in range(nv):
                 store_vector(builder, results[m][j], where[m][j])
@@ -256,6 +271,14 @@ def tile(
         integer,
     )
     return signature, emit
+
+
+def join_parts(builder, part, by_real, by_imaginary):
+    """Complex sums, of products with real parts and with imaginary parts."""
+    pairs = range(by_real.type.count)
+    order = ir.Constant(ir.VectorType(ir.IntType(32), len(pairs)), [i ^ 1 for i in pairs])
+    signs = by_real.type([2.0 * (i % 2) - 1 for i in pairs])
+    return multiply_add(builder, part, builder.shuffle_vector(by_imaginary, by_imaginary, order), signs, by_real)
 
 
 # Kernel rows of a row tile, the steps of both axes, and kernel columns where they are known: those loops are unrolled.
