@@ -15,11 +15,10 @@ its terms channel by channel, tap by tap, whatever the block.
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import overload
 
 from .activation import NONE, RELU6, bounds, finish
 from .jit import entry, inlined, kernel
-from .pack import Slab, lies_in_order, pack_slab
+from .pack import SLACK, Slab, lies_in_order, pack_slab
 from .simd import (
     CHANNEL_TILE,
     VECTOR_BYTES,
@@ -37,6 +36,7 @@ from .strided import (
     five_strides,
     is_plain,
     is_whole,
+    item_size,
     load,
     load_tuple,
     scratch,
@@ -148,7 +148,7 @@ def slab_layout(a0, a1, a2, rows, columns):
     rows = (rows - 1) * a1.stride + (a1.kernel - 1) * a1.dilation + 1
     pitch = (columns - 1) * a2.stride + (a2.kernel - 1) * a2.dilation + 1
     plane = rows * pitch
-    return Slab(1, 1, rows, pitch, plane, plane, (-(-a0.kernel * plane // _LINE) | 1) * _LINE)
+    return Slab(1, 1, rows, pitch, plane, plane, (-(-(a0.kernel * plane + SLACK) // _LINE) | 1) * _LINE)
 
 
 packed_layout = kernel(slab_layout)
@@ -168,7 +168,8 @@ def reads_in_place(x, xs, call, a0, a1, a2, fill):
         # Borders are computed downwards: in low planes a position at a time.
         if not zeros or (a1.out < 4 and (right - left) * 4 < a2.out * 3):
             return False
-    return True
+    # Positions 1 KiB apart share few places in the caches; of few channels, each line is read again and again.
+    return xs.channel != 1 or call.channels > 64 or xs.s2 * compute_size(x) % 1024 != 0
 
 
 @kernel
@@ -390,32 +391,25 @@ def multiply_padding(a0, a1, a2, first, place, weights, kernels, sums, to):
                         sums[at + o] += 0 * weights[(c * kernels.taps + tap) * kernels.width + o]
 
 
+@kernel
 def pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels):
     """`weights[channel][tap][output]` for a block; the outputs that are missing in the last vector are zero."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(pack_kernels)
-def _pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels):
-    def vectors(w, ws, weights, call, a0, a1, a2, place, c, kernels):
-        lanes, count = lanes_of(weights), kernels.channels * kernels.taps
-        if not lies_in_order(ws, call, a0, a1, a2):
-            pack_elements(w, ws, weights, call, a0, a1, a2, place, c, kernels)
-            return
-        start = (place.group * call.outputs + place.o) * ws.batch + c * ws.channel
-        past = (address(w) // compute_size(w) + start) % lanes  # whole cache lines, as for results
-        for v in range(0, kernels.width, lanes):
-            e = -past
-            while e < count:
-                first = max(e, 0)
-                lines = min(e + lanes, count) - first
-                pack_transposed(
-                    elements(w), start + v * ws.batch + first, ws.batch, place.outputs - v, lines,
-                    weights, first * kernels.width + v, kernels.width,
-                )  # fmt: skip
-                e += lanes
-
-    return vectors if w.dtype == w.compute else pack_elements.py_func
+    lanes, count = lanes_of(weights), kernels.channels * kernels.taps
+    if not lies_in_order(ws, call, a0, a1, a2):
+        pack_elements(w, ws, weights, call, a0, a1, a2, place, c, kernels)
+        return
+    start = (place.group * call.outputs + place.o) * ws.batch + c * ws.channel
+    past = (address(w) // item_size(w) + start) % lanes  # whole cache lines, as for results
+    for v in range(0, kernels.width, lanes):
+        e = -past
+        while e < count:
+            first = max(e, 0)
+            lines = min(e + lanes, count) - first
+            pack_transposed(
+                w, start + v * ws.batch + first, ws.batch, place.outputs - v, lines,
+                weights, first * kernels.width + v, kernels.width,
+            )  # fmt: skip
+            e += lanes
 
 
 @kernel
@@ -448,36 +442,28 @@ def store_block(sums, width, bias, out, outs, workspace, call, place):
             )  # fmt: skip
 
 
+@kernel
 def store_row(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
     """Store neighbouring positions of some output channels."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(store_row)
-def _store_row(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
-    def vectors(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
-        if outs.s2 != 1 or call.activation > RELU6:
-            store_elements(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs)
-            return
-        lanes, added = lanes_of(sums), scratch(workspace, _BIAS, out)
-        low, high = bounds(call, sums, out)
-        for v in range(0, width, lanes):
-            for i in range(lanes):
-                has = call.has_bias and v + i < outputs
-                added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(out)
-            # Whole cache lines, from the first one on: half lines of many rows push each other out of the cache.
-            past = (address(out) // compute_size(out) + where + v * outs.channel) % lanes
-            j = 0
-            while j < columns:
-                count = min(columns - j, lanes - past if j == 0 and columns > 4 * lanes else lanes)
-                store_transposed(
-                    sums, start + j * width + v, width, count, outputs - v,
-                    elements(out), where + v * outs.channel + j, outs.channel, added,
-                    call.activation != NONE, low, high,
-                )  # fmt: skip
-                j += count
-
-    return vectors if out.dtype == out.compute else store_elements.py_func
+    if outs.s2 != 1 or call.activation > RELU6:
+        store_elements(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs)
+        return
+    lanes, added = lanes_of(sums), scratch(workspace, _BIAS, out)
+    low, high = bounds(call, sums, out)
+    for v in range(0, width, lanes):
+        for i in range(lanes):
+            has = call.has_bias and v + i < outputs
+            added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(out)
+        # Whole cache lines, from the first one on: half lines of many rows push each other out of the cache.
+        past = (address(out) // item_size(out) + where + v * outs.channel) % lanes
+        j = 0
+        while j < columns:
+            count = min(columns - j, lanes - past if j == 0 and columns > 4 * lanes else lanes)
+            store_transposed(
+                sums, start + j * width + v, width, count, outputs - v,
+                out, where + v * outs.channel + j, outs.channel, added, call.activation != NONE, low, high,
+            )  # fmt: skip
+            j += count
 
 
 @kernel

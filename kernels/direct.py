@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from numba.extending import overload
 
-from .activation import NONE, finish_row
-from .jit import entry, kernel
-from .pack import Slab, lies_in_order, pack_slab, pack_weights
-from .simd import add_run, is_vector_type
+from .activation import RELU6, bounds, finish_row
+from .jit import entry, inlined, kernel
+from .pack import SLACK, Slab, lies_in_order, pack_slab, pack_weights
+from .simd import finish_run, is_vector_type
 from .strided import (
     compute_size,
     elements,
@@ -69,7 +69,7 @@ def packed_layout(a1, a2, blocks, rows, columns):
     pitch = columns + (blocks.k2 - 1) * a2.dilation // a2.stride
     phase = rows * pitch
     plane = phases1 * phases2 * phase
-    return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane)
+    return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane + SLACK)
 
 
 @kernel
@@ -81,7 +81,7 @@ def is_slab(x, xs, a0, a1, a2):
     return is_plain(x) and xs.s2 == 1 and steps == 1 and padding == 0 and (a1.out == 1 or 0 <= waste <= a2.out // 4 + 2)
 
 
-@kernel
+@inlined
 def choose_blocks(call, a0, a1, a2, size, in_place, pitch):
     """The largest blocks whose slab, sums and table fit: columns first, then taps, channels, outputs and rows."""
     slab, sums = SLAB_BYTES // size, SUMS_BYTES // size
@@ -158,7 +158,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
             )  # fmt: skip
 
 
-@kernel
+@inlined
 def correlate_slab(
     x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first, o, is_packed, in_place
 ):  # fmt: skip
@@ -214,7 +214,7 @@ def correlate_slab(
             )  # fmt: skip
 
 
-@kernel
+@inlined
 def fill_table(table, a0, a1, a2, slab, part, in_place):
     """Where each tap's first element lies in the slab, taps in the kernel's own order."""
     depth = a0.dilation if in_place else 1  # a packed slab holds only the planes that taps meet
@@ -232,7 +232,7 @@ def fill_table(table, a0, a1, a2, slab, part, in_place):
             table[c * taps + tap] = c * slab.channel + table[tap]
 
 
-@kernel
+@inlined
 def band_of_weights(w, ws, workspace, call, a0, a1, a2, part, o, rows, tap, run):
     """Kernels of `rows` output channels from `o` on: a pointer, where they start, the steps of channels and of entries.
 
@@ -273,10 +273,11 @@ def store_row(out, where, step, columns, sums, start, bias, bias_where, call):
 @overload(store_row)
 def _store_row(out, where, step, columns, sums, start, bias, bias_where, call):
     def vectors(out, where, step, columns, sums, start, bias, bias_where, call):
-        if call.activation == NONE and step == 1:
+        if call.activation <= RELU6 and step == 1:
+            low, high = bounds(call, sums, out)
             added = load(bias, bias_where) if call.has_bias else zero(out)
-            add_run(elements(out), where, sums, start, columns, added)
+            finish_run(out, where, sums, start, columns, added, low, high)
         else:
             finish_row(out, where, step, columns, sums, start, bias, bias_where, call)
 
-    return vectors if out.dtype == out.compute and is_vector_type(out.compute) else finish_row.py_func
+    return vectors if is_vector_type(out.compute) else finish_row.py_func

@@ -5,13 +5,19 @@ from typing import NamedTuple
 from numba.extending import overload
 
 from .jit import kernel
-from .simd import is_vector_type, pack_run
-from .strided import elements, load, scratch
+from .simd import CHANNELS, is_vector_type, pack_channels, pack_run
+from .strided import load, scratch
 from .window import CONSTANT, source_index
+
+SLACK = 16
+_TOGETHER = 16  # channels: a line of memory that is fetched is used as a whole
 
 
 class Slab(NamedTuple):
-    """Layout of a slab: `[channel][k0][phase1][phase2][row][column]`, steps in elements."""
+    """Layout of a slab: `[channel][k0][phase1][phase2][row][column]`, steps in elements.
+
+    Channels lie at least `SLACK` further apart than their elements need, or there is one: whole vectors are written.
+    """
 
     phases1: int
     phases2: int
@@ -32,7 +38,10 @@ def pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, channels, depth, first, 
     n, channel, p0, p1, p2 = first
     padding = load(fill, 0)
     column = p2 * a2.stride + tap[3] * a2.dilation - a2.before
-    for c in range(channels):
+    most = _TOGETHER if xs.channel == 1 and xs.s2 != 1 else 1
+    c = 0
+    while c < channels:
+        together = max(min(channels - c, most) // CHANNELS * CHANNELS, 1)
         where = c * slab.channel
         xc = n * xs.batch + (channel + c) * xs.channel
         for k0 in range(depth):
@@ -47,11 +56,16 @@ def pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, channels, depth, first, 
                         real = i0 >= 0 and i1 >= 0
                         pack_row(
                             x, base + (column + phase2) * xs.s2, a2.stride * xs.s2, planes, where, slab.pitch,
-                            left if real else 0, right if real else 0, padding,
+                            left if real else 0, right if real else 0, padding, together, slab.channel,
                         )  # fmt: skip
                         if real and right - left < slab.pitch and a2.boundary != CONSTANT:
-                            pack_border(x, base, xs.s2, planes, where, left, right, slab.pitch, column + phase2, a2)
+                            for i in range(together):
+                                pack_border(
+                                    x, base + i * xs.channel, xs.s2, planes, where + i * slab.channel,
+                                    left, right, slab.pitch, column + phase2, a2,
+                                )  # fmt: skip
                         where += slab.pitch
+        c += together
 
 
 @kernel
@@ -73,22 +87,40 @@ def pack_border(x, base, xs, planes, where, left, right, count, start, axis):
             planes[where + j] = load(x, base + source_index(start + j * axis.stride, axis.size, axis.boundary) * xs)
 
 
-def pack_row(x, start, step, planes, where, count, left, right, padding):
-    """`planes[where + j] = x[start + j * step]` for `left <= j < right`, `padding` elsewhere, in the compute type."""
+def pack_row(x, start, step, planes, where, count, left, right, padding, together, channel):
+    """`planes[where + j] = x[start + j * step]` for `left <= j < right`, `padding` elsewhere, in the compute type.
+
+    For `together` channels, side by side in `x` and `channel` apart in the planes.
+    """
     raise NotImplementedError("compiled code only")
 
 
 @overload(pack_row)
-def _pack_row(x, start, step, planes, where, count, left, right, padding):
-    def vectors(x, start, step, planes, where, count, left, right, padding):
-        if step == 1:
-            pack_run(planes, where, elements(x), start, count, 1, left, right, padding)
+def _pack_row(x, start, step, planes, where, count, left, right, padding, together, channel):
+    def vectors(x, start, step, planes, where, count, left, right, padding, together, channel):
+        if together > 1:
+            for i in range(0, together, CHANNELS):
+                pack_channels(
+                    planes, where + i * channel + left, channel, x, start + i + left * step, step, right - left
+                )
+            for i in range(together):
+                at = where + i * channel
+                for j in range(left):
+                    planes[at + j] = padding
+                for j in range(right, count):
+                    planes[at + j] = padding
+        elif step == 1:
+            pack_run(planes, where, x, start, count, 1, left, right, padding)
         elif step == 2:
-            pack_run(planes, where, elements(x), start, count, 2, left, right, padding)
+            pack_run(planes, where, x, start, count, 2, left, right, padding)
         else:
             pack_elements(x, start, step, planes, where, count, left, right, padding)
 
-    return vectors if x.dtype == x.compute and is_vector_type(x.compute) else pack_elements.py_func
+    def scalars(x, start, step, planes, where, count, left, right, padding, together, channel):
+        for i in range(together):
+            pack_elements(x, start + i, step, planes, where + i * channel, count, left, right, padding)
+
+    return vectors if is_vector_type(x.compute) else scalars
 
 
 @kernel

@@ -14,6 +14,8 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from .strided import data_of, narrow, widen
+
 _FLOATS = {types.float32: "f32", types.float64: "f64"}
 _LLVM_FLOATS = (ir.FloatType(), ir.DoubleType())
 _INT64 = ir.IntType(64)
@@ -53,6 +55,8 @@ _, VECTOR_BYTES, REGISTERS = target()
 _ARM = cpu_target.target_context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64"))
 # Rows and vectors of the register tiles: rows * vectors accumulators, the vectors and a broadcast fill the registers.
 TILES = ((8, 3), (4, 6), (2, 6), (1, 6)) if REGISTERS == 32 else ((6, 2), (4, 3), (2, 4), (1, 6))
+# A complex output is two rows: sums of products with a kernel's real, and with its imaginary parts.
+COMPLEX_TILES = tuple((rows // 2, vectors) for rows, vectors in TILES[:3])
 
 # Positions and vectors of the largest tile with vectors along output channels; one more vector and a broadcast fit in.
 CHANNEL_TILE = (13, 2) if REGISTERS == 32 else (6, 2)
@@ -113,6 +117,20 @@ def store_vector(builder, value, pointer, mask=None):
     builder.call(function, [value, pointer, ir.IntType(32)(_size(vector)), mask])
 
 
+def load_elements(context, builder, array, pointer, vector, mask=None, other=None):
+    """`load_vector` from the memory of `array`, in its compute type."""
+    stored = ir.VectorType(context.get_value_type(array.dtype), vector.count)
+    value = widen(builder, array, load_vector(builder, pointer, stored, mask))
+    return value if other is None else builder.select(mask, value, other)
+
+
+def finish(builder, array, total, low, high):
+    """What is stored of sums: wrapped, held between two bounds, and rounded; a NaN stays a NaN."""
+    if array.compute not in _FLOATS and array.format != "bool":
+        total = widen(builder, array, narrow(builder, array, total))
+    return narrow(builder, array, clamp(builder, array.compute, total, low, high))
+
+
 def _size(vector):
     return {"i8": 1, "i16": 2, "i32": 4, "i64": 8, "float": 4, "double": 8}[str(vector.element)]
 
@@ -164,17 +182,22 @@ def tile(
 
     `sums[m, j] (+)= sum over e of w[w_start + m * w_row + e * w_entry] * source[start + table[e] + j]`. With one vector
     only its first `lanes` positions are read; the rest of the vector is stored, too, and means nothing.
+
+    Complex numbers are pairs of lanes: `x * w` is `x * w.real` plus `x * w.imag` with its pairs swapped and the first
+    of each negated, which is done once, to the sums.
     """
     element = source.dtype
     mr, nv = rows.literal_value, vectors.literal_value
     lane_count = VECTOR_BYTES * 8 // element.bitwidth
+    part = getattr(element, "underlying_float", element)
+    parts = element.bitwidth // part.bitwidth
 
     def emit(context, builder, signature, args):
         _, _, source, start, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate, lanes = (
             args
         )
-        vector = ir.VectorType(context.get_value_type(element), lane_count)
-        mask = first_lanes(builder, lanes, lane_count) if nv == 1 else None
+        vector = ir.VectorType(context.get_value_type(part), lane_count * parts)
+        mask = first_lanes(builder, builder.mul(lanes, _INT64(parts)), vector.count) if nv == 1 else None
         source = builder.gep(source, [start])
         w = builder.gep(w, [w_start])
         where = [
@@ -190,6 +213,8 @@ def tile(
         old = builder.icmp_signed("!=", accumulate, accumulate.type(0))
         zero = ir.Constant(vector, None)
         first = [[builder.select(old, load_vector(builder, p, vector), zero) for p in row] for row in where]
+        if parts == 2:
+            held, first = first, [[zero] * nv for _ in range(2 * mr)]
 
         before = builder.block
         loop, after = builder.append_basic_block("entries"), builder.append_basic_block("store")
@@ -198,30 +223,36 @@ def tile(
         builder.position_at_end(loop)
         e = builder.phi(_INT64)
         e.add_incoming(_INT64(0), before)
-        totals = [[builder.phi(vector) for _ in row] for row in where]
+        totals = [[builder.phi(vector) for _ in row] for row in first]
         base = builder.gep(source, [builder.load(builder.gep(table, [e]))])
         values = [load_vector(builder, builder.gep(base, [_INT64(j * lane_count)]), vector, mask) for j in range(nv)]
         entry = builder.gep(w, [builder.mul(e, w_entry)])
         results = []
-        for m in range(mr):
-            scalar = builder.load(builder.gep(entry, [builder.mul(w_row, _INT64(m))]))
-            weight = broadcast(builder, scalar, vector)
-            results.append([multiply_add(builder, element, values[j], weight, totals[m][j]) for j in range(nv)])
+        for m in range(mr * parts):
+            scalar = builder.gep(entry, [builder.mul(w_row, _INT64(m // parts))])
+            scalar = builder.gep(builder.bitcast(scalar, vector.element.as_pointer()), [_INT64(m % parts)])
+            weight = broadcast(builder, builder.load(scalar), vector)
+            results.append([multiply_add(builder, part, values[j], weight, totals[m][j]) for j in range(nv)])
         following = builder.add(e, _INT64(1))
         e.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
-        for m in range(mr):
+        for m in range(mr * parts):
             for j in range(nv):
                 totals[m][j].add_incoming(first[m][j], before)
                 totals[m][j].add_incoming(results[m][j], loop)
 
         builder.position_at_end(after)
-        for m in range(mr):
+        for m in range(mr * parts):
             for j in range(nv):
                 total = builder.phi(vector)
                 total.add_incoming(first[m][j], before)
                 total.add_incoming(results[m][j], loop)
                 results[m][j] = total
+        if parts == 2:
+            results = [
+                [builder.fadd(old, join_parts(builder, part, *pair)) for old, *pair in zip(*rows, strict=True)]
+                for rows in zip(held, results[::2], results[1::2], strict=True)
+            ]
         for m in range(mr):
             for j in range(nv):
                 store_vector(builder, results[m][j], where[m][j])
@@ -246,6 +277,14 @@ def tile(
         integer,
     )
     return signature, emit
+
+
+def join_parts(builder, part, by_real, by_imaginary):
+    """Complex sums, of products with real parts and with imaginary parts."""
+    pairs = range(by_real.type.count)
+    order = ir.Constant(ir.VectorType(ir.IntType(32), len(pairs)), [i ^ 1 for i in pairs])
+    signs = by_real.type([2.0 * (i % 2) - 1 for i in pairs])
+    return multiply_add(builder, part, builder.shuffle_vector(by_imaginary, by_imaginary, order), signs, by_real)
 
 
 # Kernel rows of a row tile, the steps of both axes, and kernel columns side by side where their loop is unrolled, or 0.
@@ -615,55 +654,60 @@ def transpose(builder, rows):
     return rows
 
 
-def _square(builder, source, step, rows, lanes, vector, mask):
+def _square(context, builder, array, source, step, rows, lanes, vector, mask):
     """The vectors of `rows` rows; missing ones are zero, and no address outside is formed for them."""
     values = []
     for i in range(vector.count):
         if mask is None:
-            values.append(load_vector(builder, builder.gep(source, [builder.mul(step, _INT64(i))]), vector))
+            at = builder.gep(source, [builder.mul(step, _INT64(i))])
+            values.append(load_elements(context, builder, array, at, vector))
             continue
         inside = builder.icmp_signed("<", _INT64(i), rows)
         at = builder.gep(source, [builder.select(inside, builder.mul(step, _INT64(i)), _INT64(0))])
         row_mask = builder.and_(mask, broadcast(builder, inside, mask.type))
-        values.append(load_vector(builder, at, vector, row_mask))
+        values.append(load_elements(context, builder, array, at, vector, row_mask))
     return values
 
 
 @intrinsic
-def pack_transposed(typingctx, source, start, step, rows, lanes, target, to, target_step):
-    """`target[to + j * target_step + i] = source[start + i * step + j]` for `i < rows` and `j < lanes`.
+def pack_transposed(typingctx, array, start, step, rows, lanes, target, to, target_step):
+    """`target[to + j * target_step + i] = array[start + i * step + j]` for `i < rows` and `j < lanes`.
 
     Of both there is up to a vector. Whole vectors are written: zeros where there is no row.
     """
-    element = source.dtype
+    element = array.compute
     count = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
         source, start, step, rows, lanes, target, to, target_step = args
         vector = ir.VectorType(context.get_value_type(element), count)
-        source, target = builder.gep(source, [start]), builder.gep(target, [to])
+        source, target = builder.gep(data_of(context, builder, array, source), [start]), builder.gep(target, [to])
+
+        def columns(mask):
+            return transpose(builder, _square(context, builder, array, source, step, rows, lanes, vector, mask))
+
         full = builder.and_(
             builder.icmp_signed(">=", rows, _INT64(count)), builder.icmp_signed(">=", lanes, _INT64(count))
         )
         with builder.if_else(full) as (whole, partly):
             with whole:
-                for j, row in enumerate(transpose(builder, _square(builder, source, step, rows, lanes, vector, None))):
+                for j, row in enumerate(columns(None)):
                     store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
             with partly:
                 mask = first_lanes(builder, lanes, count)
-                for j, row in enumerate(transpose(builder, _square(builder, source, step, rows, lanes, vector, mask))):
+                for j, row in enumerate(columns(mask)):
                     with builder.if_then(builder.icmp_signed("<", _INT64(j), lanes)):
                         store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(source, n, n, n, n, target, n, n), emit
+    return types.void(array, n, n, n, n, target, n, n), emit
 
 
 @intrinsic
-def store_transposed(typingctx, source, start, step, rows, lanes, target, to, target_step, added, held, low, high):
-    """`target[to + j * target_step + i] = source[start + i * step + j] + added[j]`, clamped if `held`, for `i < rows`,
+def store_transposed(typingctx, source, start, step, rows, lanes, array, to, target_step, added, held, low, high):
+    """`array[to + j * target_step + i] = source[start + i * step + j] + added[j]`, clamped if `held`, for `i < rows`,
     `j < lanes`, up to a vector each. Whole vectors of the source and of `added` are read; a NaN stays a NaN.
     """
     element = source.dtype
@@ -673,7 +717,7 @@ def store_transposed(typingctx, source, start, step, rows, lanes, target, to, ta
         keep_whole(builder)
         source, start, step, rows, lanes, target, to, target_step, added, held, low, high = args
         vector = ir.VectorType(context.get_value_type(element), count)
-        source, target = builder.gep(source, [start]), builder.gep(target, [to])
+        source, target = builder.gep(source, [start]), builder.gep(data_of(context, builder, array, target), [to])
         added = load_vector(builder, added, vector)
         low, high = broadcast(builder, low, vector), broadcast(builder, high, vector)
         values = []
@@ -682,18 +726,19 @@ def store_transposed(typingctx, source, start, step, rows, lanes, target, to, ta
             at = builder.select(inside, builder.mul(step, _INT64(i)), _INT64(0))
             value = load_vector(builder, builder.gep(source, [at]), vector)
             values.append(add(builder, value, added))
-        before = builder.block
-        with builder.if_then(builder.icmp_signed("!=", held, held.type(0))):
-            clamped, held_block = [clamp(builder, element, value, low, high) for value in values], builder.block
-        for i, value in enumerate(values):
-            values[i] = builder.phi(vector)
-            values[i].add_incoming(value, before)
-            values[i].add_incoming(clamped[i], held_block)
         mask = first_lanes(builder, rows, count)
         full = builder.and_(
             builder.icmp_signed(">=", rows, _INT64(count)), builder.icmp_signed(">=", lanes, _INT64(count))
         )
-        columns = transpose(builder, values)
+        values = transpose(builder, values)
+        plain, before = [narrow(builder, array, value) for value in values], builder.block
+        with builder.if_then(builder.icmp_signed("!=", held, held.type(0))):
+            finished, within = [finish(builder, array, value, low, high) for value in values], builder.block
+        columns = []
+        for value, other in zip(plain, finished, strict=True):
+            columns.append(builder.phi(value.type))
+            columns[-1].add_incoming(value, before)
+            columns[-1].add_incoming(other, within)
         with builder.if_else(full) as (whole, partly):
             with whole:
                 for j, column in enumerate(columns):
@@ -705,7 +750,7 @@ def store_transposed(typingctx, source, start, step, rows, lanes, target, to, ta
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(source, n, n, n, n, target, n, n, source, types.boolean, element, element), emit
+    return types.void(source, n, n, n, n, array, n, n, source, types.boolean, element, element), emit
 
 
 def add(builder, a, b):
@@ -755,19 +800,19 @@ def is_finite(typingctx, pointer, start, count):
 
 
 @intrinsic(prefer_literal=True)
-def pack_run(typingctx, target, to, source, start, count, step, left, right, padding):
-    """`target[to + j] = source[start + j * step]` for `left <= j < right`, else `padding`; `j < count`, step 1 or 2.
+def pack_run(typingctx, target, to, array, start, count, step, left, right, padding):
+    """`target[to + j] = array[start + j * step]` for `left <= j < right`, else `padding`; `j < count`, step 1 or 2.
 
-    Nothing else of the source is touched; the target is written in whole vectors, up to one past the run.
+    Nothing else of the array is touched; the target is written in whole vectors, up to one past the run.
     """
-    element, every = source.dtype, step.literal_value
+    element, every = array.compute, step.literal_value
     lane_count = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
         target, to, source, start, count, _, left, right, padding = args
         vector = ir.VectorType(context.get_value_type(element), lane_count)
-        target, source = builder.gep(target, [to]), builder.gep(source, [start])
+        target, source = builder.gep(target, [to]), builder.gep(data_of(context, builder, array, source), [start])
         filled = broadcast(builder, padding, vector)
         begin = builder.mul(left, _INT64(every))
         # With steps, the element after the last one may lie outside its array.
@@ -783,11 +828,12 @@ def pack_run(typingctx, target, to, source, start, count, step, left, right, pad
             pointer = builder.gep(source, [at])
             with builder.if_else(inside) as (whole, partly):
                 with whole:
-                    builder.store(load_vector(builder, pointer, vector), result)
+                    builder.store(load_elements(context, builder, array, pointer, vector), result)
                 with partly:
                     below = first_lanes(builder, builder.sub(end, at), lane_count)
                     above = builder.not_(first_lanes(builder, builder.sub(begin, at), lane_count))
-                    builder.store(load_vector(builder, pointer, vector, builder.and_(below, above), filled), result)
+                    mask = builder.and_(below, above)
+                    builder.store(load_elements(context, builder, array, pointer, vector, mask, filled), result)
             return builder.load(result)
 
         with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(lane_count), inc=True) as (offset, _):
@@ -800,26 +846,95 @@ def pack_run(typingctx, target, to, source, start, count, step, left, right, pad
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(target, n, source, n, n, step, n, n, element), emit
+    return types.void(target, n, array, n, n, step, n, n, element), emit
+
+
+CHANNELS = 4  # that `pack_channels` takes at a time
 
 
 @intrinsic
-def add_run(typingctx, target, to, source, start, count, value):
-    """`target[to + j] = source[start + j] + value` for `j < count`. Whole vectors of the source are read."""
-    lane_count = VECTOR_BYTES * 8 // target.dtype.bitwidth
+def pack_channels(typingctx, target, to, target_step, array, start, step, count):
+    """`target[to + c * target_step + j] = array[start + j * step + c]` for `j < count` and `CHANNELS` channels.
+
+    The target is written in whole vectors, up to one past each run.
+    """
+    element = array.compute
+    lanes = VECTOR_BYTES * 8 // element.bitwidth
+    width = min(CHANNELS, lanes)
 
     def emit(context, builder, signature, args):
-        target, to, source, start, count, value = args
-        vector = ir.VectorType(value.type, lane_count)
-        added = broadcast(builder, value, vector)
-        target, source = builder.gep(target, [to]), builder.gep(source, [start])
+        keep_whole(builder)
+        target, to, target_step, source, start, step, count = args
+        target, source = builder.gep(target, [to]), builder.gep(data_of(context, builder, array, source), [start])
+        few = ir.VectorType(context.get_value_type(array.dtype), width)
 
-        def add(offset, mask):
-            total = load_vector(builder, builder.gep(source, [offset]), vector)
-            total = builder.fadd(total, added) if value.type in _LLVM_FLOATS else builder.add(total, added)
-            store_vector(builder, total, builder.gep(target, [offset]), mask)
+        def square(offset, rows):
+            """Transpose the channels of a vector of positions; those past `rows`, if given, repeat the last one."""
+            values = []
+            for i in range(lanes):
+                place = _INT64(i)
+                if rows is not None:
+                    last = builder.sub(rows, _INT64(1))
+                    place = builder.select(builder.icmp_signed("<", place, last), place, last)
+                values.append(builder.gep(source, [builder.mul(builder.add(offset, place), step)]))
+            for c in range(0, CHANNELS, width):
+                columns = [load_vector(builder, builder.gep(pointer, [_INT64(c)]), few) for pointer in values]
+                columns = [widen(builder, array, column) for column in deinterleave(builder, columns)]
+                for i, column in enumerate(columns):
+                    at = builder.add(builder.mul(target_step, _INT64(c + i)), offset)
+                    store_vector(builder, column, builder.gep(target, [at]))
 
-        for_vectors(builder, count, lane_count, add)
+        rest = builder.and_(count, _INT64(lanes - 1))
+        whole = builder.sub(count, rest)
+        with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (offset, _):
+            square(offset, None)
+        with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
+            square(whole, rest)
         return context.get_dummy_value()
 
-    return types.void(target, types.intp, source, types.intp, types.intp, target.dtype), emit
+    n = types.intp
+    return types.void(target, n, n, array, n, n, n), emit
+
+
+def deinterleave(builder, rows):
+    """Short rows become their columns: they are joined to whole vectors, whose even and odd elements are split."""
+    index, count, width = ir.IntType(32), len(rows), rows[0].type.count
+
+    def shuffle(a, b, order):
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(index, len(order)), list(order)))
+
+    while len(rows) > width:
+        size = 2 * rows[0].type.count
+        rows = [shuffle(a, b, range(size)) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+    stage = 1
+    while stage < width:
+        pairs = list(zip(rows[::2], rows[1::2], strict=True))
+        rows = [shuffle(a, b, range(odd, 2 * count, 2)) for odd in (0, 1) for a, b in pairs]
+        stage *= 2
+    return rows
+
+
+@intrinsic
+def finish_run(typingctx, array, to, source, start, count, added, low, high):
+    """`array[to + j] = clamp(source[start + j] + added, low, high)` for `j < count`; a NaN stays a NaN.
+
+    Whole vectors of the source are read.
+    """
+    element = source.dtype
+    lane_count = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        target, to, source, start, count, *numbers = args
+        vector = ir.VectorType(context.get_value_type(element), lane_count)
+        added, low, high = (broadcast(builder, number, vector) for number in numbers)
+        target, source = builder.gep(data_of(context, builder, array, target), [to]), builder.gep(source, [start])
+
+        def body(offset, mask):
+            total = add(builder, load_vector(builder, builder.gep(source, [offset]), vector), added)
+            store_vector(builder, finish(builder, array, total, low, high), builder.gep(target, [offset]), mask)
+
+        for_vectors(builder, count, lane_count, body)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(array, n, source, n, n, element, element, element), emit

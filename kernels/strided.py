@@ -18,7 +18,6 @@ bool                      int32           counts; any non-zero count is True
 import operator
 from typing import NamedTuple
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -104,47 +103,89 @@ def load_tuple(typingctx, pointer, i, tuple_type):
     return result(pointer, types.intp, tuple_type), codegen
 
 
-def half_to_float(bits):
-    """Value of an IEEE binary16 given as uint16: exact."""
-    magnitude = np.uint32(np.uint32(bits) & np.uint32(0x7FFF))
-    if magnitude >= np.uint32(0x7C00):  # infinity and NaN keep an exponent of all ones
-        word = np.uint32((magnitude << np.uint32(13)) | np.uint32(0x7F800000))
-        value = word.view(np.float32)
-    else:  # the exponents' biases differ by 112; a product also normalises subnormal numbers
-        value = np.uint32(magnitude << np.uint32(13)).view(np.float32) * np.float32(2.0**112)
-    return -value if bits & np.uint16(0x8000) else value
+def widen(builder, array, value):
+    """From the storage type of `array` to its compute type: an element or a vector of them."""
+    if array.format == "bool":
+        return builder.zext(builder.icmp_unsigned("!=", value, value.type(None)), _like(value, _INT32))
+    if array.format == "bfloat16":
+        word = builder.shl(builder.zext(value, _like(value, _INT32)), _same(value, 16))
+        return builder.bitcast(word, _like(value, ir.FloatType()))
+    if array.format == "float16":
+        return _half_to_float(builder, value)
+    if array.dtype == array.compute:
+        return value
+    return (builder.sext if array.dtype.signed else builder.zext)(value, _like(value, _INT32))
 
 
-def float_to_half(value):
-    """Nearest IEEE binary16 of a float32 as uint16, ties to even."""
-    word = np.float32(value).view(np.uint32)
-    sign = np.uint16((word >> np.uint32(16)) & np.uint32(0x8000))
-    magnitude = np.uint32(word & np.uint32(0x7FFFFFFF))
-    if magnitude > np.uint32(0x7F800000):
-        bits = np.uint32(0x7E00)
-    elif magnitude >= np.uint32(0x477FF000):  # 65520, half way between 65504 and 2**16, rounds to infinity
-        bits = np.uint32(0x7C00)
-    elif magnitude < np.uint32(0x38800000):  # below 2**-14: adding 0.5 leaves the subnormal's bits, rounded, at the end
-        shifted = np.float32(magnitude.view(np.float32) + np.float32(0.5))
-        bits = np.uint32(shifted.view(np.uint32) - np.uint32(0x3F000000))
-    else:
-        odd = np.uint32((magnitude >> np.uint32(13)) & np.uint32(1))
-        bits = np.uint32((magnitude - np.uint32(0x38000000) + np.uint32(0xFFF) + odd) >> np.uint32(13))
-    return np.uint16(np.uint16(bits) | sign)
+def narrow(builder, array, value):
+    """From the compute type of `array` to its storage type, rounded (ties to even) or wrapped."""
+    stored = _like(value, _INT16 if array.dtype == types.uint16 else _INT8)
+    if array.format == "bool":
+        return builder.zext(builder.icmp_unsigned("!=", value, value.type(None)), stored)
+    if array.format == "bfloat16":
+        word = builder.bitcast(value, _like(value, _INT32))
+        top = builder.lshr(word, _same(value, 16))
+        odd = builder.and_(top, _same(value, 1))
+        rounded = builder.lshr(builder.add(builder.add(word, _same(value, 0x7FFF)), odd), _same(value, 16))
+        quiet = builder.or_(top, _same(value, 0x40))
+        return builder.trunc(builder.select(builder.fcmp_unordered("uno", value, value), quiet, rounded), stored)
+    if array.format == "float16":
+        return _float_to_half(builder, value)
+    if array.dtype == array.compute:
+        return value
+    return builder.trunc(value, _like(value, ir.IntType(array.dtype.bitwidth)))
 
 
-def bfloat_to_float(bits):
-    """Value of a bfloat16 given as uint16: exact."""
-    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+_INT8, _INT16, _INT32 = (ir.IntType(bits) for bits in (8, 16, 32))
 
 
-def float_to_bfloat(value):
-    """Nearest bfloat16 of a float32 as uint16, ties to even."""
-    word = np.float32(value).view(np.uint32)
-    if np.uint32(word & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000):
-        return np.uint16((word >> np.uint32(16)) | np.uint32(0x40))
-    odd = np.uint32((word >> np.uint32(16)) & np.uint32(1))
-    return np.uint16(np.uint32(word + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+def _like(value, element):
+    """The type of as many elements as a value has."""
+    return ir.VectorType(element, value.type.count) if isinstance(value.type, ir.VectorType) else element
+
+
+def _same(value, number):
+    """A 32-bit constant for each element of a value."""
+    kind = _like(value, _INT32)
+    return kind([number] * kind.count if kind is not _INT32 else number)
+
+
+def _half_to_float(builder, value):
+    """IEEE binary16 without hardware for it."""
+    word, floats = builder.zext(value, _like(value, _INT32)), _like(value, ir.FloatType())
+    magnitude = builder.shl(builder.and_(word, _same(value, 0x7FFF)), _same(value, 13))
+    # The exponents' biases differ by 112; a product also normalises subnormal numbers.
+    scale = builder.bitcast(_same(value, (127 + 112) << 23), floats)
+    scaled = builder.bitcast(builder.fmul(builder.bitcast(magnitude, floats), scale), word.type)
+    # Infinity and NaN keep an exponent of all ones.
+    special = builder.icmp_unsigned(">=", magnitude, _same(value, 0x7C00 << 13))
+    bits = builder.select(special, builder.or_(magnitude, _same(value, 0x7F800000)), scaled)
+    sign = builder.shl(builder.and_(word, _same(value, 0x8000)), _same(value, 16))
+    return builder.bitcast(builder.or_(bits, sign), floats)
+
+
+def _float_to_half(builder, value):
+    word = builder.bitcast(value, _like(value, _INT32))
+    sign = builder.and_(builder.lshr(word, _same(value, 16)), _same(value, 0x8000))
+    magnitude = builder.and_(word, _same(value, 0x7FFFFFFF))
+    odd = builder.and_(builder.lshr(word, _same(value, 13)), _same(value, 1))
+    bits = builder.add(builder.sub(magnitude, _same(value, 0x38000000 - 0xFFF)), odd)
+    bits = builder.lshr(bits, _same(value, 13))
+    # Below 2**-14, adding 0.5 leaves the subnormal's bits, rounded, at the end.
+    half = _same(value, 0x3F000000)
+    shifted = builder.fadd(builder.bitcast(magnitude, value.type), builder.bitcast(half, value.type))
+    subnormal = builder.sub(builder.bitcast(shifted, word.type), half)
+    bits = builder.select(builder.icmp_unsigned("<", magnitude, _same(value, 0x38800000)), subnormal, bits)
+    # 65520, half way between 65504 and 2**16, rounds to infinity.
+    large = builder.icmp_unsigned(">=", magnitude, _same(value, 0x477FF000))
+    bits = builder.select(large, _same(value, 0x7C00), bits)
+    bits = builder.select(builder.icmp_unsigned(">", magnitude, _same(value, 0x7F800000)), _same(value, 0x7E00), bits)
+    return builder.trunc(builder.or_(bits, sign), _like(value, _INT16))
+
+
+def data_of(context, builder, array, value):
+    """The pointer to the first element of an array in a function."""
+    return cgutils.create_struct_proxy(array)(context, builder, value=value).data
 
 
 @intrinsic
@@ -152,14 +193,8 @@ def load(typingctx, array, i):
     """Element at offset `i` (in elements from the first), in the compute type."""
 
     def codegen(context, builder, signature, args):
-        data = cgutils.create_struct_proxy(array)(context, builder, value=args[0]).data
-        value = builder.load(builder.gep(data, [args[1]]))
-        if array.format in _UNPACK:
-            unpack = _UNPACK[array.format]
-            return context.compile_internal(builder, unpack, array.compute(array.dtype), [value])
-        if array.format == "bool":
-            return builder.zext(builder.icmp_unsigned("!=", value, value.type(0)), ir.IntType(32))
-        return context.cast(builder, value, array.dtype, array.compute)
+        data = data_of(context, builder, array, args[0])
+        return widen(builder, array, builder.load(builder.gep(data, [args[1]])))
 
     return array.compute(array, types.intp), codegen
 
@@ -169,21 +204,11 @@ def store(typingctx, array, i, value):
     """Write `value` at offset `i`, rounded or wrapped to the storage type."""
 
     def codegen(context, builder, signature, args):
-        data = cgutils.create_struct_proxy(array)(context, builder, value=args[0]).data
-        result = args[2]
-        if array.format in _PACK:
-            pack = _PACK[array.format]
-            result = context.compile_internal(builder, pack, array.dtype(array.compute), [result])
-        elif array.format == "bool":
-            result = builder.zext(builder.icmp_unsigned("!=", result, result.type(0)), ir.IntType(8))
-        else:
-            result = context.cast(builder, result, signature.args[2], array.dtype)
-        builder.store(result, builder.gep(data, [args[1]]))
+        data = data_of(context, builder, array, args[0])
+        builder.store(narrow(builder, array, args[2]), builder.gep(data, [args[1]]))
         return context.get_dummy_value()
 
-    if array.format in _PACK or array.format == "bool":
-        value = array.compute
-    return types.void(array, types.intp, value), codegen
+    return types.void(array, types.intp, array.compute), codegen
 
 
 @intrinsic
@@ -242,7 +267,7 @@ def elements(typingctx, array):
     pointer = types.CPointer(array.compute)
 
     def codegen(context, builder, signature, args):
-        data = cgutils.create_struct_proxy(array)(context, builder, value=args[0]).data
+        data = data_of(context, builder, array, args[0])
         return builder.bitcast(data, context.get_value_type(pointer))
 
     return pointer(array), codegen
@@ -253,7 +278,7 @@ def take_item(typingctx, counter):
     """The next number of a counter that several threads share."""
 
     def codegen(context, builder, signature, args):
-        data = cgutils.create_struct_proxy(counter)(context, builder, value=args[0]).data
+        data = data_of(context, builder, counter, args[0])
         return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
 
     return types.intp(counter), codegen
@@ -298,7 +323,7 @@ def address(typingctx, array):
     """Address of the first element."""
 
     def codegen(context, builder, signature, args):
-        data = cgutils.create_struct_proxy(array)(context, builder, value=args[0]).data
+        data = data_of(context, builder, array, args[0])
         return builder.ptrtoint(data, ir.IntType(64))
 
     return types.intp(array), codegen
@@ -380,12 +405,8 @@ def _scratch(workspace, element, more):
     pointer = types.CPointer(element)
 
     def codegen(context, builder, signature, args):
-        data = cgutils.create_struct_proxy(workspace)(context, builder, value=args[0]).data
+        data = data_of(context, builder, workspace, args[0])
         where = builder.gep(data, [args[1]], source_etype=ir.IntType(8))
         return builder.bitcast(where, context.get_value_type(pointer))
 
     return pointer(workspace, types.intp, *more), codegen
-
-
-_UNPACK = {"float16": half_to_float, "bfloat16": bfloat_to_float}
-_PACK = {"float16": float_to_half, "bfloat16": float_to_bfloat}

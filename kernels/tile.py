@@ -3,8 +3,7 @@
 from numba.extending import overload
 
 from .jit import kernel
-from .simd import TILES, is_vector_type, lanes_of, tile
-from .strided import multiply_add
+from .simd import COMPLEX_TILES, TILES, is_vector_type, lanes_of, tile
 
 BAND = TILES[0][0]  # output channels of the widest tile
 
@@ -30,8 +29,10 @@ def _define_band(rows, vectors):
     return band
 
 
-_BANDS = [_define_band(*shape) for shape in TILES]
-_WHOLE, _BAND4, _BAND2, _BAND1 = _BANDS
+_BANDS = {shape: _define_band(*shape) for shape in {*TILES, *COMPLEX_TILES}}
+_WHOLE, _BAND4, _BAND2, _BAND1 = [_BANDS[shape] for shape in TILES]
+_COMPLEX_ROWS = COMPLEX_TILES[0][0]
+_COMPLEX, _COMPLEX2, _COMPLEX1 = [_BANDS[shape] for shape in COMPLEX_TILES]
 
 
 def multiply_band(
@@ -48,7 +49,7 @@ def multiply_band(
 def _multiply_band(
     rows, source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate
 ):
-    return _vector_band if is_vector_type(sums.dtype) else _scalar_band
+    return _vector_band if is_vector_type(sums.dtype) else _complex_band
 
 
 def _vector_band(
@@ -71,16 +72,18 @@ def _vector_band(
             m += 1
 
 
-def _scalar_band(
+def _complex_band(
     rows, source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate
 ):
-    for m in range(rows):
-        row = sums_start + m * sums_row
-        if not accumulate:
-            for j in range(run):
-                sums[row + j] = 0
-        for e in range(count):
-            value = w[w_start + m * w_row + e * w_entry]
-            at = start + table[e]
-            for j in range(run):
-                sums[row + j] = multiply_add(sums[row + j], value, source[at + j])
+    m = 0
+    while m < rows:
+        at, to = w_start + m * w_row, sums_start + m * sums_row
+        if rows - m >= _COMPLEX_ROWS:
+            _COMPLEX(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
+            m += _COMPLEX_ROWS
+        elif rows - m >= 2:
+            _COMPLEX2(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
+            m += 2
+        else:
+            _COMPLEX1(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
+            m += 1

@@ -137,6 +137,8 @@ CONVOLUTIONS = [
     ((2, 3, 17), (16, 3, 3), {"padding_mode": 2, "stride": 2}),
     ((2, 2, 6, 16), (34, 1, 3, 3), {"groups": 2, "padding_mode": 1, "fillvalue": 1}),
     ((1, 2, 3, 5, 4), (33, 2, 2, 3, 2), {"padding_mode": "same", "boundary": "wrap"}),
+    ((1, 10, 3, 17), (8, 5, 2, 2), {"groups": 2, "padding_mode": 1}),
+    ((1, 6, 2, 18), (17, 6, 1, 3), {"boundary": "edge", "padding_mode": 1}),
 ]
 
 

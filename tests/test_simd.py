@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import oracle
 import pytest
-from cases import LAYOUTS, check_convolution, check_windows, values
+from cases import LAYOUTS, channels_last, check_convolution, check_windows, values
 
 ROOT = Path(__file__).parent.parent
+
+MORE = [*(dtype.name for dtype in oracle.HALVES), "c16", "i2", "u1", "u2", "?", "f4", "f8", "u8"]
 
 NARROWER = """
 import sys
@@ -18,8 +21,7 @@ sys.path.insert(0, {tests!r})
 import test_simd
 from fastconv.kernels import simd
 assert simd.VECTOR_BYTES == {width}, simd.VECTOR_BYTES
-test_simd.around_vectors_and_tiles({dtypes!r})
-test_simd.pools_around_vectors({dtypes!r})
+test_simd.{sweep}({dtypes!r})
 """
 
 
@@ -46,6 +48,22 @@ def around_vectors_and_tiles(dtypes):
             for kernel in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11):
                 x = values((1, 2, rows + kernel - 1, 19), dtype)
                 check_convolution("correlate", x, values((2, 1, kernel, 3), dtype, 1), groups=2)
+
+
+def around_vectors(dtypes):
+    """Rows around each vector, for types that are converted and for channels that lie side by side."""
+    views = (np.asarray, channels_last)
+    for dtype, view, size in itertools.product(dtypes, views, (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47)):
+        x, bias = view(values((1, 10, 3, size), dtype)), values(17, dtype, 2)
+        relu, relu6 = (None, None) if dtype in ("c8", "c16") else ("relu", "relu6")
+        check_convolution("correlate", x, values((8, 5, 2, 1), dtype, 1), groups=2, padding_mode=1, activation=relu)
+        check_convolution("convolve", x, values((8, 5, 1, 2), dtype, 1), groups=2, padding_mode="full", stride=(1, 2))
+        check_convolution(
+            "correlate", x, values((4, 10, 2, 1), dtype, 1), bias=bias[:4], boundary="edge", padding_mode=2
+        )
+        w = values((17, 10, 1, 3), dtype, 1)
+        check_convolution("convolve", x, w, bias=bias, padding_mode=1, activation=relu6)
+        check_convolution("correlate", x, w, stride=(1, 2), padding_mode=2, boundary="wrap")
 
 
 def pools_around_vectors(dtypes):
@@ -75,6 +93,11 @@ def test_pools_around_vectors_of_other_types():
     pools_around_vectors(["f8", "f2", "u1", "i2", "u4", "i8", "u8", "?"])
 
 
+@pytest.mark.parametrize("dtypes", [["f2", "i1", "c8"], pytest.param(MORE, marks=pytest.mark.slow)], ids=str)
+def test_around_vectors(dtypes):
+    around_vectors(dtypes)
+
+
 def test_around_vectors_and_tiles():
     around_vectors_and_tiles(["f4", "i8"])
 
@@ -91,12 +114,23 @@ def machine_runs(feature):
         return False
 
 
-@pytest.mark.parametrize("dtypes", [["f4"], pytest.param(["f8", "i4", "i8"], marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize(
+    "sweep, dtypes",
+    [
+        ("around_vectors_and_tiles", ["f4"]),
+        ("around_vectors", ["f2", "c8"]),
+        ("pools_around_vectors", ["f4"]),
+        pytest.param("around_vectors_and_tiles", ["f8", "i4", "i8"], marks=pytest.mark.slow),
+        pytest.param("around_vectors", ["i1", *MORE], marks=pytest.mark.slow),
+        pytest.param("pools_around_vectors", ["f8", "i4", "i8"], marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("cpu, width, feature", [("haswell", 32, "avx2"), ("x86-64", 16, "sse2")])
-def test_narrower_vectors(cpu, width, feature, dtypes):
+def test_narrower_vectors(cpu, width, feature, sweep, dtypes):
     if not machine_runs(feature):
         pytest.skip(f"the machine has no {feature}")
-    code = NARROWER.format(tests=str(Path(__file__).parent), width=width, dtypes=dtypes)
+    code = NARROWER.format(tests=str(Path(__file__).parent), width=width, sweep=sweep, dtypes=dtypes)
     environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "PYTHONPATH": str(ROOT)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=280)
     assert run.returncode == 0, run.stderr[-2000:]
