@@ -19,15 +19,9 @@ import numpy as np
 from .activation import NONE, RELU6, bounds, finish
 from .jit import entry, inlined, kernel
 from .pack import SLACK, Slab, lies_in_order, pack_slab
-from .simd import (
-    CHANNEL_TILE,
-    VECTOR_BYTES,
-    channel_tile,
-    is_finite,
-    lanes_of,
-    pack_transposed,
-    store_transposed,
-)
+from .simd import VECTOR_BYTES, is_finite, lanes_of
+from .simd_pack import pack_transposed, store_transposed
+from .simd_tiles import CHANNEL_TILE, channel_tile
 from .strided import (
     Strides,
     address,

@@ -24,7 +24,8 @@ from .activation import NONE, RELU6, bounds, finish_row
 from .jit import entry, kernel
 from .pack import Slab as PackedSlab
 from .pack import pack_slab, pack_weights
-from .simd import ROWS, VECTOR_BYTES, lanes_of, row_tiles
+from .simd import VECTOR_BYTES, lanes_of
+from .simd_tiles import ROWS, row_tiles
 from .strided import (
     address,
     compute_size,

@@ -20,7 +20,8 @@ from numba.extending import overload
 from .activation import RELU6, bounds, finish_row
 from .jit import entry, inlined, kernel
 from .pack import SLACK, Slab, lies_in_order, pack_slab, pack_weights
-from .simd import finish_run, is_vector_type
+from .simd import is_vector_type
+from .simd_pack import finish_run
 from .strided import (
     compute_size,
     elements,

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from numba.extending import overload
 
 from .jit import kernel
-from .simd import CHANNELS, is_vector_type, pack_channels, pack_run
+from .simd import is_vector_type
+from .simd_pack import CHANNELS, pack_channels, pack_run
 from .strided import load, scratch
 from .window import CONSTANT, source_index
 

@@ -3,7 +3,8 @@
 from numba.extending import overload
 
 from .jit import kernel
-from .simd import COMPLEX_TILES, TILES, is_vector_type, lanes_of, tile
+from .simd import is_vector_type, lanes_of
+from .simd_tiles import COMPLEX_TILES, TILES, tile
 
 BAND = TILES[0][0]  # output channels of the widest tile
 

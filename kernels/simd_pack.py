@@ -1,0 +1,246 @@
+"""Runs and squares of elements, packed, transposed, converted and stored by whole vectors."""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .simd import (
+    VECTOR_BYTES,
+    add,
+    broadcast,
+    deinterleave,
+    finish,
+    first_lanes,
+    for_vectors,
+    keep_whole,
+    load_elements,
+    load_vector,
+    store_vector,
+    transpose,
+)
+from .strided import data_of, narrow, widen
+
+_INT64 = ir.IntType(64)
+
+
+@intrinsic(prefer_literal=True)
+def pack_run(typingctx, target, to, array, start, count, step, left, right, padding):
+    """`target[to + j] = array[start + j * step]` for `left <= j < right`, else `padding`; `j < count`, step 1 or 2.
+
+    Nothing else of the array is touched; the target is written in whole vectors, up to one past the run.
+    """
+    element, every = array.compute, step.literal_value
+    lane_count = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        target, to, source, start, count, _, left, right, padding = args
+        vector = ir.VectorType(context.get_value_type(element), lane_count)
+        target, source = builder.gep(target, [to]), builder.gep(data_of(context, builder, array, source), [start])
+        filled = broadcast(builder, padding, vector)
+        begin = builder.mul(left, _INT64(every))
+        # With steps, the element after the last one may lie outside its array.
+        end = builder.sub(builder.mul(right, _INT64(every)), _INT64(every - 1))
+        result = cgutils.alloca_once(builder, vector)
+
+        def load(at):
+            """The vector at an offset of the source, padding in lanes outside of [begin, end)."""
+            inside = builder.and_(
+                builder.icmp_signed(">=", at, begin),
+                builder.icmp_signed("<=", builder.add(at, _INT64(lane_count)), end),
+            )
+            pointer = builder.gep(source, [at])
+            with builder.if_else(inside) as (whole, partly):
+                with whole:
+                    builder.store(load_elements(context, builder, array, pointer, vector), result)
+                with partly:
+                    below = first_lanes(builder, builder.sub(end, at), lane_count)
+                    above = builder.not_(first_lanes(builder, builder.sub(begin, at), lane_count))
+                    mask = builder.and_(below, above)
+                    builder.store(load_elements(context, builder, array, pointer, vector, mask, filled), result)
+            return builder.load(result)
+
+        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(lane_count), inc=True) as (offset, _):
+            at = builder.mul(offset, _INT64(every))
+            value = load(at)
+            if every == 2:
+                even = ir.Constant(ir.VectorType(ir.IntType(32), lane_count), list(range(0, 2 * lane_count, 2)))
+                value = builder.shuffle_vector(value, load(builder.add(at, _INT64(lane_count))), even)
+            store_vector(builder, value, builder.gep(target, [offset]))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(target, n, array, n, n, step, n, n, element), emit
+
+
+CHANNELS = 4  # that `pack_channels` takes at a time
+
+
+@intrinsic
+def pack_channels(typingctx, target, to, target_step, array, start, step, count):
+    """`target[to + c * target_step + j] = array[start + j * step + c]` for `j < count` and `CHANNELS` channels.
+
+    The target is written in whole vectors, up to one past each run.
+    """
+    element = array.compute
+    lanes = VECTOR_BYTES * 8 // element.bitwidth
+    width = min(CHANNELS, lanes)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        target, to, target_step, source, start, step, count = args
+        target, source = builder.gep(target, [to]), builder.gep(data_of(context, builder, array, source), [start])
+        few = ir.VectorType(context.get_value_type(array.dtype), width)
+
+        def square(offset, rows):
+            """Transpose the channels of a vector of positions; those past `rows`, if given, repeat the last one."""
+            values = []
+            for i in range(lanes):
+                place = _INT64(i)
+                if rows is not None:
+                    last = builder.sub(rows, _INT64(1))
+                    place = builder.select(builder.icmp_signed("<", place, last), place, last)
+                values.append(builder.gep(source, [builder.mul(builder.add(offset, place), step)]))
+            for c in range(0, CHANNELS, width):
+                columns = [load_vector(builder, builder.gep(pointer, [_INT64(c)]), few) for pointer in values]
+                columns = [widen(builder, array, column) for column in deinterleave(builder, columns)]
+                for i, column in enumerate(columns):
+                    at = builder.add(builder.mul(target_step, _INT64(c + i)), offset)
+                    store_vector(builder, column, builder.gep(target, [at]))
+
+        rest = builder.and_(count, _INT64(lanes - 1))
+        whole = builder.sub(count, rest)
+        with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (offset, _):
+            square(offset, None)
+        with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
+            square(whole, rest)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(target, n, n, array, n, n, n), emit
+
+
+def _square(context, builder, array, source, step, rows, lanes, vector, mask):
+    """The vectors of `rows` rows; missing ones are zero, and no address outside is formed for them."""
+    values = []
+    for i in range(vector.count):
+        if mask is None:
+            at = builder.gep(source, [builder.mul(step, _INT64(i))])
+            values.append(load_elements(context, builder, array, at, vector))
+            continue
+        inside = builder.icmp_signed("<", _INT64(i), rows)
+        at = builder.gep(source, [builder.select(inside, builder.mul(step, _INT64(i)), _INT64(0))])
+        row_mask = builder.and_(mask, broadcast(builder, inside, mask.type))
+        values.append(load_elements(context, builder, array, at, vector, row_mask))
+    return values
+
+
+@intrinsic
+def pack_transposed(typingctx, array, start, step, rows, lanes, target, to, target_step):
+    """`target[to + j * target_step + i] = array[start + i * step + j]` for `i < rows` and `j < lanes`.
+
+    Of both there is up to a vector. Whole vectors are written: zeros where there is no row.
+    """
+    element = array.compute
+    count = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        source, start, step, rows, lanes, target, to, target_step = args
+        vector = ir.VectorType(context.get_value_type(element), count)
+        source, target = builder.gep(data_of(context, builder, array, source), [start]), builder.gep(target, [to])
+
+        def columns(mask):
+            return transpose(builder, _square(context, builder, array, source, step, rows, lanes, vector, mask))
+
+        full = builder.and_(
+            builder.icmp_signed(">=", rows, _INT64(count)), builder.icmp_signed(">=", lanes, _INT64(count))
+        )
+        with builder.if_else(full) as (whole, partly):
+            with whole:
+                for j, row in enumerate(columns(None)):
+                    store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
+            with partly:
+                mask = first_lanes(builder, lanes, count)
+                for j, row in enumerate(columns(mask)):
+                    with builder.if_then(builder.icmp_signed("<", _INT64(j), lanes)):
+                        store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(array, n, n, n, n, target, n, n), emit
+
+
+@intrinsic
+def store_transposed(typingctx, source, start, step, rows, lanes, array, to, target_step, added, held, low, high):
+    """`array[to + j * target_step + i] = source[start + i * step + j] + added[j]`, clamped if `held`, for `i < rows`,
+    `j < lanes`, up to a vector each. Whole vectors of the source and of `added` are read; a NaN stays a NaN.
+    """
+    element = source.dtype
+    count = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        source, start, step, rows, lanes, target, to, target_step, added, held, low, high = args
+        vector = ir.VectorType(context.get_value_type(element), count)
+        source, target = builder.gep(source, [start]), builder.gep(data_of(context, builder, array, target), [to])
+        added = load_vector(builder, added, vector)
+        low, high = broadcast(builder, low, vector), broadcast(builder, high, vector)
+        values = []
+        for i in range(count):
+            inside = builder.icmp_signed("<", _INT64(i), rows)
+            at = builder.select(inside, builder.mul(step, _INT64(i)), _INT64(0))
+            value = load_vector(builder, builder.gep(source, [at]), vector)
+            values.append(add(builder, value, added))
+        mask = first_lanes(builder, rows, count)
+        full = builder.and_(
+            builder.icmp_signed(">=", rows, _INT64(count)), builder.icmp_signed(">=", lanes, _INT64(count))
+        )
+        values = transpose(builder, values)
+        plain, before = [narrow(builder, array, value) for value in values], builder.block
+        with builder.if_then(builder.icmp_signed("!=", held, held.type(0))):
+            finished, within = [finish(builder, array, value, low, high) for value in values], builder.block
+        columns = []
+        for value, other in zip(plain, finished, strict=True):
+            columns.append(builder.phi(value.type))
+            columns[-1].add_incoming(value, before)
+            columns[-1].add_incoming(other, within)
+        with builder.if_else(full) as (whole, partly):
+            with whole:
+                for j, column in enumerate(columns):
+                    store_vector(builder, column, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
+            with partly:
+                for j, column in enumerate(columns):
+                    with builder.if_then(builder.icmp_signed("<", _INT64(j), lanes)):
+                        store_vector(builder, column, builder.gep(target, [builder.mul(target_step, _INT64(j))]), mask)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(source, n, n, n, n, array, n, n, source, types.boolean, element, element), emit
+
+
+@intrinsic
+def finish_run(typingctx, array, to, source, start, count, added, low, high):
+    """`array[to + j] = clamp(source[start + j] + added, low, high)` for `j < count`; a NaN stays a NaN.
+
+    Whole vectors of the source are read.
+    """
+    element = source.dtype
+    lane_count = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        target, to, source, start, count, *numbers = args
+        vector = ir.VectorType(context.get_value_type(element), lane_count)
+        added, low, high = (broadcast(builder, number, vector) for number in numbers)
+        target, source = builder.gep(data_of(context, builder, array, target), [to]), builder.gep(source, [start])
+
+        def body(offset, mask):
+            total = add(builder, load_vector(builder, builder.gep(source, [offset]), vector), added)
+            store_vector(builder, finish(builder, array, total, low, high), builder.gep(target, [offset]), mask)
+
+        for_vectors(builder, count, lane_count, body)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(array, n, source, n, n, element, element, element), emit

@@ -1,0 +1,499 @@
+"""Register tiles: an intrinsic here emits a whole tile, so that its sums stay in registers from first load to store."""
+
+import itertools
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from .simd import (
+    REGISTERS,
+    VECTOR_BYTES,
+    broadcast,
+    clamp,
+    first_lanes,
+    keep_whole,
+    load_vector,
+    multiply_add,
+    store_vector,
+)
+
+_INT64 = ir.IntType(64)
+
+_ARM = cpu_target.target_context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64"))
+# Rows and vectors of the register tiles: rows * vectors accumulators, the vectors and a broadcast fill the registers.
+TILES = ((8, 3), (4, 6), (2, 6), (1, 6)) if REGISTERS == 32 else ((6, 2), (4, 3), (2, 4), (1, 6))
+# A complex output is two rows: sums of products with a kernel's real, and with its imaginary parts.
+COMPLEX_TILES = tuple((rows // 2, vectors) for rows, vectors in TILES[:3])
+
+# Positions and vectors of the largest tile with vectors along output channels; one more vector and a broadcast fit in.
+CHANNEL_TILE = (13, 2) if REGISTERS == 32 else (6, 2)
+
+# Rows of a row tile: as many sums as hide the latency of a multiply-add; most planes of networks are multiples of 7.
+ROWS = 7
+
+
+@intrinsic(prefer_literal=True)
+def tile(
+    typingctx,
+    rows,
+    vectors,
+    source,
+    start,
+    table,
+    count,
+    w,
+    w_start,
+    w_row,
+    w_entry,
+    sums,
+    sums_start,
+    sums_row,
+    accumulate,
+    lanes,
+):
+    """Register tile of `rows` output channels by `vectors` vectors of neighbouring positions.
+
+    `sums[m, j] (+)= sum over e of w[w_start + m * w_row + e * w_entry] * source[start + table[e] + j]`. With one vector
+    only its first `lanes` positions are read; the rest of the vector is stored, too, and means nothing.
+
+    Complex numbers are pairs of lanes: `x * w` is `x * w.real` plus `x * w.imag` with its pairs swapped and the first
+    of each negated, which is done once, to the sums.
+    """
+    element = source.dtype
+    mr, nv = rows.literal_value, vectors.literal_value
+    lane_count = VECTOR_BYTES * 8 // element.bitwidth
+    part = getattr(element, "underlying_float", element)
+    parts = element.bitwidth // part.bitwidth
+
+    def emit(context, builder, signature, args):
+        _, _, source, start, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate, lanes = (
+            args
+        )
+        vector = ir.VectorType(context.get_value_type(part), lane_count * parts)
+        mask = first_lanes(builder, builder.mul(lanes, _INT64(parts)), vector.count) if nv == 1 else None
+        source = builder.gep(source, [start])
+        w = builder.gep(w, [w_start])
+        where = [
+            [
+                builder.gep(
+                    sums,
+                    [builder.add(sums_start, builder.add(builder.mul(sums_row, _INT64(m)), _INT64(j * lane_count)))],
+                )
+                for j in range(nv)
+            ]
+            for m in range(mr)
+        ]
+        old = builder.icmp_signed("!=", accumulate, accumulate.type(0))
+        zero = ir.Constant(vector, None)
+        first = [[builder.select(old, load_vector(builder, p, vector), zero) for p in row] for row in where]
+        if parts == 2:
+            held, first = first, [[zero] * nv for _ in range(2 * mr)]
+
+        before = builder.block
+        loop, after = builder.append_basic_block("entries"), builder.append_basic_block("store")
+        builder.cbranch(builder.icmp_signed(">", count, _INT64(0)), loop, after)
+
+        builder.position_at_end(loop)
+        e = builder.phi(_INT64)
+        e.add_incoming(_INT64(0), before)
+        totals = [[builder.phi(vector) for _ in row] for row in first]
+        base = builder.gep(source, [builder.load(builder.gep(table, [e]))])
+        values = [load_vector(builder, builder.gep(base, [_INT64(j * lane_count)]), vector, mask) for j in range(nv)]
+        entry = builder.gep(w, [builder.mul(e, w_entry)])
+        results = []
+        for m in range(mr * parts):
+            scalar = builder.gep(entry, [builder.mul(w_row, _INT64(m // parts))])
+            scalar = builder.gep(builder.bitcast(scalar, vector.element.as_pointer()), [_INT64(m % parts)])
+            weight = broadcast(builder, builder.load(scalar), vector)
+            results.append([multiply_add(builder, part, values[j], weight, totals[m][j]) for j in range(nv)])
+        following = builder.add(e, _INT64(1))
+        e.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+        for m in range(mr * parts):
+            for j in range(nv):
+                totals[m][j].add_incoming(first[m][j], before)
+                totals[m][j].add_incoming(results[m][j], loop)
+
+        builder.position_at_end(after)
+        for m in range(mr * parts):
+            for j in range(nv):
+                total = builder.phi(vector)
+                total.add_incoming(first[m][j], before)
+                total.add_incoming(results[m][j], loop)
+                results[m][j] = total
+        if parts == 2:
+            results = [
+                [builder.fadd(old, join_parts(builder, part, *pair)) for old, *pair in zip(*rows, strict=True)]
+                for rows in zip(held, results[::2], results[1::2], strict=True)
+            ]
+        for m in range(mr):
+            for j in range(nv):
+                store_vector(builder, results[m][j], where[m][j])
+        return context.get_dummy_value()
+
+    integer = types.intp
+    signature = types.void(
+        rows,
+        vectors,
+        source,
+        integer,
+        table,
+        integer,
+        w,
+        integer,
+        integer,
+        integer,
+        sums,
+        integer,
+        integer,
+        integer,
+        integer,
+    )
+    return signature, emit
+
+
+def join_parts(builder, part, by_real, by_imaginary):
+    """Complex sums, of products with real parts and with imaginary parts."""
+    pairs = range(by_real.type.count)
+    order = ir.Constant(ir.VectorType(ir.IntType(32), len(pairs)), [i ^ 1 for i in pairs])
+    signs = by_real.type([2.0 * (i % 2) - 1 for i in pairs])
+    return multiply_add(builder, part, builder.shuffle_vector(by_imaginary, by_imaginary, order), signs, by_real)
+
+
+# Kernel rows of a row tile, the steps of both axes, and kernel columns side by side where their loop is unrolled, or 0.
+ROW_TILES = ((3, 1, 3), (3, 2, 3), (5, 2, 5), (7, 1, 0), (5, 1, 0), (3, 1, 0), (2, 1, 0), (1, 1, 0))
+
+
+@intrinsic
+def row_tiles(typingctx, taps, step, table, entry, phase, column, size, count, hop, w, w_start, w_row,
+              w_column, target, to, pitch, rows, columns, accumulate, initial, held, low, high):  # fmt: skip
+    """`rows` by `columns` of one output channel, for `taps` kernel rows and `count` kernel columns.
+
+    `target[to + i * pitch + j] = sum over q, e of w[w_start + q * w_row + e * w_column] * row(i, q)[column + e * hop +
+    step * j]`, added to what it holds (`accumulate`) or to `initial`, then, if `held`, held between `low` and `high`.
+    `table` holds the addresses of rows: `row(i, q)` is `table[entry + i + q]` or, with steps of 2, `table[entry + i +
+    q // 2 + q % 2 * phase]`. Columns outside of `[0, size)` are 0, and are not read.
+
+    A tile is `ROWS` rows high and a vector wide: each input vector is loaded once for all the outputs that use it.
+    `taps, step` are those of one of `ROW_TILES`.
+    """
+    element = target.dtype
+
+    def emit(context, builder, signature, args):
+        taps, step, *operands = args
+        shape = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
+        done = builder.append_basic_block("done")
+        for rows, every, columns in ROW_TILES:
+            # A function each, so that none prepares what only others need.
+            function = ir.Function(builder.module, shape, f"row_tiles.{rows}.{every}.{columns}")
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            body = ir.IRBuilder(function.append_basic_block())
+            _RowTiles(context, body, element, rows, every, columns, *function.args)
+            body.ret_void()
+            chosen = builder.and_(
+                builder.icmp_signed("==", taps, _INT64(rows)), builder.icmp_signed("==", step, _INT64(every))
+            )
+            if columns:
+                for operand, expected in ((operands[5], columns), (operands[6], 1)):
+                    chosen = builder.and_(chosen, builder.icmp_signed("==", operand, _INT64(expected)))
+            call, following = builder.append_basic_block("call"), builder.append_basic_block("else")
+            builder.cbranch(chosen, call, following)
+            builder.position_at_end(call)
+            builder.call(function, operands)
+            builder.branch(done)
+            builder.position_at_end(following)
+        builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    n, x = types.intp, element
+    weights = (w, n, n, n)
+    return types.void(n, n, table, n, n, n, n, n, n, *weights, target, n, n, n, n, n, x, n, x, x), emit
+
+
+class _RowTiles:
+    """The code of `row_tiles` for one of `ROW_TILES`."""
+
+    def __init__(
+        self, context, builder, element, taps, step, known, table, entry, phase, column, size, count, hop,
+        w, w_start, w_row, w_column, target, to, pitch, rows, columns, accumulate, initial, held, low, high,
+    ):  # fmt: skip
+        self.builder, self.element, self.step, self.known = builder, element, step, known
+        self.lanes = VECTOR_BYTES * 8 // element.bitwidth
+        self.scalar, self.vector = w.type.pointee, ir.VectorType(w.type.pointee, self.lanes)
+        self.parts = [range(part, taps, step) for part in range(step)]  # kernel rows that share input rows
+        self.size, self.count, self.hop = size, count, hop
+        if known:
+            self.count, self.hop = _INT64(known), _INT64(1)
+        self.w, self.w_row, self.w_column = builder.gep(w, [w_start]), w_row, w_column
+        self.initial = broadcast(builder, initial, self.vector)
+        self.low, self.high = (broadcast(builder, value, self.vector) for value in (low, high))
+        self.accumulate = builder.icmp_signed("!=", accumulate, accumulate.type(0))
+        self.held = builder.icmp_signed("!=", held, held.type(0))
+        self.weights = {}
+        if known == 3:  # few enough for the registers
+            for q, e in itertools.product(range(taps), range(known)):
+                self.weights[q, e] = pin(builder, self.load_weight(q, _INT64(e)))
+        reach = builder.mul(builder.sub(self.count, _INT64(1)), self.hop)
+        reach = builder.add(reach, _INT64(step * self.lanes))
+        table, target = builder.gep(table, [entry]), builder.gep(target, [to])
+
+        with cgutils.for_range_slice(builder, _INT64(0), rows, _INT64(ROWS), inc=True) as (i, _):
+            left = builder.sub(rows, i)
+            top = builder.gep(table, [i])
+            self.valid = [builder.icmp_signed(">", left, _INT64(row)) for row in range(ROWS)]
+            self.targets = []
+            for row, valid in enumerate(self.valid):  # rows that are not there lie on the first one, and are not stored
+                at = builder.add(i, builder.select(valid, _INT64(row), _INT64(0)))
+                self.targets.append(builder.gep(target, [builder.mul(at, pitch)]))
+            self.pointers = []
+            for part, kernel_rows in enumerate(self.parts):
+                last = builder.add(left, _INT64(len(kernel_rows) - 2))
+                base = builder.gep(top, [builder.mul(phase, _INT64(part))])
+                pointers = []
+                for row in range(ROWS + len(kernel_rows) - 1):
+                    index = _INT64(row)
+                    if row >= len(kernel_rows):
+                        index = builder.select(builder.icmp_signed("<", index, last), index, last)
+                    pointers.append(builder.inttoptr(builder.load(builder.gep(base, [index])), target.type))
+                self.pointers.append(pointers)
+            with cgutils.for_range_slice(builder, _INT64(0), columns, _INT64(self.lanes), inc=True) as (j, _):
+                width = builder.sub(columns, j)
+                first = builder.add(column, builder.mul(j, _INT64(step)))
+                whole = builder.icmp_signed(">=", first, _INT64(0))
+                whole = builder.and_(whole, builder.icmp_signed("<=", builder.add(first, reach), size))
+                whole = builder.and_(whole, builder.icmp_signed(">=", width, _INT64(self.lanes)))
+                with builder.if_else(whole) as (then, otherwise):
+                    with then:
+                        self.tile(first, j, self.lanes, None)
+                    with otherwise:
+                        self.rest(first, j, width)
+
+    def rest(self, first, j, width):
+        """A tile with masks, of half vectors where they are enough and cost half: registers of 512 bits."""
+        if VECTOR_BYTES < 64 or sum(map(len, self.parts)) < 3:
+            self.tile(first, j, self.lanes, width)
+            return
+        with self.builder.if_else(self.builder.icmp_signed("<=", width, _INT64(self.lanes // 2))) as (then, otherwise):
+            with then:
+                self.tile(first, j, self.lanes // 2, width)
+            with otherwise:
+                self.tile(first, j, self.lanes, width)
+
+    def tile(self, first, j, lanes, width):
+        """A tile whose first column meets column `first` of the input; `width`: lanes that are stored, if not all."""
+        builder, where = self.builder, [self.builder.gep(target, [j]) for target in self.targets]
+        self.vector = ir.VectorType(self.scalar, lanes)
+        mask = None if width is None else first_lanes(builder, width, lanes)
+        before, initial = builder.block, self.narrow(self.initial)
+        with builder.if_then(self.accumulate):
+            old, loaded = [load_vector(builder, p, self.vector, mask) for p in where], builder.block
+        totals = [self.either(value, loaded, initial, before) for value in old]
+        for part in range(self.step):
+            if not self.known:
+                totals = self.loop(totals, part, first, mask)
+                continue
+            together = 1 if self.step == 1 else 3
+            for e in range(0, self.known, together):
+                totals = self.add_columns(totals, part, _INT64(e), min(together, self.known - e), first, mask)
+        before = builder.block
+        with builder.if_then(self.held):
+            low, high = self.narrow(self.low), self.narrow(self.high)
+            within = [clamp(builder, self.element, total, low, high) for total in totals]
+            clamped = builder.block
+        results = [self.either(a, clamped, b, before) for a, b in zip(within, totals, strict=True)]
+        for valid, value, pointer in zip(self.valid, results, where, strict=True):
+            with builder.if_then(valid, likely=True):
+                store_vector(builder, value, pointer, mask)
+
+    def narrow(self, value):
+        """The lanes of a vector that the tile uses."""
+        lanes = self.vector.count
+        if lanes == self.lanes:
+            return value
+        return self.shuffle(value, value, range(lanes))
+
+    def either(self, a, from_a, b, from_b):
+        phi = self.builder.phi(a.type)
+        phi.add_incoming(a, from_a)
+        phi.add_incoming(b, from_b)
+        return phi
+
+    def loop(self, totals, part, first, mask):
+        """`add_columns` for all kernel columns."""
+        builder, before = self.builder, self.builder.block
+        head, body, after = (builder.append_basic_block(name) for name in ("columns", "column", "after"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        e = builder.phi(_INT64)
+        e.add_incoming(_INT64(0), before)
+        phis = [builder.phi(self.vector) for _ in totals]
+        for phi, total in zip(phis, totals, strict=True):
+            phi.add_incoming(total, before)
+        builder.cbranch(builder.icmp_signed("<", e, self.count), body, after)
+        builder.position_at_end(body)
+        for phi, total in zip(phis, self.add_columns(phis, part, e, 1, first, mask), strict=True):
+            phi.add_incoming(total, body)
+        e.add_incoming(builder.add(e, _INT64(1)), body)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return phis
+
+    def add_columns(self, totals, part, e, together, first, mask):
+        """Add the products of kernel column `e` and, with steps of 2, of those that are loaded together with it."""
+        builder, kernel_rows, totals = self.builder, self.parts[part], list(totals)
+        if self.weights:
+            weights = [[self.narrow(self.weights[q, e.constant + c]) for q in kernel_rows] for c in range(together)]
+        else:
+            columns = [builder.add(e, _INT64(c)) for c in range(together)]
+            weights = [[self.load_weight(q, c) for q in kernel_rows] for c in columns]
+        first = builder.add(first, builder.mul(e, self.hop))
+        for row, pointer in enumerate(self.pointers[part]):
+            for value, taps in zip(self.load_columns(pointer, first, together, mask), weights, strict=True):
+                for i in range(max(0, row - len(taps) + 1), min(ROWS, row + 1)):
+                    totals[i] = multiply_add(builder, self.element, value, taps[row - i], totals[i])
+        return totals
+
+    def load_weight(self, q, e):
+        builder = self.builder
+        at = builder.add(builder.mul(self.w_row, _INT64(q)), builder.mul(self.w_column, e))
+        return broadcast(builder, builder.load(builder.gep(self.w, [at])), self.vector)
+
+    def load_columns(self, pointer, first, together, mask):
+        """What the lanes of a row meet at a kernel column; with steps of 2, at up to 3 columns from that on."""
+        if self.step == 1:
+            return [self.load(pointer, first, mask)]
+        builder, lanes = self.builder, self.vector.count
+        begin = builder.add(first, _INT64(1)) if together == 3 else first
+        pair = [self.load(pointer, at, mask) for at in (begin, builder.add(begin, _INT64(lanes)))]
+        values = [self.shuffle(*pair, range(odd, 2 * lanes, 2)) for odd in (0, 1)]
+        if together < 3:
+            return values[:together]
+        # The first column meets what the last one does, one lane later.
+        if mask is None:
+            element = builder.load(builder.gep(pointer, [first]))
+            before = builder.insert_element(ir.Constant(self.vector, ir.Undefined), element, ir.IntType(32)(0))
+        else:
+            before = self.load(pointer, first, mask, 1)
+        return [self.shuffle(before, values[1], [0, *range(lanes, 2 * lanes - 1)]), *values]
+
+    def load(self, pointer, first, mask, count=None):
+        """A vector of a row; unless all of it lies in the row (no mask), those of the first `count` lanes that do."""
+        builder, index = self.builder, ir.VectorType(ir.IntType(32), self.vector.count)
+        if mask is not None:
+            lane = broadcast(builder, builder.trunc(first, index.element), index)
+            lane = builder.add(lane, ir.Constant(index, list(range(index.count))))
+            mask = builder.icmp_unsigned("<", lane, broadcast(builder, builder.trunc(self.size, index.element), index))
+            if count is not None:
+                mask = builder.and_(mask, ir.Constant(mask.type, [i < count for i in range(index.count)]))
+        return load_vector(builder, builder.gep(pointer, [first]), self.vector, mask)
+
+    def shuffle(self, a, b, order):
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), list(order)))
+
+
+@intrinsic
+def channel_tile(typingctx, positions, vectors, source, start, step, table, taps, channels, source_channel,
+                 w, w_channel, sums, to, sums_step, accumulate):  # fmt: skip
+    """Register tile of `positions` outputs by `vectors` vectors of neighbouring output channels, up to `CHANNEL_TILE`.
+
+    `sums[to + p * sums_step + o] (+)= sum over c, t of source[start + p * step + c * source_channel + table[2 t]] *
+    w[c * w_channel + table[2 t + 1] + o]`, channels outside, taps inside; there is at least one of each.
+    """
+    element = source.dtype
+
+    def emit(context, builder, signature, args):
+        vector = ir.VectorType(context.get_value_type(element), VECTOR_BYTES * 8 // element.bitwidth)
+        keep_whole(builder)
+        shapes = [(p, v) for v in range(1, CHANNEL_TILE[1] + 1) for p in range(1, CHANNEL_TILE[0] + 1)]
+        blocks = [builder.append_basic_block(f"tile{p}x{v}") for p, v in shapes]
+        done = builder.append_basic_block("done")
+        number = builder.add(builder.mul(args[1], _INT64(32)), args[0])
+        switch = builder.switch(number, done)
+        for (p, v), block in zip(shapes, blocks, strict=True):
+            switch.add_case(_INT64(32 * v + p), block)
+            builder.position_at_end(block)
+            _channel_tile(builder, element, vector, p, v, *args[2:])
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(n, n, source, n, n, table, n, n, n, w, n, sums, n, n, n), emit
+
+
+_HALF = 7
+
+
+def pin(builder, value):
+    """The value, after all loads before this point and before all loads after it.
+
+    It keeps LLVM from gathering a tile's loads, which takes more registers than there are, and from unrolling its loop.
+    """
+    kind = ir.FunctionType(value.type, [value.type])
+    register = "w" if _ARM else "v" if VECTOR_BYTES == 64 else "x"
+    assembly = ir.InlineAsm(kind, "", f"={register},0,~{{memory}}", side_effect=True)
+    return builder.call(assembly, [value], attrs=("convergent",))
+
+
+def _channel_tile(builder, element, vector, positions, vectors, source, start, step, table, taps, channels,
+                  source_channel, w, w_channel, sums, to, sums_step, accumulate):  # fmt: skip
+    source, sums = builder.gep(source, [start]), builder.gep(sums, [to])
+    offsets = [builder.mul(step, _INT64(p)) for p in range(_HALF + 1)]
+    where = []
+    for p in range(positions):
+        row = builder.gep(sums, [builder.mul(sums_step, _INT64(p))])
+        where += [builder.gep(row, [_INT64(v * vector.count)]) for v in range(vectors)]
+    old, zero = builder.icmp_signed("!=", accumulate, accumulate.type(0)), ir.Constant(vector, None)
+    first = [builder.select(old, load_vector(builder, p, vector), zero) for p in where]
+
+    before = builder.block
+    outer, inner = builder.append_basic_block("channels"), builder.append_basic_block("taps")
+    latch, after = builder.append_basic_block("next_channel"), builder.append_basic_block("store")
+    builder.branch(outer)
+
+    builder.position_at_end(outer)
+    c, base, weights = builder.phi(_INT64), builder.phi(source.type), builder.phi(w.type)
+    carried = [builder.phi(vector) for _ in where]
+    builder.branch(inner)
+
+    builder.position_at_end(inner)
+    t = builder.phi(_INT64)
+    totals = [builder.phi(vector) for _ in where]
+    pair = builder.gep(table, [builder.shl(t, _INT64(1))])
+    here = builder.gep(base, [builder.load(pair)])
+    entry = builder.gep(weights, [builder.load(builder.gep(pair, [_INT64(1)]))])
+    kernels = [load_vector(builder, builder.gep(entry, [_INT64(v * vector.count)]), vector) for v in range(vectors)]
+    results = []
+    for p in range(positions):
+        if p == _HALF:  # two bases: few enough offsets for the general registers
+            here = builder.gep(here, [offsets[_HALF]])
+        value = broadcast(builder, builder.load(builder.gep(here, [offsets[p % _HALF]])), vector)
+        results += [multiply_add(builder, element, value, k, totals[len(results) + v]) for v, k in enumerate(kernels)]
+        results[-1] = pin(builder, results[-1])
+    next_t = builder.add(t, _INT64(1))
+    builder.cbranch(builder.icmp_signed("<", next_t, taps), inner, latch)
+
+    builder.position_at_end(latch)
+    next_c = builder.add(c, _INT64(1))
+    next_base, next_weights = builder.gep(base, [source_channel]), builder.gep(weights, [w_channel])
+    builder.cbranch(builder.icmp_signed("<", next_c, channels), outer, after)
+
+    for phi, begin, again in ((c, _INT64(0), next_c), (base, source, next_base), (weights, w, next_weights)):
+        phi.add_incoming(begin, before)
+        phi.add_incoming(again, latch)
+    t.add_incoming(_INT64(0), outer)
+    t.add_incoming(next_t, inner)
+    for i in range(len(where)):
+        carried[i].add_incoming(first[i], before)
+        carried[i].add_incoming(results[i], latch)
+        totals[i].add_incoming(carried[i], outer)
+        totals[i].add_incoming(results[i], inner)
+
+    builder.position_at_end(after)
+    for pointer, total in zip(where, results, strict=True):
+        store_vector(builder, total, pointer)
