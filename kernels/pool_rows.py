@@ -21,14 +21,16 @@ from .pool import padded_taps
 from .simd import VECTOR_BYTES
 from .simd_pool import (
     COLUMNS,
-    COUNTS,
+    DIVISORS,
     POSITIONS,
     ROOM,
     ROWS,
+    TAPS,
     fill,
     fold_rows,
     fold_taps,
     pool_runs,
+    set_divisors,
     store_columns,
     store_runs,
     store_transposed,
@@ -157,13 +159,13 @@ def pool(kind):
                 done += chunks * count
 
     @kernel
-    def store_lines(x, out, indices, lowest, workspace, where, columns, taps, shift, step, counts, width, plane,
-                    lines, pitch, target, to_step, rows, lanes):  # fmt: skip
+    def store_lines(x, out, indices, lowest, workspace, where, columns, taps, shift, step, divisors, width, plane,
+                    lines, pitch, target, to_step, lanes):  # fmt: skip
         """Rows of windows from their lines: `width` channels of which `lanes` are real, `plane` results apart."""
         if width == 1 and step > STEPS and shift == 1:
             for r in range(lines):
                 store_runs(kind, x, out, indices, workspace, lowest, target + r * to_step, where + r * pitch,
-                           columns, taps, step, counts, rows)  # fmt: skip
+                           columns, taps, step, divisors)  # fmt: skip
             return
         if taps >= WIDE and not is_mean:  # windows of 2, 4, 8, ... taps, two of the last in the end
             length, wide = (lines - 1) * pitch + ((columns - 1) * step + (taps - 1) * shift + 1) * width, 1
@@ -179,10 +181,10 @@ def pool(kind):
                 fold_taps(kind, x, out, workspace, COLUMNS + j * width, at, count, taps, shift * width)
             if plane > 1:
                 store_transposed(kind, x, out, indices, workspace, target, plane, COLUMNS, width, lanes, columns,
-                                 counts, rows)  # fmt: skip
+                                 divisors)  # fmt: skip
                 return
             where, columns, taps, step = COLUMNS, lanes, 1, 1
-        store_columns(kind, x, out, indices, workspace, target, where, columns, taps, shift, step, counts, rows,
+        store_columns(kind, x, out, indices, workspace, target, where, columns, taps, shift, step, divisors,
                       lines, pitch, to_step)  # fmt: skip
 
     def run(x, out, indices, lowest, numbers, workspace, counter, parts):
@@ -192,7 +194,8 @@ def pool(kind):
         one part nothing is counted.
         """
         walk, (a0, a1, a2) = load_tuple(numbers.data, 0, Plan), load_axes(numbers.data)
-        counts, groups = scratch(workspace, COUNTS, out), scratch_index(workspace, POSITIONS)
+        along, divisors = scratch(workspace, TAPS, out), scratch(workspace, DIVISORS, out)
+        groups = scratch_index(workspace, POSITIONS)
         is_run = walk.lanes == 1 and a2.out == 1
         pitch = vector_lanes(kind, x, out) if is_run else walk.pitch
         block = max(1, LINES // pitch)
@@ -207,8 +210,9 @@ def pool(kind):
             begin, end = walk.lines * taken // parts, walk.lines * (taken + 1) // parts
             for column in range(0, a2.out, walk.columns):
                 columns = min(walk.columns, a2.out - column)
-                for j in range(max(columns, walk.lanes, block) if is_mean else 0):
-                    counts[j] = 1 if is_run else count_taps(walk, a2, column + (0 if plane_size == 1 else j))
+                width, rows = max(columns, walk.lanes), -1
+                for j in range(width if is_mean else 0):
+                    along[j] = count_taps(walk, a2, column + (0 if plane_size == 1 else j))
                 start = column * a2.stride - a2.before
                 span = (columns - 1) * a2.stride + (a2.kernel - 1) * a2.dilation + 1
                 low = min(max(-start, 0), span)
@@ -216,9 +220,13 @@ def pool(kind):
                 i2, n2 = clip(start, a2.kernel, a2.dilation, a2.size)
                 first = (i2 if is_run else start + low) * walk.s2
                 if walk.is_contiguous:
+                    for j in range(block if is_mean else 0):
+                        along[j] = n2
+                    if is_mean:
+                        set_divisors(along, divisors, block, 1)
                     for line in range(begin, end, block):
                         pool_runs(kind, x, out, indices, workspace, lowest, line, line * walk.step,
-                                  min(block, end - line), n2, walk.step, counts, n2)  # fmt: skip
+                                  min(block, end - line), n2, walk.step, divisors)  # fmt: skip
                     continue
 
                 group, lane = divmod(begin, blocks)
@@ -239,7 +247,7 @@ def pool(kind):
                             divisor = count_taps(walk, a0, p0) * count_taps(walk, a1, p1)
                         if is_run:
                             if is_mean:
-                                counts[done] = divisor * count_taps(walk, a2, 0)
+                                along[done] = divisor * count_taps(walk, a2, 0)
                             fold_run(x, out, lowest, workspace, where, source, n0 if n1 > 0 else 0, step0, n1, step1,
                                      n2, a2.dilation * walk.s2, index + i2, index0, index1, a2.dilation,
                                      pitch)  # fmt: skip
@@ -274,14 +282,19 @@ def pool(kind):
                                     origin = plane_offset(x, walk, plane * walk.channels)
                     line += lines
                     if is_run:
-                        store_lines(x, out, indices, lowest, workspace, ROWS, lines, pitch, 1, pitch, counts, 1, 1,
-                                    1, 0, groups[0], 0, 1, 1)  # fmt: skip
+                        if is_mean:
+                            set_divisors(along, divisors, lines, 1)
+                        store_lines(x, out, indices, lowest, workspace, ROWS, lines, pitch, 1, pitch, divisors, 1, 1,
+                                    1, 0, groups[0], 0, 1)  # fmt: skip
                         continue
                     where = ROWS
                     for g in range(r):
+                        if is_mean and groups[4 * g + 1] != rows:
+                            rows = groups[4 * g + 1]
+                            set_divisors(along, divisors, width, rows)
                         store_lines(x, out, indices, lowest, workspace, where, columns, a2.kernel, a2.dilation,
-                                    a2.stride, counts, walk.lanes, plane_size, groups[4 * g + 3], pitch, groups[4 * g],
-                                    a2.out, groups[4 * g + 1], groups[4 * g + 2])  # fmt: skip
+                                    a2.stride, divisors, walk.lanes, plane_size, groups[4 * g + 3], pitch,
+                                    groups[4 * g], a2.out, groups[4 * g + 2])  # fmt: skip
                         where += groups[4 * g + 3] * pitch
             taken = parts if parts == 1 else take_item(counter)
 

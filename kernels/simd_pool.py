@@ -19,15 +19,23 @@ SLACK = 512  # what whole vectors at the largest step may touch past the end of 
 # Three lines: the input's rows folded, its columns folded, and a few vectors on their way to be transposed.
 ROWS, COLUMNS, SPARE = 0, ROOM + SLACK, 2 * (ROOM + SLACK)
 INDICES = 8 * (SPARE + SLACK)
-COUNTS = 2 * INDICES  # the divisors of a line of means
-POSITIONS = COUNTS + 8 * (ROOM + SLACK)  # where results go, their divisor and channels, for each of some lines
+TAPS = 2 * INDICES  # of the windows of a line of means, along it
+DIVISORS = TAPS + 8 * (ROOM + SLACK)
+RECIPROCALS = 8 * (ROOM + SLACK)  # from the divisors on
+POSITIONS = DIVISORS + 2 * RECIPROCALS  # where results go, their divisor and channels, for each of some lines
 WORKSPACE_BYTES = POSITIONS + 8 * ROOM
 
 BLOCK = 16  # the largest block of vectors that is transposed in registers
+_STREAMS = 4  # windows read at once: their sums hide each other's latency, their lines do not evict each other
 
 _INT64, _INT32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _FLOATS = {types.float32: "f32", types.float64: "f64"}
 _WIDEN = "define <8 x float> @widen(<8 x half> %a) {\n%b = fpext <8 x half> %a to <8 x float>\nret <8 x float> %b\n}"
+_FUSED = (
+    "declare float @llvm.fma.f32(float, float, float)\ndefine float @fused(float %a) {\n"
+    "%b = call float @llvm.fma.f32(float %a, float %a, float %a)\nret float %b\n}"
+)
+_HAS_FMA = "fmaf" not in assembly(_FUSED)
 _HAS_HALF = "__" not in assembly(_WIDEN)  # else it would call the compiler's own library, which Numba does not link
 
 
@@ -201,13 +209,37 @@ class _Fold:
             result = self.builder.insert_element(result, value, lane)
         return result
 
-    def finish(self, parts, target, counts, rows, mask):
+    def divide(self, total, divisors):
+        """The correctly rounded quotient by what `divisors` points at, where it is normal.
+
+        A vector division takes some 16 cycles. From the rounded reciprocal it is a product and two fused operations
+        (Markstein 1990; algorithm 1 of Brisebarre, Muller and Raina, "Accelerating correctly rounded floating-point
+        division when the divisor is known in advance", 2004). An exact product stays as it is, for the sign of zero,
+        and so does one that is not finite.
+        """
+        builder = self.builder
+        typed = builder.bitcast(divisors, self.scalar.as_pointer())
+        divisor = load_vector(builder, typed, self.vector)
+        if not _HAS_FMA:
+            return builder.fdiv(total, divisor)
+        behind = builder.gep(builder.bitcast(divisors, _BYTE.as_pointer()), [_INT64(RECIPROCALS)], source_etype=_BYTE)
+        reciprocal = load_vector(builder, builder.bitcast(behind, typed.type), self.vector)
+        quotient = builder.fmul(total, reciprocal)
+        error = self._fused(builder.fneg(quotient), divisor, total)
+        inexact = builder.fcmp_ordered("!=", error, ir.Constant(self.vector, None))
+        return builder.select(inexact, self._fused(error, reciprocal, quotient), quotient)
+
+    def _fused(self, a, b, c):
+        name = f"llvm.fma.v{self.lanes}{_FLOATS[self.element]}"
+        function = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
+        return self.builder.call(function, [a, b, c])
+
+    def finish(self, parts, target, divisors, mask):
         """Write results: `target` is the results' values, their indices and the position there."""
         builder, (data, indices, i) = self.builder, target
         value = parts[0]
         if self.kind == "average":
-            divisor = load_vector(builder, builder.bitcast(counts, self.scalar.as_pointer()), self.vector)
-            value = builder.fdiv(value, builder.fmul(divisor, self.spread(builder.sitofp(rows, self.scalar))))
+            value = self.divide(value, divisors)
         value = self.narrow(value)
         store_vector(builder, value, self.pointer(data, i, value.type.element), mask)
         if self.has_index:
@@ -248,6 +280,30 @@ class _Fold:
             vectors, half = result, half // 2
         return vectors
 
+    def fold_lanes(self, windows):
+        """A vector of windows of as many parts, all folded in the same order; and the `_Fold` of a vector of so many.
+
+        Zips of two vectors that are half of them apart bring lanes that are half a vector apart above each other.
+        """
+        builder, fold, size, lanes = self.builder, self, len(windows), self.lanes
+        zips = [[(i + half) // 2 + i % 2 * lanes for i in range(lanes)] for half in (0, lanes)]
+        zips = [ir.Constant(self._of(_INT32), order) for order in zips]
+        while len(windows) > 1:
+            half = len(windows) // 2
+            windows = [
+                self.combine(*([builder.shuffle_vector(p, q, order) for p, q in zip(a, b)] for order in zips), False)
+                for a, b in zip(windows[:half], windows[half:])
+            ]
+        (parts,) = windows
+        while fold.lanes > size:
+            fold = _Fold(self.context, builder, self.kind, self.x, self.out, self.values, fold.lanes // 2)
+            ends = [[*range(start, start + fold.lanes)] for start in (0, fold.lanes)]
+            parts = fold.combine(*(
+                [builder.shuffle_vector(part, part, ir.Constant(fold._of(_INT32), end)) for part in parts]
+                for end in ends
+            ), False)  # fmt: skip
+        return fold, parts
+
     def columns(self, rows):
         """The same for what is folded."""
         return list(zip(*map(self.transpose, zip(*rows))))
@@ -284,6 +340,29 @@ def vector_lanes(typingctx, kind, x, out):
         return _INT64(lanes)
 
     return types.intp(kind, x, out), emit
+
+
+@intrinsic
+def set_divisors(typingctx, taps, divisors, count, rows):
+    """`divisors[j] = taps[j] * rows`, and their reciprocals behind them, in whole vectors."""
+    element = divisors.dtype
+    lanes = lane_count(element)
+
+    def emit(context, builder, signature, args):
+        taps, divisors, count, rows = args
+        scalar = context.get_value_type(element)
+        vector = ir.VectorType(scalar, lanes)
+        rows = broadcast(builder, builder.sitofp(rows, scalar), vector)
+        one = ir.Constant(vector, [1.0] * lanes)
+        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(lanes), inc=True) as (j, _):
+            product = builder.fmul(load_vector(builder, builder.gep(taps, [j]), vector), rows)
+            target = builder.gep(divisors, [j])
+            store_vector(builder, product, target)
+            target = builder.gep(builder.bitcast(target, _BYTE.as_pointer()), [_INT64(RECIPROCALS)], source_etype=_BYTE)
+            store_vector(builder, builder.fdiv(one, product), builder.bitcast(target, divisors.type))
+        return context.get_dummy_value()
+
+    return types.void(taps, divisors, types.intp, types.intp), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -393,9 +472,9 @@ def fold_taps(typingctx, kind, x, out, workspace, to, at, count, taps, shift):
 
 
 @intrinsic(prefer_literal=True)
-def store_columns(typingctx, kind, x, out, indices, workspace, to, at, count, taps, shift, stride, counts, rows,
+def store_columns(typingctx, kind, x, out, indices, workspace, to, at, count, taps, shift, stride, divisors,
                   lines, pitch, to_step):  # fmt: skip
-    """`out[to + j] = fold over k of line[at + j * stride + k * shift]`; means are over `rows * counts[j]` elements.
+    """`out[to + j] = fold over k of line[at + j * stride + k * shift]`; means are divided by `divisors[j]`.
 
     So for several lines, `pitch` apart in the workspace and `to_step` in the results.
 
@@ -404,7 +483,7 @@ def store_columns(typingctx, kind, x, out, indices, workspace, to, at, count, ta
 
     def emit(context, builder, signature, args):
         data, places, base = _data(context, builder, signature, args, 2, 3, 4)
-        to, at, count, taps, shift, stride, counts, rows, lines, pitch, to_step = args[5:]
+        to, at, count, taps, shift, stride, divisors, lines, pitch, to_step = args[5:]
         tight = builder.icmp_signed("==", shift, _INT64(1))
 
         def run(step=None, known=None, lanes=None):
@@ -430,9 +509,8 @@ def store_columns(typingctx, kind, x, out, indices, workspace, to, at, count, ta
                     fold.set(slots, fold.combine(fold.get(slots), pick(vectors, k % step), in_order=False))
                 if not known:
                     loop(first, vectors)
-                divisors = builder.gep(counts, [offset])
                 where = builder.add(builder.add(to, builder.mul(r, to_step)), offset)
-                fold.finish(fold.get(slots), (data, places, where), divisors, rows, mask)
+                fold.finish(fold.get(slots), (data, places, where), builder.gep(divisors, [offset]), mask)
 
             def loop(first, vectors):
                 done = cgutils.alloca_once_value(builder, _INT64(1))
@@ -465,79 +543,65 @@ def store_columns(typingctx, kind, x, out, indices, workspace, to, at, count, ta
         return context.get_dummy_value()
 
     n, pointer = types.intp, types.CPointer(out.compute)
-    return types.void(kind, x, out, indices, workspace, *[n] * 6, pointer, *[n] * 4), emit
+    return types.void(kind, x, out, indices, workspace, *[n] * 6, pointer, *[n] * 3), emit
 
 
 def _runs(kind, x, out, indices, workspace, lowest, n, from_input):
-    """Runs of taps, of a line or of the input, are folded to one vector each, and those turned together."""
+    """Runs of taps, of a line or of the input: a vector of windows at a time, each folded in a vector of its own."""
 
     def emit(context, builder, signature, args):
         source, data, places, base, lowest = _data(context, builder, signature, args, 1, 2, 3, 4, 5)
-        to, at, count, taps, stride, counts, rows = args[6:]
-        whole = _Fold(context, builder, kind.literal_value, x, out, base)
-        fold = _Fold(context, builder, kind.literal_value, x, out, base, min(whole.lanes, BLOCK))
-        slots, neutral = whole.slots(), whole.neutral(lowest)
+        to, at, count, taps, stride, divisors = args[6:]
+        fold = _Fold(context, builder, kind.literal_value, x, out, base)
+        neutral, size = fold.neutral(lowest), min(fold.lanes, BLOCK)
+        rest = builder.and_(taps, _INT64(fold.lanes - 1))
+        whole, inside = builder.sub(taps, rest), first_lanes(builder, rest, fold.lanes)
+        slots = [fold.slots() for _ in range(size)]
 
-        def run(i):
-            """One window, folded to the lanes of `fold`."""
-            first = builder.add(at, builder.mul(i, stride))
-            whole.set(slots, neutral)
+        def load(first, offset, mask=None):
+            here = builder.add(first, offset)
+            return fold.load(source, here, mask, offset, _INT64(1)) if from_input else fold.read(here)
 
-            def vector(offset, mask):
-                here = builder.add(first, offset)
-                new = whole.load(source, here, mask, offset, _INT64(1)) if from_input else whole.read(here)
-                if mask is not None:
-                    new = [builder.select(mask, n, o) for n, o in zip(new, neutral)]
-                whole.set(slots, whole.combine(whole.get(slots), new, in_order=False))
-
-            for_vectors(builder, taps, whole.lanes, vector)
-            parts, lanes = whole.get(slots), whole.lanes
-            while lanes > fold.lanes:
-                lanes //= 2
-                low, high = (ir.Constant(ir.VectorType(_INT32, lanes), [*range(h, h + lanes)]) for h in (0, lanes))
-                half = _Fold(context, builder, kind.literal_value, x, out, base, lanes)
-                halves = [[builder.shuffle_vector(part, part, lanes) for part in parts] for lanes in (low, high)]
-                parts = half.combine(*halves, in_order=False)
-            return parts
-
-        def block(offset, mask):
-            with cgutils.for_range_slice(builder, _INT64(0), _INT64(fold.lanes), _INT64(1), inc=True) as (i, _):
-                here = builder.add(offset, i)
-                here = builder.select(builder.icmp_signed("<", here, count), here, offset)
-                fold.write(run(here), builder.add(_INT64(SPARE), builder.mul(i, _INT64(fold.lanes))))
-            columns = fold.columns([fold.read(_INT64(SPARE + i * fold.lanes)) for i in range(fold.lanes)])
-            while len(columns) > 1:
-                columns = [fold.combine(a, b, in_order=False) for a, b in zip(columns[::2], columns[1::2])]
-            divisors = builder.gep(counts, [offset])
-            fold.finish(columns[0], (data, places, builder.add(to, offset)), divisors, rows, mask)
-
-        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(fold.lanes), inc=True) as (offset, _):
-            block(offset, first_lanes(builder, builder.sub(count, offset), fold.lanes))
+        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(size), inc=True) as (j, _):
+            windows = [builder.add(j, _INT64(i)) for i in range(size)]
+            windows = [builder.select(builder.icmp_signed("<", i, count), i, j) for i in windows]
+            starts = [builder.add(at, builder.mul(i, stride)) for i in windows]
+            for i in range(0, size, _STREAMS):
+                streams = list(zip(starts, slots))[i : i + _STREAMS]
+                for first, total in streams:
+                    parts = load(first, whole, inside)
+                    fold.set(total, [builder.select(inside, part, other) for part, other in zip(parts, neutral)])
+                with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(fold.lanes), inc=True) as (offset, _):
+                    for first, total in streams:
+                        fold.set(total, fold.combine(fold.get(total), load(first, offset), in_order=False))
+            result, parts = fold.fold_lanes([fold.get(total) for total in slots])
+            mask = first_lanes(builder, builder.sub(count, j), size)
+            result.finish(parts, (data, places, builder.add(to, j)), builder.gep(divisors, [j]), mask)
         return context.get_dummy_value()
 
     pointer = types.CPointer(out.compute)
-    return types.void(kind, x, out, indices, workspace, lowest, *[n] * 5, pointer, n), emit
+    return types.void(kind, x, out, indices, workspace, lowest, *[n] * 5, pointer), emit
 
 
 @intrinsic(prefer_literal=True)
-def store_runs(typingctx, kind, x, out, indices, workspace, lowest, to, at, count, taps, stride, counts, rows):
+def store_runs(typingctx, kind, x, out, indices, workspace, lowest, to, at, count, taps, stride, divisors):
     """`store_columns` for neighbouring taps at wide steps."""
     return _runs(kind, x, out, indices, workspace, lowest, to, from_input=False)
 
 
 @intrinsic(prefer_literal=True)
-def pool_runs(typingctx, kind, x, out, indices, workspace, lowest, to, at, count, taps, stride, counts, rows):
+def pool_runs(typingctx, kind, x, out, indices, workspace, lowest, to, at, count, taps, stride, divisors):
     """The same from the input: `count` windows of `taps` contiguous elements, `stride` apart, with indices from 0."""
     return _runs(kind, x, out, indices, workspace, lowest, to, from_input=True)
 
 
 @intrinsic(prefer_literal=True)
-def store_transposed(typingctx, kind, x, out, indices, workspace, to, step, at, width, lanes, count, counts, rows):
+def store_transposed(typingctx, kind, x, out, indices, workspace, to, step, at, width, lanes, count, divisors):
     """`out[to + c * step + j] = line[at + j * width + c]` for `c < lanes` and `j < count`."""
 
     def emit(context, builder, signature, args):
         data, places, base = _data(context, builder, signature, args, 2, 3, 4)
-        to, step, at, width, lanes, count, counts, rows = args[5:]
+        to, step, at, width, lanes, count, divisors = args[5:]
         size = min(lane_count(line_type(kind.literal_value, x, out)), BLOCK)
         fold = _Fold(context, builder, kind.literal_value, x, out, base, size)
 
@@ -552,11 +616,10 @@ def store_transposed(typingctx, kind, x, out, indices, workspace, to, step, at, 
             mask = first_lanes(builder, builder.sub(count, column), size)
             left = builder.sub(lanes, channel)
             left = builder.select(builder.icmp_signed("<", left, _INT64(size)), left, _INT64(size))
-            divisors = builder.gep(counts, [column])
             with cgutils.for_range_slice(builder, _INT64(0), left, _INT64(1), inc=True) as (c, _):
                 where = builder.add(builder.add(to, column), builder.mul(builder.add(channel, c), step))
                 parts = fold.read(builder.add(_INT64(SPARE), builder.mul(c, _INT64(size))))
-                fold.finish(parts, (data, places, where), divisors, rows, mask)
+                fold.finish(parts, (data, places, where), builder.gep(divisors, [column]), mask)
 
         with cgutils.for_range_slice(builder, _INT64(0), lanes, _INT64(size), inc=True) as (channel, _):
             with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(size), inc=True) as (column, _):
@@ -564,4 +627,4 @@ def store_transposed(typingctx, kind, x, out, indices, workspace, to, step, at, 
         return context.get_dummy_value()
 
     n, pointer = types.intp, types.CPointer(out.compute)
-    return types.void(kind, x, out, indices, workspace, *[n] * 6, pointer, n), emit
+    return types.void(kind, x, out, indices, workspace, *[n] * 6, pointer), emit

@@ -92,6 +92,18 @@ def test_the_divisor():
     np.testing.assert_allclose(got[0, 0], [1.5, 3, 4], rtol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_means_are_correctly_rounded_quotients(dtype):
+    """One real element over padding: the sum is the element itself, the mean what NumPy's division gives."""
+    bits = rng().integers(0, 2 ** np.finfo(dtype).nmant, 3000) | 1 << np.finfo(dtype).nmant
+    x = np.ldexp(bits, rng(1).integers(-50, 50, bits.size)).astype(dtype) * rng(2).choice([-1, 1], bits.size)
+    x = np.concatenate([x, [0.0, -0.0, np.inf, -np.inf, np.nan]]).astype(dtype)
+    for count in range(1, 50):
+        means = fastconv.avg_pool2d(x[None, None, None], (count, 1), stride=1, padding_spec=((count - 1, 0), (0, 0)))
+        for mean in means[0, 0]:
+            oracle.assert_same(mean, x / np.array(count, dtype))
+
+
 def test_windows_without_a_real_element():
     x = np.array([[[1.0, 2]]])
     pads = {"stride": 2, "padding_spec": ((4, 2),)}  # windows over -4 -3, -2 -1, 0 1, 2 3
