@@ -12,7 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .simd import VECTOR_BYTES, assembly, broadcast, first_lanes, for_vectors, load_vector, store_vector
-from .strided import float_to_half, half_to_float
+from .strided import narrow, widen
 
 ROOM = 4096  # elements of a line
 SLACK = 512  # what whole vectors at the largest step may touch past the end of a line
@@ -30,13 +30,11 @@ _STREAMS = 4  # windows read at once: their sums hide each other's latency, thei
 
 _INT64, _INT32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _FLOATS = {types.float32: "f32", types.float64: "f64"}
-_WIDEN = "define <8 x float> @widen(<8 x half> %a) {\n%b = fpext <8 x half> %a to <8 x float>\nret <8 x float> %b\n}"
 _FUSED = (
     "declare float @llvm.fma.f32(float, float, float)\ndefine float @fused(float %a) {\n"
     "%b = call float @llvm.fma.f32(float %a, float %a, float %a)\nret float %b\n}"
 )
 _HAS_FMA = "fmaf" not in assembly(_FUSED)
-_HAS_HALF = "__" not in assembly(_WIDEN)  # else it would call the compiler's own library, which Numba does not link
 
 
 def lane_count(element):
@@ -168,13 +166,8 @@ class _Fold:
         if x.format == "bool":
             vector = builder.select(builder.icmp_unsigned("!=", vector, ir.Constant(vector.type, None)),
                                     self._all(vector.type, 1), ir.Constant(vector.type, None))  # fmt: skip
-        if x.format == "bfloat16":
-            word = builder.shl(builder.zext(vector, self._of(_INT32)), self._all(self._of(_INT32), 16))
-            return builder.bitcast(word, self.vector)
-        if x.format == "float16":
-            if _HAS_HALF:
-                return builder.fpext(builder.bitcast(vector, self._of(ir.HalfType())), self.vector)
-            return self._each_lane(half_to_float, types.float32(types.uint16), vector, self.vector)
+        if x.format in ("float16", "bfloat16"):
+            return widen(builder, x, vector)
         if x.dtype == self.element:
             return vector
         if self.is_float:
@@ -184,30 +177,12 @@ class _Fold:
     def narrow(self, vector):
         """From what is folded to what memory holds."""
         builder, out = self.builder, self.out
-        if out.format == "bfloat16":
-            word = builder.bitcast(vector, self._of(_INT32))
-            shift = self._all(word.type, 16)
-            odd = builder.and_(builder.lshr(word, shift), self._all(word.type, 1))
-            even = builder.add(builder.add(word, odd), self._all(word.type, 0x7FFF))  # ties to even
-            quiet = builder.or_(word, self._all(word.type, 0x400000))
-            word = builder.select(builder.fcmp_unordered("uno", vector, vector), quiet, even)
-            return builder.trunc(builder.lshr(word, shift), self._of(ir.IntType(16)))
-        if out.format == "float16":
-            if _HAS_HALF:
-                return builder.bitcast(builder.fptrunc(vector, self._of(ir.HalfType())), self._of(ir.IntType(16)))
-            return self._each_lane(float_to_half, types.uint16(types.float32), vector, self._of(ir.IntType(16)))
+        if out.format in ("float16", "bfloat16"):
+            return narrow(builder, out, vector)
         return vector if out.dtype == self.element else builder.trunc(vector, self._of(ir.IntType(out.dtype.bitwidth)))
 
     def _all(self, kind, value):
         return ir.Constant(kind, [value] * self.lanes)
-
-    def _each_lane(self, function, signature, vector, result_type):
-        result = ir.Constant(result_type, ir.Undefined)
-        for lane in map(_INT32, range(self.lanes)):
-            value = self.builder.extract_element(vector, lane)
-            value = self.context.compile_internal(self.builder, function, signature, [value])
-            result = self.builder.insert_element(result, value, lane)
-        return result
 
     def divide(self, total, divisors):
         """The correctly rounded quotient by what `divisors` points at, where it is normal.
