@@ -55,7 +55,7 @@ def around_vectors(dtypes):
     views = (np.asarray, channels_last)
     for dtype, view, size in itertools.product(dtypes, views, (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47)):
         x, bias = view(values((1, 10, 3, size), dtype)), values(17, dtype, 2)
-        relu, relu6 = (None, None) if dtype in ("c8", "c16") else ("relu", "relu6")
+        relu, relu6 = (None, None) if dtype in ("c8", "c16", "?") else ("relu", "relu6")
         check_convolution("correlate", x, values((8, 5, 2, 1), dtype, 1), groups=2, padding_mode=1, activation=relu)
         check_convolution("convolve", x, values((8, 5, 1, 2), dtype, 1), groups=2, padding_mode="full", stride=(1, 2))
         check_convolution(
