@@ -132,14 +132,14 @@ def _by_rows(
     include_padding: bool = False,
 ) -> Run:
     """The row-wise kernel on new results of the given types, the only one or a tuple of them."""
-    from .kernels import pool_rows, simd_pool
+    from .kernels import pool_rows, simd_fold
 
     shape = (*x.shape[: x.ndim - len(problem.axes)], *(axis.out for axis in problem.axes))
     steps = [stride // x.itemsize for stride in x.strides]
     numbers = pool_rows.plan(x.shape, steps, problem.axes, x.itemsize, include_padding, x.dtype.kind in "biu")
     formats = x.dtype.name, dtypes[0].name, "int64", x.dtype.name, "int64", "uint8", "int64", "intp"
     pool = entry_point(kernel, *formats)
-    take, give, size = workspace.take, workspace.give, simd_pool.WORKSPACE_BYTES
+    take, give, size = workspace.take, workspace.give, simd_fold.WORKSPACE_BYTES
     empty, several, shared = 0 in shape, len(dtypes) > 1, x.nbytes >= _SHARED_BYTES
 
     def run(x: Array) -> Any:

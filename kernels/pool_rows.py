@@ -16,16 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import entry, kernel
+from .jit import entry, inlined, kernel
 from .pool import padded_taps
 from .simd import VECTOR_BYTES
+from .simd_fold import COLUMNS, DIVISORS, POSITIONS, ROOM, ROWS, TAPS
 from .simd_pool import (
-    COLUMNS,
-    DIVISORS,
-    POSITIONS,
-    ROOM,
-    ROWS,
-    TAPS,
     fill,
     fold_rows,
     fold_taps,
@@ -139,10 +134,34 @@ def count_taps(walk, axis, p):
     return max(padded_taps(axis, p) if walk.include_padding else count, walk.is_exact)
 
 
+@inlined
+def line_after(walk, a0, a1, plane, p0, p1, lane):
+    """Plane, output row and first channel of the next line."""
+    lane += LANES
+    if lane >= walk.channels:
+        lane, p1 = 0, p1 + 1
+        if p1 == a1.out:
+            p0, p1 = p0 + 1, 0
+            if p0 == a0.out:
+                plane, p0 = plane + 1, 0
+    return plane, p0, p1, lane
+
+
 def pool(kind):
     is_mean, has_index = kind == "average", kind.startswith("indexed")
 
-    @kernel
+    @inlined
+    def pool_planes(x, out, indices, lowest, workspace, walk, taps, along, divisors, begin, end, block):
+        """Planes that are single windows."""
+        for j in range(block if is_mean else 0):
+            along[j] = taps
+        if is_mean:
+            set_divisors(along, divisors, block, 1)
+        for plane in range(begin, end, block):
+            pool_runs(kind, x, out, indices, workspace, lowest, plane, plane * walk.step, min(block, end - plane),
+                      taps, walk.step, divisors)  # fmt: skip
+
+    @inlined
     def fold_run(x, out, lowest, workspace, where, first, n0, step0, n1, step1, n2, step,
                  index, index0, index1, dilation, pitch):  # fmt: skip
         """All elements under one window as one vector: rows of its taps lie above each other, whole ones first."""
@@ -158,7 +177,24 @@ def pool(kind):
                           pitch * dilation, dilation, True, 1, 0, 0, 0)  # fmt: skip
                 done += chunks * count
 
-    @kernel
+    @inlined
+    def fold_lines(x, out, lowest, workspace, walk, where, many, lanes, first, n0, step0, n1, step1,
+                   index, index0, index1, next_first, next_index, left, right, span):  # fmt: skip
+        """So many lines alike: of their `span` elements those from `left` to `right` are real."""
+        runs, count, step, index_step = 1, right - left, walk.s2, 1
+        if walk.lanes > 1:  # each element is a run of channels, and runs that touch are one
+            runs, count, step, index_step = right - left, lanes, 1, 0
+            if walk.s2 == walk.lanes == lanes and not has_index:
+                runs, count = 1, runs * lanes
+        begin, end = where + left * walk.lanes, where + right * walk.lanes
+        fill(kind, x, out, workspace, lowest, where, begin - where, many, walk.pitch)
+        for j in range(runs if left < right else 0):
+            fold_rows(kind, x, out, workspace, begin + j * walk.lanes, first + j * walk.s2, n0, step0, n1, step1,
+                      step, count, index + j, index0, index1, index_step, False, many, walk.pitch, next_first,
+                      next_index)  # fmt: skip
+        fill(kind, x, out, workspace, lowest, end, (span - right) * walk.lanes, many, walk.pitch)
+
+    @inlined
     def store_lines(x, out, indices, lowest, workspace, where, columns, taps, shift, step, divisors, width, plane,
                     lines, pitch, target, to_step, lanes):  # fmt: skip
         """Rows of windows from their lines: `width` channels of which `lanes` are real, `plane` results apart."""
@@ -198,6 +234,7 @@ def pool(kind):
         groups = scratch_index(workspace, POSITIONS)
         is_run = walk.lanes == 1 and a2.out == 1
         pitch = vector_lanes(kind, x, out) if is_run else walk.pitch
+        taps, shift, step = (pitch, 1, pitch) if is_run else (a2.kernel, a2.dilation, a2.stride)
         block = max(1, LINES // pitch)
         blocks, plane_size = -(-walk.channels // walk.lanes), walk.rows * a2.out
         step0, step1 = a0.dilation * walk.s0, a1.dilation * walk.s1
@@ -210,8 +247,8 @@ def pool(kind):
             begin, end = walk.lines * taken // parts, walk.lines * (taken + 1) // parts
             for column in range(0, a2.out, walk.columns):
                 columns = min(walk.columns, a2.out - column)
-                width, rows = max(columns, walk.lanes), -1
-                for j in range(width if is_mean else 0):
+                rows = -1  # that the divisors are for
+                for j in range(max(columns, walk.lanes) if is_mean else 0):
                     along[j] = count_taps(walk, a2, column + (0 if plane_size == 1 else j))
                 start = column * a2.stride - a2.before
                 span = (columns - 1) * a2.stride + (a2.kernel - 1) * a2.dilation + 1
@@ -220,28 +257,22 @@ def pool(kind):
                 i2, n2 = clip(start, a2.kernel, a2.dilation, a2.size)
                 first = (i2 if is_run else start + low) * walk.s2
                 if walk.is_contiguous:
-                    for j in range(block if is_mean else 0):
-                        along[j] = n2
-                    if is_mean:
-                        set_divisors(along, divisors, block, 1)
-                    for line in range(begin, end, block):
-                        pool_runs(kind, x, out, indices, workspace, lowest, line, line * walk.step,
-                                  min(block, end - line), n2, walk.step, divisors)  # fmt: skip
+                    pool_planes(x, out, indices, lowest, workspace, walk, n2, along, divisors, begin, end, block)
                     continue
 
                 group, lane = divmod(begin, blocks)
                 plane, row = divmod(group, walk.rows)
-                p0, p1 = divmod(row, a1.out)
-                origin = plane_offset(x, walk, plane * walk.channels)
+                (p0, p1), lane = divmod(row, a1.out), lane * LANES
                 line = begin
                 while line < end:
                     lines, r, done = min(block, end - line), 0, 0
                     while done < lines:
                         i0, n0 = clip(p0 * a0.stride - a0.before, a0.kernel, a0.dilation, a0.size)
                         i1, n1 = clip(p1 * a1.stride - a1.before, a1.kernel, a1.dilation, a1.size)
-                        source = origin + lane * LANES + i0 * walk.s0 + i1 * walk.s1 + first
+                        origin = plane_offset(x, walk, plane * walk.channels)
+                        source = origin + lane + i0 * walk.s0 + i1 * walk.s1 + first
                         index = (i0 * a1.size + i1) * a2.size
-                        lanes = min(walk.lanes, walk.channels - lane * LANES)
+                        lanes = min(walk.lanes, walk.channels - lane)
                         where, divisor, many = ROWS + done * pitch, 1, 1
                         if is_mean:
                             divisor = count_taps(walk, a0, p0) * count_taps(walk, a1, p1)
@@ -253,49 +284,29 @@ def pool(kind):
                                      pitch)  # fmt: skip
                         else:
                             left, right = (low, high) if n0 > 0 and n1 > 0 else (span, span)
-                            runs, count, step, index_step = 1, right - left, walk.s2, 1
-                            if walk.lanes > 1:  # each element is a run of channels, and runs that touch are one
-                                runs, count, step, index_step = right - left, lanes, 1, 0
-                                if walk.s2 == walk.lanes == lanes and not has_index:
-                                    runs, count = 1, runs * lanes
-                            elif inner <= p1 < outer:  # rows alike are one group
+                            if walk.lanes == 1 and inner <= p1 < outer:
                                 many = min(lines - done, outer - p1)
-                            fill(kind, x, out, workspace, lowest, where, left * walk.lanes, many, pitch)
-                            for j in range(runs if left < right else 0):
-                                fold_rows(kind, x, out, workspace, where + (left + j) * walk.lanes,
-                                          source + j * walk.s2, n0, step0, n1, step1, step, count,
-                                          index + start + left + j, index0, index1, index_step, False,
-                                          many, pitch, a1.stride * walk.s1, a1.stride * a2.size)  # fmt: skip
-                            after = (span - right) * walk.lanes
-                            fill(kind, x, out, workspace, lowest, where + right * walk.lanes, after, many, pitch)
-                        target = plane * walk.channels + lane * LANES
+                            fold_lines(x, out, lowest, workspace, walk, where, many, lanes, source, n0, step0, n1,
+                                       step1, index + start + left, index0, index1, a1.stride * walk.s1,
+                                       a1.stride * a2.size, left, right, span)  # fmt: skip
+                        target = plane * walk.channels + lane
                         groups[4 * r] = target * plane_size + (p0 * a1.out + p1) * a2.out + column
                         groups[4 * r + 1], groups[4 * r + 2], groups[4 * r + 3] = divisor, lanes, many
-                        r, done, lane, p1 = r + 1, done + many, lane + 1, p1 + many - 1
-                        # The line after this one.
-                        if lane == blocks:
-                            lane, p1 = 0, p1 + 1
-                            if p1 == a1.out:
-                                p0, p1 = p0 + 1, 0
-                                if p0 == a0.out:
-                                    plane, p0 = plane + 1, 0
-                                    origin = plane_offset(x, walk, plane * walk.channels)
+                        r, done = r + 1, done + many
+                        plane, p0, p1, lane = line_after(walk, a0, a1, plane, p0, p1 + many - 1, lane)
                     line += lines
-                    if is_run:
-                        if is_mean:
-                            set_divisors(along, divisors, lines, 1)
-                        store_lines(x, out, indices, lowest, workspace, ROWS, lines, pitch, 1, pitch, divisors, 1, 1,
-                                    1, 0, groups[0], 0, 1)  # fmt: skip
-                        continue
-                    where = ROWS
+                    windows, where = columns, ROWS
+                    if is_run:  # the lines are the windows of one group
+                        windows, r, rows, groups[1] = lines, 1, -1, 1
                     for g in range(r):
                         if is_mean and groups[4 * g + 1] != rows:
                             rows = groups[4 * g + 1]
-                            set_divisors(along, divisors, width, rows)
-                        store_lines(x, out, indices, lowest, workspace, where, columns, a2.kernel, a2.dilation,
-                                    a2.stride, divisors, walk.lanes, plane_size, groups[4 * g + 3], pitch,
-                                    groups[4 * g], a2.out, groups[4 * g + 2])  # fmt: skip
-                        where += groups[4 * g + 3] * pitch
+                            set_divisors(along, divisors, max(windows, walk.lanes), rows)
+                        many = groups[4 * g + 3]
+                        store_lines(x, out, indices, lowest, workspace, where, windows, taps, shift, step, divisors,
+                                    walk.lanes, plane_size, many, pitch, groups[4 * g], a2.out,
+                                    groups[4 * g + 2])  # fmt: skip
+                        where += many * pitch
             taken = parts if parts == 1 else take_item(counter)
 
     run.__name__ = run.__qualname__ = kind
