@@ -86,9 +86,10 @@ def _dense_supports(problem: Problem) -> str | None:
         return f"a window of {reach} elements does not fit in the workspace"
     lanes = dense.VECTOR_BYTES // max(4, problem.dtype.itemsize)
     filled = problem.outputs / max(-(-problem.outputs // lanes) * lanes, 1)
-    # What "direct" wastes instead: positions between the rows, and in the last vector of a run.
+    # What "direct" wastes instead: positions between the rows, and in the last vector of a run; its packing of steps.
     row = problem.axes[-1]
     wasted = 1.17 * (1 + (row.kernel - 1) * row.dilation / max(row.out, 1))
+    wasted *= (1, 1.75, 4.5)[min(row.stride, 3) - 1]  # it splits rows into phases, one by one from steps of 3 on
     if filled * wasted < 1 or problem.channels == 0:
         return f"{problem.outputs} outputs in a group fill {filled:.0%} of vectors of {lanes}"
     return None
