@@ -56,7 +56,7 @@ def _depthwise_supports(problem: Problem) -> str | None:
     if len(problem.axes) > 3:
         return f"the call has {len(problem.axes)} spatial axes, expected 3 or fewer"
     if problem.dtype.kind == "c":
-        return "complex numbers have no vectors"
+        return "the numbers are complex, expected real ones"
     if problem.outputs > _DEPTHWISE_OUTPUTS or problem.channels == 0:
         return (
             f"a group has {problem.outputs} outputs and {problem.channels} channels, expected 1 to {_DEPTHWISE_OUTPUTS}"
@@ -77,7 +77,7 @@ def _dense_supports(problem: Problem) -> str | None:
 
     refused = _direct_supports(problem)
     if refused is not None or problem.dtype.kind == "c":
-        return refused or "there are no vectors of complex numbers"
+        return refused or "the numbers are complex, expected real ones"
     if problem.taps > dense.TAPS:
         return f"the kernel has {problem.taps} taps, expected {dense.TAPS} or fewer"
     planes, *rows = three_axes(problem)
