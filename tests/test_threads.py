@@ -34,12 +34,23 @@ PROBLEMS = [
 ]
 
 
+def at_once(count, work):
+    """`work(i)` on as many threads, which begin together; what one raises is raised here."""
+    start = threading.Barrier(count)
+
+    def begin(i):
+        start.wait()
+        work(i)
+
+    with ThreadPoolExecutor(count) as pool:
+        for done in [pool.submit(begin, i) for i in range(count)]:
+            done.result()
+
+
 def test_threads_do_not_disturb_each_other():
     expected = [oracle.correlate(x, w, **options) for x, w, options in PROBLEMS]
-    start = threading.Barrier(8)
 
     def work(first):
-        start.wait()
         for turn in range(60):
             i = (first + turn) % len(PROBLEMS)
             x, w, options = PROBLEMS[i]
@@ -49,9 +60,7 @@ def test_threads_do_not_disturb_each_other():
             if turn % 20 == 0:
                 fastconv.release_workspace()
 
-    with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(work, i) for i in range(8)]:
-            done.result()
+    at_once(8, work)
 
 
 # Enough work to be shared: few large slabs, many small ones, few channels, one plane, strides, a reduction in blocks.
@@ -110,18 +119,14 @@ def test_large_calls_from_many_threads_at_once(threads):
     problems = [large(name) for name in LARGE]
     expected = [fastconv.correlate2d(x, w, **options) for x, w, options in problems]
     fastconv.set_num_threads(2)
-    start = threading.Barrier(6)
 
     def work(first):
-        start.wait()
         for turn in range(20):
             i = (first + turn) % len(problems)
             x, w, options = problems[i]
             np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected[i])
 
-    with ThreadPoolExecutor(6) as pool:
-        for done in [pool.submit(work, i) for i in range(6)]:
-            done.result()
+    at_once(6, work)
 
 
 def test_numbers_of_threads(threads):
