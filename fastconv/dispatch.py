@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -52,11 +53,25 @@ def _direct_supports(problem: Problem) -> str | None:
 _DEPTHWISE_OUTPUTS = 3  # of a group: more are worth sharing what is loaded
 
 
-def _depthwise_supports(problem: Problem) -> str | None:
-    if len(problem.axes) > 3:
-        return f"the call has {len(problem.axes)} spatial axes, expected 3 or fewer"
+def _vectors_support(problem: Problem) -> str | None:
+    """What holds for all that compute in vectors of real numbers."""
     if problem.dtype.kind == "c":
-        return "the numbers are complex, expected real ones"
+        return _direct_supports(problem) or "the numbers are complex, expected real ones"
+    return _direct_supports(problem)
+
+
+def _compute_size(problem: Problem) -> int:
+    """Bytes of an element in the type that kernels compute with."""
+    from .kernels.strided import compute_dtype
+
+    size: int = np.dtype(compute_dtype(problem.dtype.name)).itemsize
+    return size
+
+
+def _depthwise_supports(problem: Problem) -> str | None:
+    refused = _vectors_support(problem)
+    if refused is not None:
+        return refused
     if problem.outputs > _DEPTHWISE_OUTPUTS or problem.channels == 0:
         return (
             f"a group has {problem.outputs} outputs and {problem.channels} channels, expected 1 to {_DEPTHWISE_OUTPUTS}"
@@ -66,25 +81,25 @@ def _depthwise_supports(problem: Problem) -> str | None:
 
 def _depthwise_plan(problem: Problem) -> Array | None:
     from .kernels import depthwise
-    from .kernels.strided import compute_dtype
 
-    plan: Array | None = depthwise.plan(three_axes(problem), np.dtype(compute_dtype(problem.dtype.name)).itemsize)
+    plan: Array | None = depthwise.plan(three_axes(problem), _compute_size(problem))
     return plan
 
 
 def _dense_supports(problem: Problem) -> str | None:
     from .kernels import dense
 
-    refused = _direct_supports(problem)
-    if refused is not None or problem.dtype.kind == "c":
-        return refused or "the numbers are complex, expected real ones"
+    refused = _vectors_support(problem)
+    if refused is not None:
+        return refused
     if problem.taps > dense.TAPS:
         return f"the kernel has {problem.taps} taps, expected {dense.TAPS} or fewer"
     planes, *rows = three_axes(problem)
     reach = math.prod(axis.dilation * (axis.kernel - 1) + 1 for axis in rows)
-    if 2 * planes.kernel * reach * max(4, problem.dtype.itemsize) > dense.SLAB_BYTES:
+    size = _compute_size(problem)
+    if 2 * planes.kernel * reach * size > dense.SLAB_BYTES:
         return f"a window of {reach} elements does not fit in the workspace"
-    lanes = dense.VECTOR_BYTES // max(4, problem.dtype.itemsize)
+    lanes = dense.VECTOR_BYTES // size
     filled = problem.outputs / max(-(-problem.outputs // lanes) * lanes, 1)
     # What "direct" wastes instead: positions between the rows, and in the last vector of a run; its packing of steps.
     row = problem.axes[-1]
@@ -97,10 +112,8 @@ def _dense_supports(problem: Problem) -> str | None:
 
 def _prepare_dense(problem: Problem) -> Run:
     from .kernels import dense
-    from .kernels.strided import compute_dtype
 
-    size = np.dtype(compute_dtype(problem.dtype.name)).itemsize
-    numbers = dense.plan(numbers_of(problem, three_axes(problem)), size)
+    numbers = dense.plan(numbers_of(problem, three_axes(problem)), _compute_size(problem))
     return _sharing(problem, dense.correlate, numbers, dense.WORKSPACE_BYTES)
 
 
@@ -152,6 +165,7 @@ def _sharing(problem: Problem, kernel: Any, numbers: Array, size: int) -> Run:
 
 
 def _run_aligned(run: Run, x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+    """`run` on arrays whose elements lie where their type may."""
     result = aligned(out)
     run(aligned(x), aligned(w), bias, fill, result)
     if result is not out:
@@ -164,13 +178,10 @@ def _prepare_generic(problem: Problem) -> Run:
     numbers = numbers_of(problem, problem.axes)
     correlate = entry_point(generic.correlate, *[problem.dtype.name] * 5, "int64")
 
-    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        result = aligned(out)
-        correlate(aligned(x), aligned(w), fill if bias is None else bias, result, fill, numbers)
-        if result is not out:
-            out[...] = result
+    def run_whole(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        correlate(x, w, fill if bias is None else bias, out, fill, numbers)
 
-    return run
+    return functools.partial(_run_aligned, run_whole)
 
 
 def _prepare_im2col(problem: Problem) -> Run:

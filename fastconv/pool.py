@@ -89,11 +89,11 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
     checks.check_ordered(problem.function, x)
     lowest = _outermost(x.dtype, smallest)
     types = (x.dtype, _INDEX) if return_indices else (x.dtype,)
-    if _rows_refuse(problem, x) is None:
+    refused = _rows_refuse(problem, x)
+    if refused is None:
         kernel = f"{'indexed_' if return_indices else ''}{'minimum' if smallest else 'maximum'}"
-        return _traced(_by_rows(getattr(pool_rows, kernel), problem, x, types, lowest), problem, x)
-    name, leading = x.dtype.name, x.shape[: x.ndim - len(problem.axes)]
-    shape = (*leading, *(axis.out for axis in problem.axes))
+        return _traced(_by_rows(getattr(pool_rows, kernel), problem, x, types, lowest), problem, x, None)
+    name, (leading, shape) = x.dtype.name, _shapes(problem, x)
     numbers = numbers_of(problem, all_axes(problem, leading), len(problem.axes))
     extremum = entry_point(pool.extremum, name, name, "int64", name, "int64", "boolean", "boolean")
 
@@ -103,7 +103,13 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
         extremum(aligned(x), out, indices, lowest, numbers, smallest, return_indices)
         return (out, indices) if return_indices else out
 
-    return _traced(run, problem, x)
+    return _traced(run, problem, x, refused)
+
+
+def _shapes(problem: Problem, x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes of `x` before those of the window, and the shape of the result."""
+    leading = x.shape[: x.ndim - len(problem.axes)]
+    return leading, (*leading, *(axis.out for axis in problem.axes))
 
 
 def _rows_refuse(problem: Problem, x: Array) -> str | None:
@@ -134,7 +140,7 @@ def _by_rows(
     """The row-wise kernel on new results of the given types, the only one or a tuple of them."""
     from .kernels import pool_rows, simd_fold
 
-    shape = (*x.shape[: x.ndim - len(problem.axes)], *(axis.out for axis in problem.axes))
+    _, shape = _shapes(problem, x)
     steps = [stride // x.itemsize for stride in x.strides]
     numbers = pool_rows.plan(x.shape, steps, problem.axes, x.itemsize, include_padding, x.dtype.kind in "biu")
     formats = x.dtype.name, dtypes[0].name, "int64", x.dtype.name, "int64", "uint8", "int64", "intp"
@@ -166,8 +172,7 @@ def _by_rows(
     return run
 
 
-def _traced(run: Run, problem: Problem, x: Array) -> Run:
-    refused = _rows_refuse(problem, x)
+def _traced(run: Run, problem: Problem, x: Array, refused: str | None) -> Run:
     name = "rows" if refused is None else "generic"
     chosen(problem, name, [] if refused is None else [f"rows: {refused}"])
     return traced(run, problem, name, x=x.shape, window=problem.window)
@@ -188,11 +193,11 @@ def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
 
     exact = x.dtype.kind in "biu"
     dtype = np.dtype(np.float64) if exact else x.dtype
-    if _rows_refuse(problem, x) is None:
+    refused = _rows_refuse(problem, x)
+    if refused is None:
         by_rows = _by_rows(pool_rows.average, problem, x, (dtype,), np.zeros(1, x.dtype), include_padding)
-        return _traced(by_rows, problem, x)
-    leading = x.shape[: x.ndim - len(problem.axes)]
-    shape = (*leading, *(axis.out for axis in problem.axes))
+        return _traced(by_rows, problem, x, None)
+    leading, shape = _shapes(problem, x)
     numbers = numbers_of(problem, all_axes(problem, leading), len(problem.axes))
     average = entry_point(pool.average, x.dtype.name, dtype.name, "int64", "boolean", "boolean")
 
@@ -201,7 +206,7 @@ def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
         average(aligned(x), out, numbers, include_padding, exact)
         return out
 
-    return _traced(run, problem, x)
+    return _traced(run, problem, x, refused)
 
 
 @_preparing

@@ -39,7 +39,19 @@ from .strided import (
     take_item,
     zero,
 )  # fmt: skip
-from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, Axis, Call, load_axis, load_call, real_taps
+from .window import (
+    AXIS_FIELDS,
+    CALL_FIELDS,
+    CONSTANT,
+    Axis,
+    Call,
+    even_part,
+    is_padded,
+    load_axes,
+    load_call,
+    real_taps,
+    whole_windows,
+)
 
 POSITIONS, VECTORS = CHANNEL_TILE
 ENTRIES = 2304  # taps of all channels whose kernels are packed at a time
@@ -130,13 +142,6 @@ def choose_blocks(call, a0, a1, a2, in_place, size):
     return Blocks(channels, chunks, images, rows, columns)
 
 
-def even_part(count, most, unit=1):
-    """The largest part of `count`, `most` at most, that splits it evenly, rounded up to whole units."""
-    most = max(most // unit * unit, 1)
-    part = -(-count // -(-count // most))
-    return min(-(-part // unit) * unit, count)
-
-
 def slab_layout(a0, a1, a2, rows, columns):
     """A padded slab under `rows` by `columns` outputs; channels lie an odd number of lines apart."""
     rows = (rows - 1) * a1.stride + (a1.kernel - 1) * a1.dilation + 1
@@ -156,7 +161,7 @@ def reads_in_place(x, xs, call, a0, a1, a2, fill):
     """Whether tiles can read the input where it lies."""
     if not is_plain(x):
         return False
-    if a0.before + a0.after + a1.before + a1.after + a2.before + a2.after > 0:
+    if is_padded(a0, a1, a2):
         zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
         left, right = whole_windows(a2, np.int64(0), a2.out)
         # Borders are computed downwards: in low planes a position at a time.
@@ -182,7 +187,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False
-    a0, a1, a2 = load_axis(numbers.data, 0), load_axis(numbers.data, 1), load_axis(numbers.data, 2)
+    a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     in_place = reads_in_place(x, xs, call, a0, a1, a2, fill)
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
@@ -234,7 +239,6 @@ def correlate_block(
     vectors = -(-place.outputs // lanes_of(sums))
     width = vectors * lanes_of(sums)
     taps = a0.kernel * a1.kernel * a2.kernel
-    padded = a0.before + a0.after + a1.before + a1.after + a2.before + a2.after > 0
     plane = place.rows * place.columns * width
     layout = packed_layout(a0, a1, a2, place.rows, place.columns)
     for c in range(0, call.channels, blocks.channels):
@@ -263,7 +267,7 @@ def correlate_block(
                 source, start, steps, b0, b1, b2, first, place, table, weights, kernels, sums, i * plane, c > 0
             )
             # A sum of all taps tells whether all of them are finite; only if not, padding under them is not nothing.
-            if in_place and padded and (whole < 0 or not is_finite(sums, whole, width)):
+            if in_place and is_padded(a0, a1, a2) and (whole < 0 or not is_finite(sums, whole, width)):
                 if not is_finite(weights, 0, channels * taps * width):
                     multiply_padding(a0, a1, a2, first, place, weights, kernels, sums, i * plane)
     store_block(sums, width, bias, out, outs, workspace, call, place)
@@ -317,15 +321,6 @@ def multiply_plane(
             r += run
     is_whole = left < right and top < bottom and taps0[1] - taps0[0] == a0.kernel
     return to + (top * columns + left) * width if is_whole else -1
-
-
-@kernel
-def whole_windows(axis, first, count):
-    """Which of `count` outputs from `first` on have all taps in the input: from, to."""
-    low = -(-axis.before // axis.stride)
-    high = (axis.size + axis.before - (axis.kernel - 1) * axis.dilation - 1) // axis.stride + 1
-    low = min(max(low - first, 0), count)
-    return low, max(min(high - first, count), low)
 
 
 @kernel

@@ -41,7 +41,7 @@ from .strided import (
     take_item,
     zero,
 )  # fmt: skip
-from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, load_axis, load_call, source_index
+from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, even_part, load_axes, load_call, source_index
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
 TAPS = 4096  # of a kernel's plane
@@ -132,18 +132,10 @@ def choose_slab(a1, a2, limit, lanes):
         if columns <= 4 * lanes:
             return None
         columns = (columns // 2) // lanes * lanes
-    columns = _even(a2.out, columns, lanes)
+    columns = even_part(a2.out, columns, lanes)
     while rows < a1.out and fits(slab_of(a1, a2, rows + ROWS, columns)):
         rows += ROWS
-    return slab_of(a1, a2, _even(a1.out, rows, ROWS), columns)
-
-
-def _even(total, most, unit):
-    """A multiple of `unit` that cuts `total` into as many parts as `most` does, or all of it."""
-    if most >= total:
-        return total
-    parts = -(-total // most)
-    return -(-total // (parts * unit)) * unit
+    return slab_of(a1, a2, even_part(a1.out, rows, ROWS), columns)
 
 
 def plane_rectangles(a1, a2, slab):
@@ -229,7 +221,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False
-    a0, a1, a2 = load_axis(numbers.data, 0), load_axis(numbers.data, 1), load_axis(numbers.data, 2)
+    a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     slab = load_tuple(numbers.data, _SLAB, Slab)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     sums, size = scratch(workspace, _SUMS, out), compute_size(out)

@@ -36,7 +36,7 @@ from .strided import (
     zero,
 )  # fmt: skip
 from .tile import BAND, multiply_band
-from .window import load_axis, load_call
+from .window import CALL_FIELDS, is_padded, load_axes, load_call
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
 SUMS_BYTES = 192 << 10
@@ -77,9 +77,9 @@ def packed_layout(a1, a2, blocks, rows, columns):
 def is_slab(x, xs, a0, a1, a2):
     """Whether the input can be read in place: plain elements side by side, no padding, no steps, dense rows."""
     steps = a0.stride * a1.stride * a2.stride
-    padding = a0.before + a0.after + a1.before + a1.after + a2.before + a2.after
     waste = xs.s1 - a2.out
-    return is_plain(x) and xs.s2 == 1 and steps == 1 and padding == 0 and (a1.out == 1 or 0 <= waste <= a2.out // 4 + 2)
+    in_order = is_plain(x) and xs.s2 == 1 and steps == 1 and not is_padded(a0, a1, a2)
+    return in_order and (a1.out == 1 or 0 <= waste <= a2.out // 4 + 2)
 
 
 @inlined
@@ -125,7 +125,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False
-    a0, a1, a2 = load_axis(numbers.data, 0), load_axis(numbers.data, 1), load_axis(numbers.data, 2)
+    a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     in_place = is_slab(x, xs, a0, a1, a2)
     blocks = choose_blocks(call, a0, a1, a2, compute_size(out), in_place, xs.s1 if in_place and a1.out > 1 else 0)
@@ -193,8 +193,8 @@ def correlate_slab(
             start = n * xs.batch + channel * xs.channel + (p0 + tap[1] * a0.dilation) * xs.s0
             start += (p1 + tap[2] * a1.dilation) * xs.s1 + p2 + tap[3] * a2.dilation
         elif reduction > 1 or not is_packed:
-            from_ = n, channel, p0, p1, p2
-            pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, part.channels, part.k0, from_, tap)
+            corner = n, channel, p0, p1, p2
+            pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, part.channels, part.k0, corner, tap)
         if reduction > 1 or not is_packed:
             fill_table(table, a0, a1, a2, slab, part, in_place)
         count = part.channels * part.k0 * part.k1 * part.k2

@@ -32,7 +32,7 @@ from .simd_pool import (
     vector_lanes,
 )
 from .strided import load_tuple, scratch, scratch_index, stride, take_item
-from .window import AXIS_FIELDS, Axis
+from .window import Axis, load_axes, real_range, whole_windows
 
 LINES = 1024  # elements of several lines, which are written before the first is read again
 LANES = 64  # channels folded at once
@@ -61,7 +61,7 @@ class Plan(NamedTuple):
     is_contiguous: int  # planes are single windows that lie in one piece, evenly spaced
 
 
-A0, A1, A2 = (len(Plan._fields) + a * AXIS_FIELDS for a in range(3))
+_AXES = len(Plan._fields)  # where the axes begin
 
 
 def plan(shape, strides, axes, item_size, include_padding, is_exact):
@@ -102,11 +102,6 @@ def plan(shape, strides, axes, item_size, include_padding, is_exact):
 
 
 @kernel
-def load_axes(numbers):
-    return load_tuple(numbers, A0, Axis), load_tuple(numbers, A1, Axis), load_tuple(numbers, A2, Axis)
-
-
-@kernel
 def plane_offset(x, walk, plane):
     if walk.step != 0:
         return plane * walk.step
@@ -120,11 +115,8 @@ def plane_offset(x, walk, plane):
 @kernel
 def clip(i, taps, dilation, size):
     """Of a window that starts at element `i`, the first one that is real, and the number of taps that meet one."""
-    if i >= 0 and i + (taps - 1) * dilation < size:
-        return i, taps
-    first = max(0, -(i // dilation))
-    last = min(taps, -((i - size) // dilation))
-    return i + first * dilation, max(0, last - first)
+    first, last = real_range(i, taps, dilation, size)
+    return i + first * dilation, last - first
 
 
 @kernel
@@ -229,7 +221,7 @@ def pool(kind):
         `numbers` are a `plan`, `lowest` is the padding's value, `indices` are written by the kinds that have some. With
         one part nothing is counted.
         """
-        walk, (a0, a1, a2) = load_tuple(numbers.data, 0, Plan), load_axes(numbers.data)
+        walk, (a0, a1, a2) = load_tuple(numbers.data, 0, Plan), load_axes(numbers.data, _AXES)
         along, divisors = scratch(workspace, TAPS, out), scratch(workspace, DIVISORS, out)
         groups = scratch_index(workspace, POSITIONS)
         is_run = walk.lanes == 1 and a2.out == 1
@@ -239,9 +231,7 @@ def pool(kind):
         blocks, plane_size = -(-walk.channels // walk.lanes), walk.rows * a2.out
         step0, step1 = a0.dilation * walk.s0, a1.dilation * walk.s1
         index0, index1 = a0.dilation * a1.size * a2.size, a1.dilation * a2.size
-        # Output rows of a plane from `inner` to `outer` have all taps of their second axis.
-        inner = -(-a1.before // a1.stride)
-        outer = min(a1.out, (a1.size + a1.before - (a1.kernel - 1) * a1.dilation - 1) // a1.stride + 1)
+        inner, outer = whole_windows(a1, np.int64(0), a1.out)
         taken = 0 if parts == 1 else take_item(counter)
         while taken < parts:
             begin, end = walk.lines * taken // parts, walk.lines * (taken + 1) // parts

@@ -1,11 +1,10 @@
 """Vectors of the host's registers, and what LLVM IR for them is built from.
 
 Widths come from the CPU that Numba compiles for, `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` included. All IR stands in
-the modules named `simd`: register tiles in `simd_tiles`, packing and storing in `simd_pack`, pools in `simd_pool`; the
-layout of arrays in `strided`.
+the modules named `simd`: register tiles in `simd_tiles`, packing and storing in `simd_pack`, pools in `simd_fold` and
+`simd_pool`; the layout of arrays in `strided`.
 """
 
-import functools
 import math
 
 from llvmlite import binding, ir
@@ -16,7 +15,7 @@ from numba.extending import intrinsic
 
 from .strided import narrow, widen
 
-_FLOATS = {types.float32: "f32", types.float64: "f64"}
+FLOATS = {types.float32: "f32", types.float64: "f64"}
 _LLVM_FLOATS = (ir.FloatType(), ir.DoubleType())
 _INT64 = ir.IntType(64)
 
@@ -56,7 +55,7 @@ _, VECTOR_BYTES, REGISTERS = target()
 
 def is_vector_type(element):
     """Whether a register tile exists for a Numba type: real numbers of 32 or 64 bits."""
-    return element in _FLOATS or (isinstance(element, types.Integer) and element.bitwidth >= 32)
+    return element in FLOATS or (isinstance(element, types.Integer) and element.bitwidth >= 32)
 
 
 @intrinsic
@@ -71,9 +70,9 @@ def lanes_of(typingctx, pointer):
 
 def multiply_add(builder, element, a, b, total):
     """`a * b + total` on vectors: fused where the hardware fuses, never a call into the C library."""
-    if element not in _FLOATS:
+    if element not in FLOATS:
         return builder.add(builder.mul(a, b), total)
-    name = f"llvm.fmuladd.v{a.type.count}{_FLOATS[element]}"
+    name = f"llvm.fmuladd.v{a.type.count}{FLOATS[element]}"
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
     return builder.call(function, [a, b, total])
 
@@ -115,7 +114,7 @@ def load_elements(context, builder, array, pointer, vector, mask=None, other=Non
 
 def finish(builder, array, total, low, high):
     """What is stored of sums: wrapped, held between two bounds, and rounded; a NaN stays a NaN."""
-    if array.compute not in _FLOATS and array.format != "bool":
+    if array.compute not in FLOATS and array.format != "bool":
         total = widen(builder, array, narrow(builder, array, total))
     return narrow(builder, array, clamp(builder, array.compute, total, low, high))
 
@@ -150,7 +149,7 @@ def for_vectors(builder, count, lanes, body):
 
 def clamp(builder, element, value, low, high):
     """The value between two bounds; a NaN stays a NaN."""
-    if element in _FLOATS:
+    if element in FLOATS:
         less = builder.fcmp_ordered
     else:
         less = builder.icmp_signed if element.signed else builder.icmp_unsigned
@@ -167,17 +166,20 @@ def keep_whole(builder):
     builder.function.attributes.add("noinline")
 
 
-def transpose(builder, rows):
-    """Rows of a square of vectors become its columns: each stage zips rows that lie half the square apart."""
-    lanes = len(rows)
+def zip_orders(lanes):
+    """Shuffles of two vectors: the first halves of both, element by element, and the second halves."""
     index = ir.VectorType(ir.IntType(32), lanes)
-    zips = [
+    return [
         ir.Constant(index, [i // 2 + i % 2 * lanes for i in range(half * lanes, (half + 1) * lanes)]) for half in (0, 1)
     ]
-    stage = 1
+
+
+def transpose(builder, rows):
+    """Rows of a square of vectors become its columns: each stage zips rows that lie half the square apart."""
+    lanes, stage = len(rows), 1
     while stage < lanes:
         pairs = [(rows[i], rows[i + lanes // 2]) for i in range(lanes // 2)]
-        rows = [builder.shuffle_vector(a, b, halves) for a, b in pairs for halves in zips]
+        rows = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in zip_orders(lanes)]
         stage *= 2
     return rows
 
@@ -206,15 +208,12 @@ def limits(typingctx, pointer):
     element = pointer.dtype
 
     def emit(context, builder, signature, args):
-        low, high = (-math.inf, math.inf) if element in _FLOATS else (element.minval, element.maxval)
+        low, high = (-math.inf, math.inf) if element in FLOATS else (element.minval, element.maxval)
         return context.make_tuple(
             builder, signature.return_type, [context.get_constant(element, v) for v in (low, high)]
         )
 
     return types.UniTuple(element, 2)(pointer), emit
-
-
-_CHAINS = 4  # sums at a time that wait for each other no longer
 
 
 @intrinsic
@@ -224,22 +223,17 @@ def is_finite(typingctx, pointer, start, count):
     lanes = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
-        if element not in _FLOATS:
+        if element not in FLOATS:
             return context.get_constant(types.boolean, True)
         pointer, start, count = args
         pointer = builder.gep(pointer, [start])
         vector = ir.VectorType(context.get_value_type(element), lanes)
         zero = ir.Constant(vector, None)
-        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(_CHAINS)]
-        step = _INT64(_CHAINS * lanes)
-        with cgutils.for_range_slice(builder, _INT64(0), count, step, inc=True) as (offset, _):
-            for i, total in enumerate(totals):
-                at = builder.add(offset, _INT64(i * lanes))
-                at = builder.select(builder.icmp_signed("<", at, count), at, offset)
-                value = load_vector(builder, builder.gep(pointer, [at]), vector)
-                builder.store(multiply_add(builder, element, value, zero, builder.load(total)), total)
-        total = functools.reduce(builder.fadd, [builder.load(total) for total in totals])
-        mask = builder.fcmp_unordered("uno", total, zero)
+        total = cgutils.alloca_once_value(builder, zero)
+        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(lanes), inc=True) as (offset, _):
+            value = load_vector(builder, builder.gep(pointer, [offset]), vector)
+            builder.store(multiply_add(builder, element, value, zero, builder.load(total)), total)
+        mask = builder.fcmp_unordered("uno", builder.load(total), zero)
         return builder.icmp_unsigned("==", builder.bitcast(mask, ir.IntType(lanes)), ir.IntType(lanes)(0))
 
     return types.boolean(pointer, types.intp, types.intp), emit

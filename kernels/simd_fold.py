@@ -7,10 +7,9 @@ elements asked for.
 """
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 
-from .simd import VECTOR_BYTES, assembly, broadcast, load_vector, store_vector
+from .simd import FLOATS, VECTOR_BYTES, assembly, broadcast, load_vector, store_vector, transpose, zip_orders
 from .strided import narrow, widen
 
 ROOM = 4096  # elements of a line
@@ -25,7 +24,6 @@ POSITIONS = DIVISORS + 2 * RECIPROCALS  # where results go, their divisor and ch
 WORKSPACE_BYTES = POSITIONS + 8 * ROOM
 
 _INT64, _INT32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
-_FLOATS = {types.float32: "f32", types.float64: "f64"}
 _FUSED = (
     "declare float @llvm.fma.f32(float, float, float)\ndefine float @fused(float %a) {\n"
     "%b = call float @llvm.fma.f32(float %a, float %a, float %a)\nret float %b\n}"
@@ -42,7 +40,7 @@ def line_type(kind, x, out):
     """What a window is folded in: means in the result's type, what is only compared in its own where vectors can."""
     if kind == "average":
         return out.compute
-    if kind.startswith("indexed") or x.compute in _FLOATS:
+    if kind.startswith("indexed") or x.compute in FLOATS:
         return x.compute
     return x.dtype
 
@@ -57,7 +55,7 @@ class Fold:
         self.lanes = lanes or lane_count(self.element)
         self.scalar = context.get_value_type(self.element)
         self.vector = ir.VectorType(self.scalar, self.lanes)
-        self.is_float = self.element in _FLOATS
+        self.is_float = self.element in FLOATS
         self.has_index = kind.startswith("indexed")
         self.index = ir.VectorType(ir.IntType(self.element.bitwidth), self.lanes)
         self.is_least = kind.endswith("minimum")
@@ -146,7 +144,7 @@ class Fold:
         """NaN where one is; the sign of zero is not looked at."""
         if self.is_float:
             name, flags = ("llvm.minimum" if self.is_least else "llvm.maximum"), ("nsz",)
-            name = f"{name}.v{self.lanes}{_FLOATS[self.element]}"
+            name = f"{name}.v{self.lanes}{FLOATS[self.element]}"
         else:
             sign, flags = "s" if self.element.signed else "u", ()
             name = f"llvm.{sign}{'min' if self.is_least else 'max'}.v{self.lanes}i{self.element.bitwidth}"
@@ -207,7 +205,7 @@ class Fold:
         return builder.select(inexact, self._fused(error, reciprocal, quotient), quotient)
 
     def _fused(self, a, b, c):
-        name = f"llvm.fma.v{self.lanes}{_FLOATS[self.element]}"
+        name = f"llvm.fma.v{self.lanes}{FLOATS[self.element]}"
         function = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
         return self.builder.call(function, [a, b, c])
 
@@ -241,30 +239,12 @@ class Fold:
             result = self.builder.shuffle_vector(result, vectors[v], ir.Constant(self._of(_INT32), lanes))
         return result
 
-    def transpose(self, vectors):
-        """Vector `i` of the result holds lane `i` of every vector: halves change places, then quarters and so on."""
-        half = self.lanes // 2
-        while half:
-            low = [i if not i & half else i - half + self.lanes for i in range(self.lanes)]
-            high = [i + half if not i & half else i + self.lanes for i in range(self.lanes)]
-            low, high = (ir.Constant(self._of(_INT32), lanes) for lanes in (low, high))
-            result = list(vectors)
-            for i in range(self.lanes):
-                if not i & half:
-                    a, b = vectors[i], vectors[i + half]
-                    result[i] = self.builder.shuffle_vector(a, b, low)
-                    result[i + half] = self.builder.shuffle_vector(a, b, high)
-            vectors, half = result, half // 2
-        return vectors
-
     def fold_lanes(self, windows):
         """A vector of windows of as many parts, all folded in the same order; and the `Fold` of a vector of so many.
 
         Zips of two vectors that are half of them apart bring lanes that are half a vector apart above each other.
         """
-        builder, fold, size, lanes = self.builder, self, len(windows), self.lanes
-        zips = [[(i + half) // 2 + i % 2 * lanes for i in range(lanes)] for half in (0, lanes)]
-        zips = [ir.Constant(self._of(_INT32), order) for order in zips]
+        builder, fold, size, zips = self.builder, self, len(windows), zip_orders(self.lanes)
         while len(windows) > 1:
             half = len(windows) // 2
             windows = [
@@ -282,5 +262,5 @@ class Fold:
         return fold, parts
 
     def columns(self, rows):
-        """The same for what is folded."""
-        return list(zip(*map(self.transpose, zip(*rows))))
+        """What lies in each lane of as many vectors, as a vector."""
+        return list(zip(*(transpose(self.builder, parts) for parts in zip(*rows))))

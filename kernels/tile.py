@@ -31,9 +31,36 @@ def _define_band(rows, vectors):
 
 
 _BANDS = {shape: _define_band(*shape) for shape in {*TILES, *COMPLEX_TILES}}
-_WHOLE, _BAND4, _BAND2, _BAND1 = [_BANDS[shape] for shape in TILES]
-_COMPLEX_ROWS = COMPLEX_TILES[0][0]
-_COMPLEX, _COMPLEX2, _COMPLEX1 = [_BANDS[shape] for shape in COMPLEX_TILES]
+
+
+def _define_split(shapes):
+    """Bands of as many rows as are left, of four shapes from the most rows to one."""
+    first, second, third, last = (_BANDS[shape] for shape in shapes)
+    (most, _), (many, _), (few, _), _ = shapes
+
+    def split(
+        rows, source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate
+    ):
+        m = 0
+        while m < rows:
+            at, to, left = w_start + m * w_row, sums_start + m * sums_row, rows - m
+            if left >= most:
+                first(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
+                m += most
+            elif left >= many:
+                second(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
+                m += many
+            elif left >= few:
+                third(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
+                m += few
+            else:
+                last(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
+                m += 1
+
+    return split
+
+
+_REAL, _COMPLEX = _define_split(TILES), _define_split((*COMPLEX_TILES, COMPLEX_TILES[-1]))
 
 
 def multiply_band(
@@ -50,41 +77,4 @@ def multiply_band(
 def _multiply_band(
     rows, source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate
 ):
-    return _vector_band if is_vector_type(sums.dtype) else _complex_band
-
-
-def _vector_band(
-    rows, source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate
-):
-    if rows == BAND:
-        _WHOLE(source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate)
-        return
-    m = 0
-    while m < rows:
-        at, to = w_start + m * w_row, sums_start + m * sums_row
-        if rows - m >= 4:
-            _BAND4(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
-            m += 4
-        elif rows - m >= 2:
-            _BAND2(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
-            m += 2
-        else:
-            _BAND1(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
-            m += 1
-
-
-def _complex_band(
-    rows, source, start, run, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate
-):
-    m = 0
-    while m < rows:
-        at, to = w_start + m * w_row, sums_start + m * sums_row
-        if rows - m >= _COMPLEX_ROWS:
-            _COMPLEX(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
-            m += _COMPLEX_ROWS
-        elif rows - m >= 2:
-            _COMPLEX2(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
-            m += 2
-        else:
-            _COMPLEX1(source, start, run, table, count, w, at, w_row, w_entry, sums, to, sums_row, accumulate)
-            m += 1
+    return _REAL if is_vector_type(sums.dtype) else _COMPLEX

@@ -57,13 +57,51 @@ def load_axis(numbers, i):
 
 
 @kernel
+def load_axes(numbers, at):
+    """Three axes that begin at a number."""
+    return (
+        load_tuple(numbers, at, Axis),
+        load_tuple(numbers, at + AXIS_FIELDS, Axis),
+        load_tuple(numbers, at + 2 * AXIS_FIELDS, Axis),
+    )
+
+
+@kernel
+def is_padded(a0, a1, a2):
+    return a0.before + a0.after + a1.before + a1.after + a2.before + a2.after > 0
+
+
+@kernel
+def real_range(i, taps, dilation, size):
+    """Which taps meet an input element, not padding, in a window that starts at element `i`: from, to."""
+    if i >= 0 and i + (taps - 1) * dilation < size:
+        return 0, taps
+    first = max(0, -(i // dilation))
+    return first, max(first, min(taps, -((i - size) // dilation)))
+
+
+@kernel
 def real_taps(axis, p):
-    """Which taps meet an input element, not padding, at output `p`: from, to."""
-    i = p * axis.stride - axis.before
-    if i >= 0 and i + (axis.kernel - 1) * axis.dilation < axis.size:
-        return 0, axis.kernel
-    first = max(0, -(i // axis.dilation))
-    return first, max(first, min(axis.kernel, -((i - axis.size) // axis.dilation)))
+    """`real_range` at output `p`."""
+    return real_range(p * axis.stride - axis.before, axis.kernel, axis.dilation, axis.size)
+
+
+@kernel
+def whole_windows(axis, first, count):
+    """Which of `count` outputs from `first` on have all taps in the input: from, to."""
+    low = -(-axis.before // axis.stride)
+    high = (axis.size + axis.before - (axis.kernel - 1) * axis.dilation - 1) // axis.stride + 1
+    low = min(max(low - first, 0), count)
+    return low, max(min(high - first, count), low)
+
+
+def even_part(count, most, unit=1):
+    """The largest part of `count`, `most` at most, that splits it evenly, rounded up to whole units."""
+    if most >= count:
+        return count
+    most = max(most // unit * unit, 1)
+    part = -(-count // -(-count // most))
+    return min(-(-part // unit) * unit, count)
 
 
 @kernel
