@@ -42,7 +42,7 @@ def select(problem: Problem) -> Implementation:
     raise ValueError(f"{problem.function}(): algorithm is {problem.algorithm!r}, which cannot do this call: {why}")
 
 
-_SHARED_MACS = 4_000_000  # some 70 us on one core; a second thread takes about 10 us to start and to join
+_SHARED_MACS = 3_000_000  # some 50 us on one core; a thread that sleeps takes 30 us to wake, and more to come
 
 
 def _direct_supports(problem: Problem) -> str | None:
@@ -132,7 +132,7 @@ def _prepare_depthwise(problem: Problem) -> Run:
 
 def _sharing(problem: Problem, kernel: Any, numbers: Array, size: int) -> Run:
     """Run a kernel whose threads share the work, each in a workspace of `size` bytes."""
-    correlate = entry_point(kernel, *[problem.dtype.name] * 5, "int64", "uint8", "int64", "intp")
+    correlate = entry_point(kernel, *[problem.dtype.name] * 5, "int64", "uint8", "int64", "intp", "intp")
     take, give = workspace.take, workspace.give
 
     macs = math.prod(problem.out_shape) * problem.channels * problem.taps
@@ -140,26 +140,15 @@ def _sharing(problem: Problem, kernel: Any, numbers: Array, size: int) -> Run:
 
     def run_alone(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
         scratch = take(size)
-        whole = correlate(x, w, fill if bias is None else bias, out, fill, numbers, scratch, numbers, 1)
+        whole = correlate(x, w, fill if bias is None else bias, out, fill, numbers, scratch, numbers, 1, 0)
         give(scratch)
         if not whole:
             _run_aligned(run_alone, x, w, bias, fill, out)
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        threads = get_num_threads()
-        if threads == 1:
-            return run_alone(x, w, bias, fill, out)
-        counter, added = np.zeros(1, np.int64), fill if bias is None else bias
-
-        def work() -> None:
-            scratch = take(size)
-            correlate(x, w, added, out, fill, numbers, scratch, counter, threads)
-            give(scratch)
-
-        share(work, threads)
-        if counter[0] == 0:
+        arrays = x, w, fill if bias is None else bias, out, fill, numbers
+        if not share(correlate, arrays, size, get_num_threads()):
             _run_aligned(run, x, w, bias, fill, out)
-        return None
 
     return run if shared else run_alone
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from . import problem as checks
-from . import workspace
 from .launch import all_axes, entry_point, numbers_of
 from .problem import Array, Problem, aligned
 from .threads import get_num_threads, share
@@ -126,7 +125,7 @@ def _rows_refuse(problem: Problem, x: Array) -> str | None:
     return None if math.prod(x.shape) < 2**31 else f"x has {math.prod(x.shape)} elements, expected fewer than 2**31"
 
 
-_SHARED_BYTES = 1_000_000  # of input, some 50 us on one core; a second thread takes about 10 us to start and to join
+_SHARED_BYTES = 1_000_000  # of input, some 50 us on one core
 
 
 def _by_rows(
@@ -143,30 +142,16 @@ def _by_rows(
     _, shape = _shapes(problem, x)
     steps = [stride // x.itemsize for stride in x.strides]
     numbers = pool_rows.plan(x.shape, steps, problem.axes, x.itemsize, include_padding, x.dtype.kind in "biu")
-    formats = x.dtype.name, dtypes[0].name, "int64", x.dtype.name, "int64", "uint8", "int64", "intp"
+    formats = x.dtype.name, dtypes[0].name, "int64", x.dtype.name, "int64", "uint8", "int64", "intp", "intp"
     pool = entry_point(kernel, *formats)
-    take, give, size = workspace.take, workspace.give, simd_fold.WORKSPACE_BYTES
+    size = simd_fold.WORKSPACE_BYTES
     empty, several, shared = 0 in shape, len(dtypes) > 1, x.nbytes >= _SHARED_BYTES
 
     def run(x: Array) -> Any:
         results = tuple([np.empty(shape, dtype) for dtype in dtypes])
         out, indices = results[0], results[-1] if several else numbers
-        threads = get_num_threads() if shared else 1
-        if empty:
-            pass
-        elif threads == 1:
-            scratch = take(size)
-            pool(x, out, indices, lowest, numbers, scratch, numbers, 1)
-            give(scratch)
-        else:
-            counter = np.zeros(1, np.int64)
-
-            def work() -> None:
-                scratch = take(size)
-                pool(x, out, indices, lowest, numbers, scratch, counter, 4 * threads)
-                give(scratch)
-
-            share(work, threads)
+        if not empty:
+            share(pool, (x, out, indices, lowest, numbers), size, get_num_threads() if shared else 1)
         return results if several else out
 
     return run

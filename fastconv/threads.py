@@ -1,21 +1,28 @@
 """Threads: one number for the whole process, and a pool that shares a kernel's work among them.
 
-Kernels release the GIL and take numbered items of work from a shared counter, so plain Python threads are enough.
-Numba's own threading layers are not used: one aborts the process when two threads come at once, another kills the child
-of a fork.
+Helpers are plain Python threads that wait in compiled code, without the GIL, and take numbered items of work from a
+shared counter. Numba's own threading layers are not used: one aborts the process when two threads come at once, another
+kills the child of a fork. A `ThreadPoolExecutor`'s threads sleep between two calls, and take 50 to 100 us to come.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
-from .problem import as_int
+import numpy as np
 
-_pool: ThreadPoolExecutor | None = None
+from . import workspace
+from .problem import Array, as_int
+
 _count = 0  # 0: not asked for yet
+_SPIN = 0.5e-3  # seconds that a helper waits for the next call before it sleeps
+_TRIAL = 4_000  # pauses that tell how long one takes
 
 
 def get_num_threads() -> int:
@@ -109,33 +116,119 @@ def num_threads(n: int) -> Iterator[None]:
         set_num_threads(before)
 
 
-def share(work: Callable[[], object], count: int) -> None:
-    """Call `work` on this thread and on up to `count - 1` others, and return when all calls that began have ended.
+class _Helper:
+    """A thread that waits for work: spinning for as long as calls follow each other, then asleep."""
 
-    A call takes what is left of the work, so one that never begins is not missed.
+    def __init__(self, serve: Callable[..., None], words: Array) -> None:
+        self._serve, self._words = serve, words
+        self._alarm, self._asleep, self._stopped = threading.Lock(), False, False
+        self._alarm.acquire()
+        self._thread = threading.Thread(target=self._run, name="fastconv", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        pauses = int(_TRIAL * _SPIN / min(self._time_trial() for _ in range(3)))
+        while not self._stopped:
+            self._serve(self._words, pauses)
+            self._asleep = True
+            self._alarm.acquire()
+
+    def _time_trial(self) -> float:
+        begin = time.perf_counter()
+        self._serve(np.zeros_like(self._words), _TRIAL)
+        return time.perf_counter() - begin
+
+    def wake(self) -> None:
+        """Called by one thread at a time."""
+        if self._asleep:
+            self._asleep = False
+            self._alarm.release()
+
+    def stop(self) -> None:
+        self._stopped = True
+        while self._thread.is_alive():
+            self.wake()
+            self._thread.join(1e-3)
+
+
+class _Team:
+    """Helpers of one call at a time, and the memory in which they find its work."""
+
+    def __init__(self) -> None:
+        self.busy = threading.Lock()
+        self.words: Array = np.zeros(0, np.int64)
+        self._helpers: list[_Helper] = []
+        self._held: object = None
+
+    def gather(self, count: int, held: object) -> None:
+        """Have `count - 1` helpers awake for a call on memory that is held until `leave`."""
+        self._held = held
+        for helper in self._helpers[: count - 1]:
+            helper.wake()
+        if len(self._helpers) < count - 1:
+            self._grow(count - 1)
+
+    def _grow(self, count: int) -> None:
+        from .kernels import team
+        from .launch import entry_point
+
+        if self.words.size == 0:
+            block = np.zeros(team.WORDS + 8, np.int64)
+            self.words = block[-block.ctypes.data % 64 // 8 :]
+        try:
+            while len(self._helpers) < count:
+                self._helpers.append(_Helper(entry_point(team.serve, "int64", "intp"), self.words))
+        except RuntimeError:  # the interpreter is shutting down, or has no room for a thread: fewer do it all
+            pass
+
+    def leave(self) -> None:
+        """Wait for those that are still at work. An interrupt here leaves the team busy, and what it holds alive."""
+        from .kernels.team import JOINED, LEFT
+
+        while self.words[LEFT] != self.words[JOINED]:
+            _yield()
+        self._held = None
+        self.busy.release()
+
+    def stop(self) -> None:
+        if self.busy.acquire(timeout=1):
+            for helper in self._helpers:
+                helper.stop()
+
+
+def share(kernel: Callable[..., Any], arguments: tuple[Any, ...], size: int, count: int) -> Any:
+    """`kernel(*arguments, workspace, words, threads, 0)`, on up to `count` threads with `size` bytes of workspace each.
+
+    Helpers serve one call at a time: others, from other Python threads, run alone meanwhile.
     """
-    global _pool
-    helpers = []
-    try:
-        if _pool is None or _pool._max_workers < count - 1:
-            _pool = ThreadPoolExecutor(count - 1, thread_name_prefix="fastconv")
-        helpers = [_pool.submit(work) for _ in range(count - 1)]
-    except RuntimeError:  # the interpreter is shutting down, or has no room for a thread: this thread does it all
-        pass
-    work()
-    for helper in helpers:
-        if not helper.cancel():
-            helper.result()
+    team = _team
+    if count == 1 or not team.busy.acquire(blocking=False):
+        scratch = workspace.take(size)
+        result = kernel(*arguments, scratch, team.words, 1, 0)
+    else:
+        scratch = workspace.take(size * count)
+        try:
+            team.gather(count, (arguments, scratch))
+            result = kernel(*arguments, scratch, team.words, count, 0)
+        finally:
+            team.leave()
+    workspace.give(scratch)
+    return result
 
 
-def _forget_pool() -> None:
+_team = _Team()
+_yield: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
+
+
+def _renew_team() -> None:
     """A forked child has none of its parent's threads."""
-    global _pool
-    _pool = None
+    global _team
+    _team = _Team()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_renew_team)
+atexit.register(lambda: _team.stop())
 
 
 def _default_count() -> int:

@@ -36,9 +36,9 @@ from .strided import (
     scratch,
     scratch_index,
     stride,
-    take_item,
     zero,
 )  # fmt: skip
+from .team import close_team, open_team, part_of, take_item
 from .window import (
     AXIS_FIELDS,
     CALL_FIELDS,
@@ -179,21 +179,24 @@ def count_items(call, a0, a1, a2, blocks, width):
 
 
 @entry
-def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
+def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
 
-    Threads that share `counter`, which starts at 0, share the work; each has a workspace of its own.
+    `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; `thread` is which one this is, 0 who calls.
     """
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False
+    if threads > 1 and thread == 0:
+        open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
+    workspace = part_of(workspace, thread * WORKSPACE_BYTES)
     a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     in_place = reads_in_place(x, xs, call, a0, a1, a2, fill)
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
     blocks = load_tuple(numbers.data, _BLOCKS + _FIELDS * in_place, Blocks)
     while (
-        threads > 1 and count_items(call, a0, a1, a2, blocks, width) < 4 * threads and blocks.images * blocks.rows > 1
+        threads > 1 and count_items(call, a0, a1, a2, blocks, width) < 2 * threads and blocks.images * blocks.rows > 1
     ):
         images, rows = blocks.images, blocks.rows
         if images > 1:
@@ -205,11 +208,8 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     chunks = -(-call.outputs // (width * blocks.chunks))
     images = -(-call.batch // blocks.images)
     slabs1, slabs2 = -(-a1.out // blocks.rows), -(-a2.out // blocks.columns)
-    packed, item = np.int64(-1), np.int64(-1)
-    while True:
-        item = take_item(counter) if threads > 1 else item + 1
-        if item >= items:
-            return True
+    packed, item = np.int64(-1), take_item(team) if threads > 1 else np.int64(0)
+    while item < items:
         rest, s2 = divmod(item, slabs2)
         rest, s1 = divmod(rest, slabs1)
         rest, p0 = divmod(rest, a0.out)
@@ -227,6 +227,10 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
                 packed == rest,
             )  # fmt: skip
         packed = rest if blocks.channels == call.channels else -1
+        item = take_item(team) if threads > 1 else item + 1
+    if threads > 1 and thread == 0:
+        close_team(team)
+    return True
 
 
 @inlined

@@ -38,9 +38,9 @@ from .strided import (
     scratch,
     scratch_index,
     stride,
-    take_item,
     zero,
 )  # fmt: skip
+from .team import close_team, open_team, part_of, take_item
 from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, even_part, load_axes, load_call, source_index
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
@@ -212,15 +212,18 @@ def find_packed_rows(table, base, slab, size, lanes):
 
 
 @entry
-def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
+def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
 
-    The numbers of the call are followed by those of `plan`. Threads that share `counter`, which starts at 0, share the
-    work; each has a workspace of its own.
+    The numbers of the call are followed by those of `plan`.
+    `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; `thread` is which one this is, 0 who calls.
     """
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False
+    if threads > 1 and thread == 0:
+        open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
+    workspace = part_of(workspace, thread * WORKSPACE_BYTES)
     a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     slab = load_tuple(numbers.data, _SLAB, Slab)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
@@ -262,7 +265,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     blocks = call.batch * call.groups * call.outputs * a0.out * blocks1 * blocks2
     macs = slab.out_rows * slab.out_columns * planes * a1.kernel * a2.kernel
     size_of_turn = max(min(_TURN_MACS // macs, blocks // (4 * threads)), 1) if threads > 1 else blocks
-    turn = take_item(counter) if threads > 1 else 0
+    turn = take_item(team) if threads > 1 else 0
     while turn * size_of_turn < blocks:
         for block in range(turn * size_of_turn, min((turn + 1) * size_of_turn, blocks)):
             rest, b2 = divmod(block, blocks2) if blocks2 > 1 else (block, 0)
@@ -345,5 +348,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
                     finish_row(
                         out, where + row * outs.s1, outs.s2, columns, sums, row * columns, bias, bias_where, call
                     )
-        turn = take_item(counter) if threads > 1 else turn + 1
+        turn = take_item(team) if threads > 1 else turn + 1
+    if threads > 1 and thread == 0:
+        close_team(team)
     return True

@@ -32,9 +32,9 @@ from .strided import (
     scratch,
     scratch_index,
     stride,
-    take_item,
     zero,
 )  # fmt: skip
+from .team import close_team, open_team, part_of, take_item
 from .tile import BAND, multiply_band
 from .window import CALL_FIELDS, is_padded, load_axes, load_call
 
@@ -117,14 +117,17 @@ def choose_blocks(call, a0, a1, a2, size, in_place, pitch):
 
 
 @entry
-def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
+def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
 
-    Threads that share `counter`, which starts at 0, share the work; each has a workspace of its own.
+    `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; `thread` is which one this is, 0 who calls.
     """
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False
+    if threads > 1 and thread == 0:
+        open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
+    workspace = part_of(workspace, thread * WORKSPACE_BYTES)
     a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     in_place = is_slab(x, xs, a0, a1, a2)
@@ -140,11 +143,8 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
     chunks = -(-call.outputs // outputs)
     part_chunks = -(-chunks // parts)
     reduction = count_blocks(call, a0, a1, a2, blocks)
-    item = -1
-    while True:
-        item = take_item(counter) if threads > 1 else item + 1
-        if item >= slabs * parts:
-            return True
+    item = take_item(team) if threads > 1 else 0
+    while item < slabs * parts:
         rest = item
         rest, s2 = divmod(rest, slabs2)
         rest, s1 = divmod(rest, slabs1)
@@ -157,6 +157,10 @@ def correlate(x, w, bias, out, fill, numbers, workspace, counter, threads):
                 x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first,
                 chunk * blocks.outputs, chunk > part * part_chunks, in_place,
             )  # fmt: skip
+        item = take_item(team) if threads > 1 else item + 1
+    if threads > 1 and thread == 0:
+        close_team(team)
+    return True
 
 
 @inlined

@@ -19,7 +19,7 @@ import numpy as np
 from .jit import entry, inlined, kernel
 from .pool import padded_taps
 from .simd import VECTOR_BYTES
-from .simd_fold import COLUMNS, DIVISORS, POSITIONS, ROOM, ROWS, TAPS
+from .simd_fold import COLUMNS, DIVISORS, POSITIONS, ROOM, ROWS, TAPS, WORKSPACE_BYTES
 from .simd_pool import (
     fill,
     fold_rows,
@@ -31,7 +31,8 @@ from .simd_pool import (
     store_transposed,
     vector_lanes,
 )
-from .strided import load_tuple, scratch, scratch_index, stride, take_item
+from .strided import load_tuple, scratch, scratch_index, stride
+from .team import close_team, open_team, part_of, take_item
 from .window import Axis, load_axes, real_range, whole_windows
 
 LINES = 1024  # elements of several lines, which are written before the first is read again
@@ -215,12 +216,15 @@ def pool(kind):
         store_columns(kind, x, out, indices, workspace, target, where, columns, taps, shift, step, divisors,
                       lines, pitch, to_step)  # fmt: skip
 
-    def run(x, out, indices, lowest, numbers, workspace, counter, parts):
-        """Results for one of so many `parts` of the lines after the other, as `counter` gives them out.
+    def run(x, out, indices, lowest, numbers, workspace, team, threads, thread):
+        """All results. `lowest` is the padding's value, `indices` are written by the kinds that have some.
 
-        `numbers` are a `plan`, `lowest` is the padding's value, `indices` are written by the kinds that have some. With
-        one part nothing is counted.
+        `numbers` are a `plan`. `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; this is number
+        `thread`, 0 the one that calls.
         """
+        if threads > 1 and thread == 0:
+            open_team(team, (x, out, indices, lowest, numbers, workspace, team, threads), threads)
+        workspace, parts = part_of(workspace, thread * WORKSPACE_BYTES), 1 if threads == 1 else 4 * threads
         walk, (a0, a1, a2) = load_tuple(numbers.data, 0, Plan), load_axes(numbers.data, _AXES)
         along, divisors = scratch(workspace, TAPS, out), scratch(workspace, DIVISORS, out)
         groups = scratch_index(workspace, POSITIONS)
@@ -232,7 +236,7 @@ def pool(kind):
         step0, step1 = a0.dilation * walk.s0, a1.dilation * walk.s1
         index0, index1 = a0.dilation * a1.size * a2.size, a1.dilation * a2.size
         inner, outer = whole_windows(a1, np.int64(0), a1.out)
-        taken = 0 if parts == 1 else take_item(counter)
+        taken = 0 if parts == 1 else take_item(team)
         while taken < parts:
             begin, end = walk.lines * taken // parts, walk.lines * (taken + 1) // parts
             for column in range(0, a2.out, walk.columns):
@@ -297,7 +301,10 @@ def pool(kind):
                                     walk.lanes, plane_size, many, pitch, groups[4 * g], a2.out,
                                     groups[4 * g + 2])  # fmt: skip
                         where += many * pitch
-            taken = parts if parts == 1 else take_item(counter)
+            taken = parts if parts == 1 else take_item(team)
+        if threads > 1 and thread == 0:
+            close_team(team)
+        return True
 
     run.__name__ = run.__qualname__ = kind
     return entry(run)

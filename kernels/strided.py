@@ -274,17 +274,6 @@ def elements(typingctx, array):
 
 
 @intrinsic
-def take_item(typingctx, counter):
-    """The next number of a counter that several threads share."""
-
-    def codegen(context, builder, signature, args):
-        data = data_of(context, builder, counter, args[0])
-        return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
-
-    return types.intp(counter), codegen
-
-
-@intrinsic
 def alignment(typingctx, array):
     """Bytes that an element's address is a multiple of."""
     size = as_dtype(array.dtype).alignment

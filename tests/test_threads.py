@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import oracle
 import pytest
 from cases import values
+from fastconv.kernels.team import JOINED
 
 import fastconv
 
@@ -129,6 +131,60 @@ def test_large_calls_from_many_threads_at_once(threads):
     at_once(6, work)
 
 
+def test_helpers_come_and_others_are_not_asked(threads):
+    x, w, options = large("many slabs")
+    fastconv.set_num_threads(4)
+    expected = fastconv.correlate2d(x, w, **options)
+    team = fastconv.threads._team
+    end = time.monotonic() + 60
+    while team.words[JOINED] == 0 and time.monotonic() < end:  # they may be late, not every time
+        fastconv.correlate2d(x, w, **options)
+    assert team.words[JOINED] > 0
+    fastconv.set_num_threads(2)  # three helpers may still be looking: one of them has a part of the workspace
+    for _ in range(50):
+        np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
+
+
+def test_a_call_does_not_wait_for_the_helpers_of_another(threads):
+    x, w, options = large("many slabs")
+    fastconv.set_num_threads(2)
+    expected = fastconv.correlate2d(x, w, **options)
+    with fastconv.threads._team.busy:
+        np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
+    np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
+
+
+INTERRUPTS = """
+import _thread, threading, time
+import numpy as np
+import fastconv
+from fastconv.kernels.team import JOINED
+
+fastconv.set_num_threads(2)
+rng = np.random.default_rng(0)
+x, w = rng.standard_normal((1, 64, 60, 60), "f4"), rng.standard_normal((64, 64, 3, 3), "f4")
+expected, caught = fastconv.correlate2d(x, w), 0
+for i in range(40):
+    timer = threading.Timer(0.002, _thread.interrupt_main)
+    try:
+        timer.start()
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            fastconv.correlate2d(x, w)
+    except KeyboardInterrupt:
+        caught += 1
+    timer.join()
+    assert (fastconv.correlate2d(x, w) == expected).all()
+print(caught)
+"""
+
+
+def test_an_interrupted_call_harms_no_later_one():
+    done = python(INTERRUPTS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "40\n"
+
+
 def test_numbers_of_threads(threads):
     fastconv.set_num_threads(3)
     assert fastconv.get_num_threads() == 3
@@ -185,6 +241,7 @@ def test_a_forked_child_computes_too(threads):
 PRANGE = """
 import numba, numpy as np
 import fastconv
+from fastconv.kernels.team import JOINED
 
 @numba.njit(parallel=True)
 def each(x, w, out):
@@ -216,6 +273,7 @@ def test_calls_from_the_threads_of_numba(layer):
 MAPS = """
 import numpy as np
 import fastconv
+from fastconv.kernels.team import JOINED
 fastconv.set_num_threads(2)
 x, w = np.ones((1, 16, 130, 130), "f4"), np.ones((32, 16, 3, 3), "f4")
 for algorithm in ("auto", "im2col"):

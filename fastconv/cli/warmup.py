@@ -38,6 +38,7 @@ CALLS = (
         "the same, algorithm='im2col'",
         lambda ones: fastconv.correlate2d(ones(1, 1, 3, 3), ones(1, 1, 2, 2), algorithm="im2col"),
     ),
+    Call("the same, on several threads", lambda ones: fastconv.correlate2d(ones(1, 64, 32, 32), ones(64, 64, 3, 3))),
     Call("avg_pool, uniform_filter", lambda ones: fastconv.avg_pool2d(ones(1, 1, 4, 4), 2)),
     Call("max_pool, maximum_filter", lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
     Call("min_pool, minimum_filter", lambda ones: fastconv.min_pool2d(ones(1, 1, 4, 4), 2), ordered=True),

@@ -1,0 +1,181 @@
+"""Threads that share a kernel's work, without the interpreter between them.
+
+A team is a block of words. Who has work writes down a function and its arguments and opens the team; helpers wait in
+`serve`, spinning, and run what they find: from sleep they would take some 100 us to come. Nobody waits for a helper
+that did not come: those who run take numbered items from a counter until none is left.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from .jit import entry, kernel
+from .strided import address, data_of
+
+# Words that several threads write lie on cache lines of their own.
+COUNTER, STATE, LEFT, JOINED, BODY, THREADS, ARGUMENTS = 0, 16, 32, 48, 49, 50, 64
+WORDS = 128
+# The state: the number of the call, whether helpers may join it, how many have.
+_OPEN = 1 << 20
+_HELPERS = _OPEN - 1
+_NUMBER = ~(2 * _OPEN - 1)
+_PAUSES = 1000  # tens of microseconds, in which helpers end their last items
+
+_INT64 = ir.IntType(64)
+_BODY = types.void, (types.intp, types.intp)  # what helpers call, with the arguments' address and their number
+
+
+def _word(context, builder, team, value, i):
+    return builder.gep(data_of(context, builder, team, value), [i])
+
+
+def _atomic(operation, team):
+    """An operation on word `i`, which gives what it was."""
+
+    def codegen(context, builder, signature, args):
+        return builder.atomic_rmw(operation, _word(context, builder, team, *args[:2]), args[2], "seq_cst")
+
+    return types.intp(team, types.intp, types.intp), codegen
+
+
+@intrinsic
+def add(typingctx, team, i, value):
+    """Add to word `i`; what it was."""
+    return _atomic("add", team)
+
+
+@intrinsic
+def exchange(typingctx, team, i, value):
+    """Write word `i`; what it was."""
+    return _atomic("xchg", team)
+
+
+@intrinsic
+def read(typingctx, team, i):
+    """Word `i`, as another thread may have written it."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load_atomic(_word(context, builder, team, *args), "acquire", 8)
+
+    return types.intp(team, types.intp), codegen
+
+
+@intrinsic
+def take_item(typingctx, team):
+    """The next number of what a call's threads share."""
+
+    def codegen(context, builder, signature, args):
+        where = _word(context, builder, team, args[0], _INT64(COUNTER))
+        return builder.atomic_rmw("add", where, _INT64(1), "monotonic")
+
+    return types.intp(team), codegen
+
+
+@intrinsic
+def pause(typingctx):
+    """Tell the core that it waits."""
+    triple = cpu_target.target_context.codegen().magic_tuple()[0]
+
+    def codegen(context, builder, signature, args):
+        name, hint = ("llvm.aarch64.hint", [ir.IntType(32)(1)]) if triple.startswith(("aarch64", "arm64")) else ("", [])
+        if triple.startswith(("x86", "i386", "i686")):
+            name = "llvm.x86.sse2.pause"
+        if name:
+            kind = ir.FunctionType(ir.VoidType(), [number.type for number in hint])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), hint)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def open_team(typingctx, team, arguments, threads):
+    """Let helpers call the function that calls this, an entry with a boolean result, with `(*arguments, thread)`."""
+
+    def outline(context, builder):
+        """That call as a function of the arguments' address and the thread: what helpers call is the same for all."""
+        body = ir.Function(builder.module, context.call_conv.get_function_type(*_BODY), f"{builder.function.name}.body")
+        body.linkage = "internal"
+        place, thread = body.args[2:]
+        caller, held = ir.IRBuilder(body.append_basic_block()), context.get_value_type(arguments)
+        values = caller.load(caller.inttoptr(place, held.as_pointer()), typ=held, align=8)
+        values = [*cgutils.unpack_tuple(caller, values), thread]
+        context.call_conv.call_function(caller, builder.function, types.boolean, (*arguments, types.intp), values)
+        context.call_conv.return_value(caller, context.get_dummy_value())
+        return builder.ptrtoint(body, _INT64)
+
+    def codegen(context, builder, signature, args):
+        words, values, count = args
+        if context.get_abi_sizeof(values.type) > 8 * (WORDS - ARGUMENTS):
+            raise ValueError(f"{arguments} does not fit in a team")
+        held, state = (_word(context, builder, team, words, _INT64(i)) for i in (ARGUMENTS, STATE))
+        builder.store(values, builder.bitcast(held, values.type.as_pointer()), align=8)
+        for i, value in ((COUNTER, 0), (LEFT, 0), (BODY, outline(context, builder)), (THREADS, count)):
+            value = _INT64(value) if isinstance(value, int) else value
+            builder.store(value, _word(context, builder, team, words, _INT64(i)))
+        number = builder.and_(builder.load(state), _INT64(_NUMBER))
+        builder.atomic_rmw("xchg", state, builder.add(number, _INT64(3 * _OPEN)), "seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(team, arguments, types.intp), codegen
+
+
+@intrinsic
+def invoke(typingctx, body, arguments, thread):
+    """Call what `open_team` wrote down."""
+
+    def codegen(context, builder, signature, args):
+        kind = context.call_conv.get_function_type(*_BODY)
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        context.call_conv.call_function(builder, function, *_BODY, args[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def part_of(typingctx, workspace, offset):
+    """The workspace from byte `offset` on."""
+
+    def codegen(context, builder, signature, args):
+        part = cgutils.create_struct_proxy(workspace)(context, builder, value=args[0])
+        part.data = builder.gep(part.data, [args[1]])
+        return part._getvalue()
+
+    return workspace(workspace, types.intp), codegen
+
+
+@kernel
+def close_team(team):
+    """Let no more helpers come.
+
+    A late one may still be running: until the words `LEFT` and `JOINED` are the same, arrays must stay.
+    """
+    words = team.data
+    words[JOINED] = exchange(team, STATE, words[STATE] & _NUMBER) & _HELPERS
+    for _ in range(_PAUSES):
+        if read(team, LEFT) == words[JOINED]:
+            return
+        pause()
+
+
+@entry
+def serve(team, pauses):
+    """Help with what is asked for, until nothing was for so many pauses."""
+    words, seen, quiet = team.data, 0, 0
+    while quiet < pauses:
+        state = read(team, STATE)
+        if state & _OPEN and state & _NUMBER != seen:
+            state = add(team, STATE, 1)
+            seen = state & _NUMBER
+            if state & _OPEN:  # still, or again
+                thread = (state & _HELPERS) + 1
+                if thread < words[THREADS]:
+                    quiet = 0
+                    invoke(words[BODY], address(team) + 8 * ARGUMENTS, thread)
+                add(team, LEFT, 1)
+        else:
+            quiet += 1
+            pause()
