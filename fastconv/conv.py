@@ -87,7 +87,7 @@ if hasattr(os, "register_at_fork"):
 def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
     """The public function `name`. A call like an earlier one costs one look-up and one compiled call."""
     prepared: dict[Any, tuple[Run, tuple[int, ...], np.dtype[Any], Array]] = {}
-    ndarray, empty, get, default_fill = np.ndarray, np.empty, prepared.get, 0
+    ndarray, empty, get, default_fill, one, valid = np.ndarray, np.empty, prepared.get, 0, 1, "valid"
 
     def function(
         x: Any,
@@ -109,7 +109,12 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         if type(w) is not ndarray:
             w = checks.as_array(name, "w", w)
         # An int is told from what equals it, a name equals names only; other options are looked at one by one.
-        if type(groups) is type(stride) is type(dilation) is int and type(padding_mode) in _PLAIN:
+        if (
+            (groups is one or type(groups) is int)
+            and (stride is one or type(stride) is int)
+            and (dilation is one or type(dilation) is int)
+            and (padding_mode is valid or type(padding_mode) in _PLAIN)
+        ):
             key: Any = (
                 x.shape, w.shape, x.dtype, w.dtype, bias is None,
                 groups, stride, padding_mode, dilation, boundary, activation, algorithm,
