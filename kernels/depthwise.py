@@ -25,7 +25,7 @@ from .jit import entry, kernel
 from .pack import Slab as PackedSlab
 from .pack import pack_slab, pack_weights
 from .simd import VECTOR_BYTES, lanes_of
-from .simd_tiles import ROWS, row_tiles
+from .simd_tiles import OUTSIDE, ROWS, row_tiles
 from .strided import (
     address,
     compute_size,
@@ -47,14 +47,14 @@ SLAB_BYTES = 384 << 10  # under half of a common L2
 TAPS = 4096  # of a kernel's plane
 _COLUMNS = 4096  # of a block
 _ENTRIES = 8192  # of the table of rows
+_PLANES = 1024  # that one call of the row tiles goes through
 _SUMS = SLAB_BYTES + 64  # packing writes whole vectors
 _WEIGHTS = _SUMS + SLAB_BYTES
-_OFFSETS = _WEIGHTS + 8 * TAPS
-_TABLE = _OFFSETS + 8 * _ENTRIES
-WORKSPACE_BYTES = _TABLE + 8 * _ENTRIES
+_TABLE = _WEIGHTS + 8 * TAPS
+_INITIAL = _TABLE + 8 * _ENTRIES
+WORKSPACE_BYTES = _INITIAL + 8 * _PLANES
 _SLAB = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
 _TURN_MACS = 1 << 19  # what a thread takes at a time: tens of microseconds
-_OUTSIDE = -1 << 62
 
 
 class Slab(NamedTuple):
@@ -190,25 +190,24 @@ def line_rectangles(a2, slab, lanes):
 
 
 @kernel
-def find_rows(offsets, xs, a1, slab, p1, size):
-    """Where the input rows of a block lie, in bytes from their plane's first element."""
+def find_rows(table, xs, a1, slab, p1, size, is_real):
+    """Where the input rows of a block lie, in bytes from their plane's first element, if it `is_real`."""
     for phase in range(slab.phases1):
         for row in range(slab.rows):
             i1 = source_index((p1 + row) * a1.stride + phase - a1.before, a1.size, a1.boundary)
-            offsets[phase * slab.rows + row] = i1 * xs.s1 * size if i1 >= 0 else _OUTSIDE
+            table[phase * slab.rows + row] = i1 * xs.s1 * size if is_real and i1 >= 0 else OUTSIDE
 
 
 @kernel
-def find_packed_rows(table, base, slab, size, lanes):
-    """Addresses of the rows of a slab, or of the vectors of a single row."""
+def find_packed_rows(table, slab, size, lanes):
+    """Where the rows of a slab lie, or the vectors of a single row, in bytes."""
     if slab.is_line:
         for row in range(slab.pitch // lanes + 2):
-            table[row] = base + row * lanes * size
+            table[row] = row * lanes * size
         return
     for phase in range(slab.phases1):
         for row in range(slab.rows):
-            at = (phase * slab.phases2 * slab.rows + row) * slab.pitch
-            table[phase * slab.rows + row] = base + at * size
+            table[phase * slab.rows + row] = (phase * slab.phases2 * slab.rows + row) * slab.pitch * size
 
 
 @entry
@@ -229,7 +228,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     sums, size = scratch(workspace, _SUMS, out), compute_size(out)
     lanes = lanes_of(sums)
-    table, offsets = scratch_index(workspace, _TABLE), scratch_index(workspace, _OFFSETS)
+    table, initial = scratch_index(workspace, _TABLE), scratch(workspace, _INITIAL, out)
     padding, slab_address = load(fill, 0), address(workspace)
     low, high = bounds(call, sums, out)
     is_direct = is_plain(out) and outs.s2 == 1 and call.activation <= RELU6
@@ -260,29 +259,33 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         filled = scratch(workspace, 0, out)
         for j in range((slab.out_columns + lanes) * a2.stride + (a2.kernel - 1) * a2.dilation):
             filled[j] = padding
-    known = -1  # first output row whose input rows are known
+    else:
+        find_packed_rows(table, slab, size, lanes)
+    known = -1, False  # the first output row whose input rows the table holds, and whether their plane is real
     blocks1, blocks2 = -(-a1.out // slab.out_rows), -(-a2.out // slab.out_columns)
     blocks = call.batch * call.groups * call.outputs * a0.out * blocks1 * blocks2
     macs = slab.out_rows * slab.out_columns * planes * a1.kernel * a2.kernel
     size_of_turn = max(min(_TURN_MACS // macs, blocks // (4 * threads)), 1) if threads > 1 else blocks
     turn = take_item(team) if threads > 1 else 0
+    # Planes that are read in place, one for each output, lie evenly apart, and so do their kernels and results.
+    together = in_place and is_direct and call.outputs * planes * a0.out * blocks1 * blocks2 == 1
     while turn * size_of_turn < blocks:
-        for block in range(turn * size_of_turn, min((turn + 1) * size_of_turn, blocks)):
+        block, end = turn * size_of_turn, min((turn + 1) * size_of_turn, blocks)
+        while block < end:
+            run = min(end - block, call.groups - block % call.groups, _PLANES) if together else 1
             rest, b2 = divmod(block, blocks2) if blocks2 > 1 else (block, 0)
             rest, b1 = divmod(rest, blocks1) if blocks1 > 1 else (rest, 0)
             rest, p0 = divmod(rest, a0.out) if a0.out > 1 else (rest, 0)
             n, o = divmod(rest, call.groups * call.outputs)
             p1, p2 = b1 * slab.out_rows, b2 * slab.out_columns
-            if in_place and p1 != known:
-                find_rows(offsets, xs, a1, slab, p1, size)
-                known = p1
             rows, columns = min(slab.out_rows, a1.out - p1), min(slab.out_columns, a2.out - p2)
             where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
             target, to, pitch = (elements(out), where, outs.s1) if is_direct else (sums, 0, columns)
             if slab.is_line:
                 pitch = lanes
             bias_where = o * stride(bias, 0)
-            initial = load(bias, bias_where) if call.has_bias and is_direct else zero(out)
+            for i in range(run):
+                initial[i] = load(bias, bias_where + i * stride(bias, 0)) if call.has_bias and is_direct else zero(out)
             column = p2 * a2.stride - a2.before
             for plane in range(planes):
                 c, k0 = divmod(plane, a0.kernel) if a0.kernel > 1 else (plane, 0)
@@ -307,12 +310,10 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
                     layout = PackedSlab(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
                     pack_slab(x, xs, fill, workspace, a0, a1, a2, layout, 1, 1, (n, channel, p0, p1, p2), (0, k0, 0, 0))
                     base = slab_address
-                if in_place:  # columns are counted as those of the input
-                    padded = slab_address - max(column, 0) * size
-                    for row in range(slab.phases1 * slab.rows):
-                        table[row] = base + offsets[row] if i0 >= 0 and offsets[row] != _OUTSIDE else padded
-                else:
-                    find_packed_rows(table, base, slab, size, lanes)
+                if in_place and known != (p1, i0 >= 0):
+                    known = p1, i0 >= 0
+                    find_rows(table, xs, a1, slab, p1, size, i0 >= 0)
+                padded = slab_address - max(column, 0) * size  # columns are counted as those of the input
 
                 for i in range(count):
                     if count > 1:
@@ -336,10 +337,11 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
                                 left = taps.rows - k
                                 few = left if left <= 3 else 3 if left == 4 else 5 if left <= 6 else 7
                             row_tiles(
-                                few, step, table, top + taps.entry + k * taps.row_step, slab.rows,
+                                few, step, run, table, top + taps.entry + k * taps.row_step, slab.rows,
+                                base, xs.channel * size, padded,
                                 first_column + taps.column, end_column, taps.columns, taps.hop,
-                                weights, w_start + k * w_row, w_row, w_column,
-                                target, to + top * lanes, pitch, height, width,
+                                weights, w_start + k * w_row, ws.batch, w_row, w_column,
+                                target, to + top * lanes, outs.channel, pitch, height, width,
                                 plane + i + k > 0, initial, is_held and is_last and k + few == taps.rows, low, high,
                             )  # fmt: skip
                             k += few
@@ -348,6 +350,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
                     finish_row(
                         out, where + row * outs.s1, outs.s2, columns, sums, row * columns, bias, bias_where, call
                     )
+            block += run
         turn = take_item(team) if threads > 1 else turn + 1
     if threads > 1 and thread == 0:
         close_team(team)

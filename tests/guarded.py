@@ -170,6 +170,9 @@ BLOCKED = [
     ((1, 2, 2, 1600), (17, 2, 1, 3), {"padding_mode": 1, "boundary": "reflect"}),
     ((1, 9, 32, 64), (16, 9, 3, 3), {"padding_mode": 1}),
     ((1, 1, 300, 1100), (2, 1, 2, 2), {"stride": 5, "boundary": "wrap", "padding_mode": 3}),
+    ((2, 1030, 3, 7), (1030, 1, 3, 3), {"groups": 1030, "padding_mode": 1}),
+    ((2, 1030, 5, 7), (1030, 1, 3, 3), {"groups": 1030, "padding_mode": 1, "stride": 2}),
+    ((2, 4, 3, 9, 17), (4, 1, 3, 3, 3), {"groups": 4, "padding_mode": 1}),
 ]
 
 
