@@ -3,9 +3,8 @@
 import math
 
 from numba import types
-from numba.extending import overload
 
-from .jit import entry, kernel
+from .jit import entry, kernel, overload
 from .simd import limits
 from .strided import item_size, load, store, stride, zero
 from .window import count_positions, load_call, spatial_offset

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .activation import NONE, RELU6, bounds, finish
-from .jit import entry, inlined, kernel
+from .jit import entry, kernel
 from .pack import SLACK, Slab, lies_in_order, pack_slab
 from .simd import VECTOR_BYTES, is_finite, lanes_of
 from .simd_pack import pack_transposed, store_transposed
@@ -233,7 +233,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     return True
 
 
-@inlined
+@kernel
 def correlate_block(
     x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, q, is_packed
 ):  # fmt: skip
@@ -288,7 +288,7 @@ def packed_axis(axis, step, dilation, size):
     return Axis(size, axis.kernel, step, dilation, 0, 0, CONSTANT, axis.out)
 
 
-@inlined
+@kernel
 def multiply_plane(
     source, start, steps, a0, a1, a2, first, place, table, weights, kernels, sums, to, accumulate
 ):  # fmt: skip
@@ -419,7 +419,7 @@ def pack_elements(w, ws, weights, call, a0, a1, a2, place, c, kernels):
                         at += 1
 
 
-@inlined
+@kernel
 def store_block(sums, width, bias, out, outs, workspace, call, place):
     """Add the bias, activate, and write a block's sums to the output."""
     o, rows, columns = place.group * call.outputs + place.o, place.rows, place.columns

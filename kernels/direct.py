@@ -15,10 +15,8 @@ its terms in an order that depends on the sizes of one image alone: threads and 
 
 from typing import NamedTuple
 
-from numba.extending import overload
-
 from .activation import RELU6, bounds, finish_row
-from .jit import entry, inlined, kernel
+from .jit import entry, kernel, overload
 from .pack import SLACK, Slab, lies_in_order, pack_slab, pack_weights
 from .simd import is_vector_type
 from .simd_pack import finish_run
@@ -82,7 +80,7 @@ def is_slab(x, xs, a0, a1, a2):
     return in_order and (a1.out == 1 or 0 <= waste <= a2.out // 4 + 2)
 
 
-@inlined
+@kernel
 def choose_blocks(call, a0, a1, a2, size, in_place, pitch):
     """The largest blocks whose slab, sums and table fit: columns first, then taps, channels, outputs and rows."""
     slab, sums = SLAB_BYTES // size, SUMS_BYTES // size
@@ -163,7 +161,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     return True
 
 
-@inlined
+@kernel
 def correlate_slab(
     x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first, o, is_packed, in_place
 ):  # fmt: skip
@@ -219,7 +217,7 @@ def correlate_slab(
             )  # fmt: skip
 
 
-@inlined
+@kernel
 def fill_table(table, a0, a1, a2, slab, part, in_place):
     """Where each tap's first element lies in the slab, taps in the kernel's own order."""
     depth = a0.dilation if in_place else 1  # a packed slab holds only the planes that taps meet
@@ -237,7 +235,7 @@ def fill_table(table, a0, a1, a2, slab, part, in_place):
             table[c * taps + tap] = c * slab.channel + table[tap]
 
 
-@inlined
+@kernel
 def band_of_weights(w, ws, workspace, call, a0, a1, a2, part, o, rows, tap, run):
     """Kernels of `rows` output channels from `o` on: a pointer, where they start, the steps of channels and of entries.
 

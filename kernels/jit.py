@@ -4,6 +4,10 @@
 kept on disk. Numba's own cache looks only at the file of the function that it keeps, and two processes that fill it
 together can swap their files; here the folder's name holds a hash of all kernel sources, each file's name a hash of
 what it was compiled for, and each file begins with one of its content: damaged machine code would end the process.
+
+Numba optimises each function alone and makes machine code of it, and then does so again for each of its callers. Here
+inner functions stay as they were lowered until an entry, with all that it calls, is optimised, once. Of Numba's own
+passes only those run that kernels need: they use no arrays of Numba's, no closures and no comprehensions.
 """
 
 import functools
@@ -16,34 +20,139 @@ from pathlib import Path
 
 import llvmlite
 import numba
+from numba import _dynfunc
 from numba.core import config
 from numba.core.caching import _Cache
-from numba.core.compiler import CompileResult
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, CompileResult
+from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.typed_passes import (
+    IRLegalization,
+    NativeLowering,
+    NoPythonBackend,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+)
+from numba.core.untyped_passes import (
+    DeadBranchPrune,
+    FixupArgs,
+    GenericRewrites,
+    IRProcessing,
+    ReconstructSSA,
+    TranslateByteCode,
+)
+from numba.extending import overload as numba_overload
 
 # Contraction makes fused multiply-adds; nothing that reorders a sum is allowed, so the same call has the same bits.
-_FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+_FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "no_cfunc_wrapper": True}
 
 # What the environment may tell Numba that changes the code; nothing here sets any of it.
 _SETTINGS = "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"
 
-_INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_FLAGS}
 _DIGEST = hashlib.sha256().digest_size
 _names: set[str] = set()
 
 
+class _InnerLibrary(JITCodeLibrary):
+    """The code of an inner function: neither optimised nor made machine code, nor linked with what it calls."""
+
+    def _optimize_functions(self, module):
+        module.data_layout = self._codegen._data_layout
+
+    def finalize(self):
+        self._finalized = True
+
+
+class _EntryLibrary(JITCodeLibrary):
+    """The code of an entry and of all that it calls, directly or not."""
+
+    def add_linking_library(self, library):
+        if library not in self._linking_libraries:
+            super().add_linking_library(library)
+            for callee in library._linking_libraries:
+                self.add_linking_library(callee)
+
+    def _optimize_functions(self, module):
+        module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self):
+        """Numba's own begins with a pass for counts of references, of which there are none."""
+        manager, builder = self._codegen._module_pass_manager()
+        manager.run(self._final_module, builder)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _InnerLowering(NativeLowering):
+    _name = "fastconv_inner_lowering"
+
+    def run_pass(self, state):
+        state.library = _InnerLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = True
+        super().run_pass(state)
+        # What callers know the function by; never called, it has no address.
+        described = state.cr.fndesc
+        module, name = described.lookup_module(), described.qualname
+        function = _dynfunc.make_function(module, name, "", 0, state.cr.env, (state.library,))
+        state.targetctx.insert_user_function(function, described, [state.library])
+        state.cr = state.cr._replace(cfunc=function)
+        return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _EntryLowering(NativeLowering):
+    _name = "fastconv_entry_lowering"
+
+    def run_pass(self, state):
+        state.library = _EntryLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        return super().run_pass(state)
+
+
+class _InnerCompiler(CompilerBase):
+    """The passes of Numba's compiler that kernels need, in its order."""
+
+    _lowering = _InnerLowering
+
+    def define_pipelines(self):
+        manager = PassManager("fastconv")
+        for each in (
+            TranslateByteCode,
+            FixupArgs,
+            IRProcessing,
+            DeadBranchPrune,
+            GenericRewrites,
+            ReconstructSSA,
+            NopythonTypeInference,
+            PreLowerStripPhis,
+            IRLegalization,
+            self._lowering,
+            NoPythonBackend,
+        ):
+            manager.add_pass(each)
+        manager.finalize()
+        return [manager]
+
+
+class _EntryCompiler(_InnerCompiler):
+    _lowering = _EntryLowering
+
+
+_INNER = {"pipeline_class": _InnerCompiler, "no_cpython_wrapper": True, **_FLAGS}
+
+
 def kernel(function):
-    """An inner function, inlined into its callers."""
+    """An inner function, part of the entries that call it."""
     return numba.njit(**_INNER)(_named(function))
 
 
-def inlined(function):
-    """An inner function of a single caller, which it becomes a part of: LLVM then sees its callees once."""
-    return numba.njit(inline="always", **_INNER)(_named(function))
+def overload(function):
+    """Numba's `overload`, whose implementations are inner functions."""
+    return numba_overload(function, jit_options=_INNER)
 
 
 def entry(function):
     """Compile `function` when a signature is first asked for, and keep the machine code on disk where possible."""
-    dispatcher = numba.njit(**_FLAGS)(_named(function))
+    dispatcher = numba.njit(pipeline_class=_EntryCompiler, **_FLAGS)(_named(function))
     if cache_directory() is not None:
         dispatcher._cache = _EntryCache(function)
     return dispatcher

@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-from numba.extending import overload
-
-from .jit import kernel
+from .jit import kernel, overload
 from .simd import is_vector_type
 from .simd_pack import CHANNELS, pack_channels, pack_run
 from .strided import load, scratch

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import entry, inlined, kernel
+from .jit import entry, kernel
 from .pool import padded_taps
 from .simd import VECTOR_BYTES
 from .simd_fold import COLUMNS, DIVISORS, POSITIONS, ROOM, ROWS, TAPS, WORKSPACE_BYTES
@@ -127,7 +127,7 @@ def count_taps(walk, axis, p):
     return max(padded_taps(axis, p) if walk.include_padding else count, walk.is_exact)
 
 
-@inlined
+@kernel
 def line_after(walk, a0, a1, plane, p0, p1, lane):
     """Plane, output row and first channel of the next line."""
     lane += LANES
@@ -143,7 +143,7 @@ def line_after(walk, a0, a1, plane, p0, p1, lane):
 def pool(kind):
     is_mean, has_index = kind == "average", kind.startswith("indexed")
 
-    @inlined
+    @kernel
     def pool_planes(x, out, indices, lowest, workspace, walk, taps, along, divisors, begin, end, block):
         """Planes that are single windows."""
         for j in range(block if is_mean else 0):
@@ -154,7 +154,7 @@ def pool(kind):
             pool_runs(kind, x, out, indices, workspace, lowest, plane, plane * walk.step, min(block, end - plane),
                       taps, walk.step, divisors)  # fmt: skip
 
-    @inlined
+    @kernel
     def fold_run(x, out, lowest, workspace, where, first, n0, step0, n1, step1, n2, step,
                  index, index0, index1, dilation, pitch):  # fmt: skip
         """All elements under one window as one vector: rows of its taps lie above each other, whole ones first."""
@@ -170,7 +170,7 @@ def pool(kind):
                           pitch * dilation, dilation, True, 1, 0, 0, 0)  # fmt: skip
                 done += chunks * count
 
-    @inlined
+    @kernel
     def fold_lines(x, out, lowest, workspace, walk, where, many, lanes, first, n0, step0, n1, step1,
                    index, index0, index1, next_first, next_index, left, right, span):  # fmt: skip
         """So many lines alike: of their `span` elements those from `left` to `right` are real."""
@@ -187,7 +187,7 @@ def pool(kind):
                       next_index)  # fmt: skip
         fill(kind, x, out, workspace, lowest, end, (span - right) * walk.lanes, many, walk.pitch)
 
-    @inlined
+    @kernel
     def store_lines(x, out, indices, lowest, workspace, where, columns, taps, shift, step, divisors, width, plane,
                     lines, pitch, target, to_step, lanes):  # fmt: skip
         """Rows of windows from their lines: `width` channels of which `lanes` are real, `plane` results apart."""

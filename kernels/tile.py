@@ -1,8 +1,6 @@
 """From output channels and runs of positions to register tiles."""
 
-from numba.extending import overload
-
-from .jit import kernel
+from .jit import kernel, overload
 from .simd import is_vector_type, lanes_of
 from .simd_tiles import COMPLEX_TILES, TILES, tile
 
