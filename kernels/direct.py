@@ -2,24 +2,27 @@
 
 For each slab of the output (a few rows of one image and group), and each block of the reduction (channels and taps):
 
-    pack      the slab's input, from any strides, into padded contiguous planes; a stride splits a plane into phases, so
-              that neighbouring outputs always read neighbouring elements. Input that is such a plane is read in place.
+    pack      the slab's input, from any strides, into contiguous planes; a stride splits a plane into phases, so that
+              neighbouring outputs always read neighbouring elements. Rows of such elements are read in place.
+    masks     zeros around the input need no room: which lanes a tap really meets is found once for all groups
     offsets   a table: where each tap's row starts in the slab; kernel shape, dilation and phases live here only
-    tile      register tiles of output channels by vectors of positions, over the whole table
-    store     bias, activation and the copy of the valid runs to the output's strides
+    tile      register tiles of output channels by vectors of positions, over all taps and channels; with the whole
+              reduction in one block, the bias, the activation and the output too
+    store     otherwise: bias, activation and the copy of the sums to the output's strides
 
-Rows of the slab are flattened: sums that fall between two rows are computed and thrown away. The workspace holds one
-slab, one table, one block of sums and the kernels of a few output channels, whatever the size of the input. A sum adds
-its terms in an order that depends on the sizes of one image alone: threads and batch size change no bit.
+Vectors run on from row to row where little or nothing lies between rows, else each row has its own. The workspace holds
+one slab, one table, one block of sums and the kernels of a few output channels, whatever the size of the input. A sum
+adds its terms in an order that depends on the sizes of one image alone: threads and batch size change no bit.
 """
 
 from typing import NamedTuple
 
-from .activation import RELU6, bounds, finish_row
+from .activation import NONE, RELU6, bounds, finish_row
 from .jit import entry, kernel, overload
-from .pack import SLACK, Slab, lies_in_order, pack_slab, pack_weights
-from .simd import is_vector_type
+from .pack import SLACK, Slab, pack_slab, pack_weights, tap_index
+from .simd import VECTOR_BYTES, is_vector_type, lanes_of
 from .simd_pack import finish_run
+from .simd_tiles import MASKED
 from .strided import (
     compute_size,
     elements,
@@ -34,17 +37,23 @@ from .strided import (
 )  # fmt: skip
 from .team import close_team, open_team, part_of, take_item
 from .tile import BAND, multiply_band
-from .window import CALL_FIELDS, is_padded, load_axes, load_call
+from .window import CALL_FIELDS, CONSTANT, Axis, is_padded, load_axes, load_call
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
 SUMS_BYTES = 192 << 10
 TABLE_ENTRIES = 2304
+VECTORS = SUMS_BYTES // 3 // VECTOR_BYTES  # of a slab of the output
+MASKS = 16384  # words of a vector each
 WEIGHT_BYTES = 8 * 16 * TABLE_ENTRIES  # a band of the widest type
+COLUMNS = 512  # of a slab, at most
 _SUMS = SLAB_BYTES + 64  # packing writes whole vectors
 _TABLE = _SUMS + SUMS_BYTES
-_WEIGHTS = _TABLE + 8 * TABLE_ENTRIES
+_PLACES = _TABLE + 24 * TABLE_ENTRIES
+_MASKS = _PLACES + 16 * VECTORS
+_INITIAL = _MASKS + 4 * MASKS
+_WEIGHTS = _INITIAL + 16 * BAND
 WORKSPACE_BYTES = _WEIGHTS + WEIGHT_BYTES
-_LINE = 64 // 4  # elements that a row of sums is rounded up to
+_LINE = 64 // 4  # elements of the longest vector, which rows of sums are rounded up to
 
 
 class Blocks(NamedTuple):
@@ -59,35 +68,58 @@ class Blocks(NamedTuple):
     outputs: int
 
 
+class Source(NamedTuple):
+    """Where the input is read, and whether masks stand for its padding: in place all, packed only that of columns."""
+
+    in_place: bool
+    masked: bool
+
+
 @kernel
-def packed_layout(a1, a2, blocks, rows, columns):
+def packed_layout(a1, a2, masked, blocks, rows, columns):
     """Layout of a packed slab for a block of taps and an output of `rows` by `columns`."""
     phases1 = min(a1.stride, (blocks.k1 - 1) * a1.dilation + 1)
     phases2 = min(a2.stride, (blocks.k2 - 1) * a2.dilation + 1)
     rows += (blocks.k1 - 1) * a1.dilation // a1.stride
     pitch = columns + (blocks.k2 - 1) * a2.dilation // a2.stride
+    if masked:
+        phases2 = phases2 if a2.before % a2.stride == 0 else a2.stride
+        pitch = max(columns, -(-a2.size // a2.stride))
     phase = rows * pitch
     plane = phases1 * phases2 * phase
     return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane + SLACK)
 
 
 @kernel
-def is_slab(x, xs, a0, a1, a2):
-    """Whether the input can be read in place: plain elements side by side, no padding, no steps, dense rows."""
-    steps = a0.stride * a1.stride * a2.stride
-    waste = xs.s1 - a2.out
-    in_order = is_plain(x) and xs.s2 == 1 and steps == 1 and not is_padded(a0, a1, a2)
-    return in_order and (a1.out == 1 or 0 <= waste <= a2.out // 4 + 2)
+def choose_source(x, xs, fill, call, a0, a1, a2, size, lanes):
+    """The `Source`: masks for padding that is zeros, where enough channels share them."""
+    padded = is_padded(a0, a1, a2)
+    in_place = MASKED and is_plain(x) and xs.s2 == 1 and a0.stride * a1.stride * a2.stride == 1
+    zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
+    taps, channels = a1.kernel * a2.kernel, call.groups * call.channels
+    masked = MASKED and padded and zeros and taps <= 4 * channels
+    masked = masked and (taps + 2) * (min(a2.out, COLUMNS) // lanes + 2) <= MASKS
+    if not in_place:  # the columns of all taps lie in one block
+        rows, row = (a1.kernel - 1) * a1.dilation + a1.stride, max(a2.out * a2.stride, a2.size + a2.stride)
+        masked = masked and 2 * taps <= channels and a2.out <= COLUMNS and taps * a0.kernel <= TABLE_ENTRIES
+        masked = masked and a0.kernel * rows * row + SLACK <= SLAB_BYTES // size
+    return Source(in_place and (masked or not padded), masked)
 
 
 @kernel
-def choose_blocks(call, a0, a1, a2, size, in_place, pitch):
-    """The largest blocks whose slab, sums and table fit: columns first, then taps, channels, outputs and rows."""
+def is_flat(columns, pitch, out_pitch, lanes):
+    """Whether vectors run on from row to row: nothing lies between rows, or less than in the last vectors of rows."""
+    return pitch == columns == out_pitch or (pitch >= columns and 5 * pitch < -(-columns // lanes) * lanes * 4)
+
+
+@kernel
+def choose_blocks(call, a0, a1, a2, size, source, lanes):
+    """The largest blocks whose slab, sums, masks and table fit: taps first, then channels, rows and outputs."""
     slab, sums = SLAB_BYTES // size, SUMS_BYTES // size
     k0, k1, k2 = a0.kernel, a1.kernel, a2.kernel
-    columns = a2.out if in_place and (pitch + 2 * _LINE) * BAND <= sums and a1.out > 1 else min(a2.out, 512)
+    columns = min(a2.out, COLUMNS)
     while True:
-        channel = packed_layout(a1, a2, Blocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
+        channel = packed_layout(a1, a2, source.masked, Blocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
         if k0 * k1 * k2 <= TABLE_ENTRIES and channel <= slab:
             break
         if k0 > 1:
@@ -100,15 +132,16 @@ def choose_blocks(call, a0, a1, a2, size, in_place, pitch):
             columns = (columns + 1) // 2
     channels = min(max(call.channels, 1), TABLE_ENTRIES // (k0 * k1 * k2), slab // channel)
     one_block = channels == call.channels and k0 == a0.kernel and k1 == a1.kernel and k2 == a2.kernel
-    rows = 1
+    rows, row = 0, 0
+    masks = a1.kernel * a2.kernel + 2 if source.masked else 2
     while rows < a1.out:
-        more = rows + 1
-        layout = packed_layout(a1, a2, Blocks(1, k0, k1, k2, more, columns, 1), more, columns)
-        if layout.channel * channels > slab or more * max(layout.pitch, pitch) * min(BAND, call.outputs) > sums // 3:
+        layout = packed_layout(a1, a2, source.masked, Blocks(1, k0, k1, k2, rows + 1, columns, 1), rows + 1, columns)
+        positions = (rows + 1) * max(layout.pitch, -(-columns // lanes) * lanes)
+        too_many = positions * min(BAND, call.outputs) > sums // 3 or (positions // lanes + 1) * masks > MASKS
+        if rows > 0 and (too_many or layout.channel * channels > slab):
             break
-        rows = more
+        rows, row = rows + 1, positions + _LINE
     rows = -(-a1.out // -(-a1.out // rows))  # slabs of even height
-    row = rows * max(pitch, packed_layout(a1, a2, Blocks(1, k0, k1, k2, rows, columns, 1), rows, columns).pitch) + _LINE
     # One block of the reduction: few outputs, whose sums stay in L1. Several: many, so that packing is rarer.
     outputs = BAND if one_block else max(BAND, sums // row // BAND * BAND)
     return Blocks(channels, k0, k1, k2, rows, columns, min(outputs, call.outputs))
@@ -128,33 +161,34 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     workspace = part_of(workspace, thread * WORKSPACE_BYTES)
     a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
-    in_place = is_slab(x, xs, a0, a1, a2)
-    blocks = choose_blocks(call, a0, a1, a2, compute_size(out), in_place, xs.s1 if in_place and a1.out > 1 else 0)
-    slabs1 = -(-a1.out // blocks.rows)
+    size, lanes = compute_size(out), lanes_of(elements(out))
+    source = choose_source(x, xs, fill, call, a0, a1, a2, size, lanes)
+    blocks = choose_blocks(call, a0, a1, a2, size, source, lanes)
     slabs2 = -(-a2.out // blocks.columns)
-    slabs = call.batch * call.groups * a0.out * slabs1 * slabs2
+    slabs = a0.out * -(-a1.out // blocks.rows) * slabs2
+    images = call.batch * call.groups
     outputs, parts = blocks.outputs, 1
-    if slabs < 4 * threads:  # few slabs: threads share their output channels, and each packs the slab for itself
+    if slabs * images < 4 * threads:  # few slabs: threads share their output channels, and each packs for itself
         parts = min(threads, -(-call.outputs // BAND))
         outputs = min(outputs, -(-call.outputs // (parts * BAND)) * BAND)
         blocks = Blocks(blocks.channels, blocks.k0, blocks.k1, blocks.k2, blocks.rows, blocks.columns, outputs)
     chunks = -(-call.outputs // outputs)
     part_chunks = -(-chunks // parts)
     reduction = count_blocks(call, a0, a1, a2, blocks)
-    item = take_item(team) if threads > 1 else 0
-    while item < slabs * parts:
-        rest = item
-        rest, s2 = divmod(rest, slabs2)
-        rest, s1 = divmod(rest, slabs1)
-        rest, p0 = divmod(rest, a0.out)
+    known, item = -1, take_item(team) if threads > 1 else 0
+    while item < slabs * images * parts:
+        slab, rest = divmod(item, images * parts)
         rest, part = divmod(rest, parts)
         n, g = divmod(rest, call.groups)
+        rest, s2 = divmod(slab, slabs2)
+        p0, s1 = divmod(rest, -(-a1.out // blocks.rows))
         first = (n, g, p0, s1 * blocks.rows, s2 * blocks.columns)
         for chunk in range(part * part_chunks, min((part + 1) * part_chunks, chunks)):
             correlate_slab(
                 x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first,
-                chunk * blocks.outputs, chunk > part * part_chunks, in_place,
+                chunk * blocks.outputs, chunk > part * part_chunks, slab == known, source,
             )  # fmt: skip
+            known = slab
         item = take_item(team) if threads > 1 else item + 1
     if threads > 1 and thread == 0:
         close_team(team)
@@ -163,20 +197,38 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
 
 @kernel
 def correlate_slab(
-    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first, o, is_packed, in_place
+    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first, o, is_packed, is_known,
+    source,
 ):  # fmt: skip
-    """Outputs of `blocks` from channel `o` and `first = (n, group, p0, p1, p2)`; `is_packed`: by an earlier chunk."""
+    """Outputs of `blocks` from channel `o` and `first = (n, group, p0, p1, p2)`.
+
+    `is_packed`: by an earlier chunk; `is_known`: the workspace holds the places and masks of such a slab.
+    """
     n, g, p0, p1, p2 = first
     rows, columns = min(blocks.rows, a1.out - p1), min(blocks.columns, a2.out - p2)
     outputs = min(blocks.outputs, call.outputs - o)
     o += g * call.outputs
-    slab = packed_layout(a1, a2, blocks, rows, columns)
-    if in_place:
+    slab = packed_layout(a1, a2, source.masked, blocks, rows, columns)
+    if source.in_place:
         slab = Slab(1, 1, rows, xs.s1, 0, xs.s0, xs.channel)
-    run = (rows - 1) * slab.pitch + columns
-    sums, sums_row = scratch(workspace, _SUMS, out), -(-run // _LINE) * _LINE
-    table = scratch_index(workspace, _TABLE)
+    sums, table = scratch(workspace, _SUMS, out), scratch_index(workspace, _TABLE)
+    places, masks = scratch_index(workspace, _PLACES), scratch(workspace, _MASKS, workspace)
+    initial = scratch(workspace, _INITIAL, out)
+    lanes = lanes_of(sums)
+    flat = is_flat(columns, slab.pitch, outs.s1, lanes)
+    step = slab.pitch if flat else -(-columns // lanes) * lanes
+    vectors = -(-((rows - 1) * step + columns) // lanes)
+    low, high = bounds(call, sums, out)
+    # With all of the reduction in one block, tiles finish their sums and store them to the output.
+    is_direct = reduction == 1 and is_plain(out) and outs.s2 == 1 and call.activation <= RELU6
+    is_direct = is_direct and (not flat or outs.s1 == slab.pitch or rows == 1)
     where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
+    target, to, target_row = sums, 0, vectors * lanes
+    if is_direct:
+        target, to, target_row = elements(out), where, outs.channel
+    if not is_known:
+        fill_places(places, slab.pitch, outs.s1 if is_direct else step, rows, columns, flat, lanes)
+        fill_masks(masks, vectors, step, first, rows, columns, a1, a2, source, lanes)
     for block in range(reduction):
         tap = first_tap(a0, a1, a2, blocks, block) if reduction > 1 else (0, 0, 0, 0)
         part = Blocks(
@@ -188,68 +240,113 @@ def correlate_slab(
             columns,
             outputs,
         )
-        source, start = scratch(workspace, 0, out), 0
+        values, start = scratch(workspace, 0, out), 0
         channel = g * call.channels + tap[0]
-        if in_place:
-            source = elements(x)
-            start = n * xs.batch + channel * xs.channel + (p0 + tap[1] * a0.dilation) * xs.s0
-            start += (p1 + tap[2] * a1.dilation) * xs.s1 + p2 + tap[3] * a2.dilation
+        if source.in_place:
+            values = elements(x)
+            start = n * xs.batch + channel * xs.channel + (p0 + tap[1] * a0.dilation - a0.before) * xs.s0
+            start += (p1 + tap[2] * a1.dilation - a1.before) * xs.s1 + p2 + tap[3] * a2.dilation - a2.before
         elif reduction > 1 or not is_packed:
-            corner = n, channel, p0, p1, p2
-            pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, part.channels, part.k0, corner, tap)
-        if reduction > 1 or not is_packed:
-            fill_table(table, a0, a1, a2, slab, part, in_place)
-        count = part.channels * part.k0 * part.k1 * part.k2
+            b2 = a2
+            if source.masked:
+                b2 = Axis(a2.size, a2.kernel, a2.stride, a2.dilation, 0, a2.after, a2.boundary, a2.out)
+            pack_slab(x, xs, fill, workspace, a0, a1, b2, slab, part.channels, part.k0, (n, channel, p0, p1, p2), tap)
+        if reduction > 1 or not is_known:
+            fill_table(table, ws, call, a0, a1, a2, slab, part, tap, source, p0, vectors)
+        taps = part.k0 * part.k1 * part.k2
         for i in range(0, outputs, BAND):
             band = min(BAND, outputs - i)
-            weights, at, row_step, entry_step = band_of_weights(
-                w, ws, workspace, call, a0, a1, a2, part, o + i, band, tap, run
-            )
+            for m in range(band):
+                initial[m] = load(bias, (o + i + m) * stride(bias, 0)) if is_direct and call.has_bias else zero(out)
+            weights, at = elements(w), (o + i) * ws.batch + tap[0] * ws.channel
+            w_row, w_channel = ws.batch, ws.channel
+            # Kernels a multiple of 4 KiB apart share few places in L1: worth a copy where they are used often.
+            if not is_plain(w) or (ws.batch * compute_size(w) % 4096 == 0 and vectors > 6):
+                weights, at, w_row, w_channel = scratch(workspace, _WEIGHTS, w), 0, 1, taps * band
+                for t in range(taps):
+                    table[3 * t + 1] = t * band
+                pack_weights(w, ws, weights, call, a0, a1, a2, part, o + i, band, tap)
             multiply_band(
-                band, source, start, run, table, count, weights, at, row_step, entry_step,
-                sums, i * sums_row, sums_row, block > 0,
+                band, vectors, values, start, table, taps, part.channels, slab.channel, places, masks,
+                weights, at, w_row, w_channel, target, to + i * target_row, target_row,
+                block > 0, initial, is_direct and call.activation != NONE, low, high,
             )  # fmt: skip
-    for i in range(outputs):
-        for r in range(rows):
-            store_row(
-                out, where + i * outs.channel + r * outs.s1, outs.s2, columns,
-                sums, i * sums_row + r * slab.pitch, bias, (o + i) * stride(bias, 0), call,
-            )  # fmt: skip
+    if not is_direct:
+        for i in range(outputs):
+            for r in range(rows):
+                store_row(
+                    out, where + i * outs.channel + r * outs.s1, outs.s2, columns,
+                    sums, i * target_row + r * step, bias, (o + i) * stride(bias, 0), call,
+                )  # fmt: skip
 
 
 @kernel
-def fill_table(table, a0, a1, a2, slab, part, in_place):
-    """Where each tap's first element lies in the slab, taps in the kernel's own order."""
-    depth = a0.dilation if in_place else 1  # a packed slab holds only the planes that taps meet
-    taps = 0
+def fill_places(places, pitch, target_pitch, rows, columns, flat, lanes):
+    """Where each vector of positions lies in the slab and in the target."""
+    if flat:
+        rows, columns = 1, (rows - 1) * pitch + columns
+    v = 0
+    for r in range(rows):
+        for j in range(0, columns, lanes):
+            places[v] = r * pitch + j
+            places[v + 1] = r * target_pitch + j
+            v += 2
+
+
+@kernel
+def fill_masks(masks, vectors, step, first, rows, columns, a1, a2, source, lanes):
+    """Which lanes are outputs and, if masks stand for padding, for which each tap of a plane is real; at last, none."""
+    _, _, _, p1, p2 = first
+    taps = a1.kernel * a2.kernel if source.masked else 0
+    for i in range((taps + 2) * vectors):
+        masks[i] = 0
+    for tap in range(taps + 1):
+        top, bottom, left, right = 0, rows, 0, columns
+        if tap > 0:
+            k1, k2 = divmod(tap - 1, a2.kernel)
+            begin, end = real_outputs(a2, k2)
+            left, right = max(begin - p2, 0), min(end - p2, columns)
+            if source.in_place:
+                begin, end = real_outputs(a1, k1)
+                top, bottom = max(begin - p1, 0), min(end - p1, rows)
+        for r in range(top, bottom if left < right else top):
+            first_lane, last_lane = r * step + left, r * step + right - 1
+            for v in range(first_lane // lanes, last_lane // lanes + 1):
+                low, high = max(first_lane - v * lanes, 0), min(last_lane - v * lanes, lanes - 1)
+                masks[tap * vectors + v] |= (2 << high) - (1 << low)
+
+
+@kernel
+def real_outputs(axis, k):
+    """Which outputs meet an element of the input at tap `k`: from, to."""
+    at = k * axis.dilation - axis.before
+    return -(at // axis.stride), (axis.size - 1 - at) // axis.stride + 1
+
+
+@kernel
+def fill_table(table, ws, call, a0, a1, a2, slab, part, tap, source, p0, vectors):
+    """For each tap: where its first element lies in the slab, its weight in a kernel, and the masks of its input."""
+    depth = a0.dilation if source.in_place else 1  # a packed slab holds only the planes that taps meet
+    before = a2.before if source.masked and not source.in_place else 0
+    e = 0
     for k0 in range(part.k0):
+        i0 = p0 + (tap[1] + k0) * a0.dilation - a0.before
         for k1 in range(part.k1):
             row, phase1 = divmod(k1 * a1.dilation, a1.stride)
             for k2 in range(part.k2):
-                column, phase2 = divmod(k2 * a2.dilation, a2.stride) if a2.stride > 1 else (k2 * a2.dilation, 0)
-                table[taps] = k0 * depth * slab.plane + (phase1 * slab.phases2 + phase2) * slab.phase
-                table[taps] += row * slab.pitch + column
-                taps += 1
-    for c in range(1, part.channels):
-        for tap in range(taps):
-            table[c * taps + tap] = c * slab.channel + table[tap]
-
-
-@kernel
-def band_of_weights(w, ws, workspace, call, a0, a1, a2, part, o, rows, tap, run):
-    """Kernels of `rows` output channels from `o` on: a pointer, where they start, the steps of channels and of entries.
-
-    Read in place where they lie in the table's order, else packed.
-    """
-    taps = a0.kernel * a1.kernel * a2.kernel
-    in_order = lies_in_order(ws, call, a0, a1, a2) and part.k0 * part.k1 * part.k2 == taps
-    # Kernels a multiple of 4 KiB apart share few places in L1: worth a copy where they are used often.
-    aliased = ws.batch * compute_size(w) % 4096 == 0 and run > 96
-    if is_plain(w) and in_order and call.flip == 0 and not aliased:
-        return elements(w), o * ws.batch + tap[0] * ws.channel, ws.batch, 1
-    packed = scratch(workspace, _WEIGHTS, w)
-    pack_weights(w, ws, packed, call, a0, a1, a2, part, o, rows, tap)
-    return packed, 0, 1, rows
+                column, phase2 = divmod(k2 * a2.dilation - before, a2.stride)
+                offset = k0 * depth * slab.plane + (phase1 * slab.phases2 + phase2) * slab.phase
+                table[e] = offset + row * slab.pitch + column
+                table[e + 1] = tap_index(call, a0, tap[1] + k0) * ws.s0
+                table[e + 1] += tap_index(call, a1, tap[2] + k1) * ws.s1
+                table[e + 1] += tap_index(call, a2, tap[3] + k2) * ws.s2
+                table[e + 2] = 0
+                if source.masked:
+                    plane = (tap[2] + k1) * a2.kernel + tap[3] + k2
+                    if source.in_place and not 0 <= i0 < a0.size:
+                        plane = a1.kernel * a2.kernel
+                    table[e + 2] = (1 + plane) * vectors
+                e += 3
 
 
 @kernel

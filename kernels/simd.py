@@ -204,10 +204,12 @@ def deinterleave(builder, rows):
 
 @intrinsic
 def limits(typingctx, pointer):
-    """The lowest and the highest value of what a pointer points at."""
+    """The lowest and the highest value of what a pointer points at; complex numbers have none."""
     element = pointer.dtype
 
     def emit(context, builder, signature, args):
+        if isinstance(element, types.Complex):
+            return context.get_constant_null(signature.return_type)
         low, high = (-math.inf, math.inf) if element in FLOATS else (element.minval, element.maxval)
         return context.make_tuple(
             builder, signature.return_type, [context.get_constant(element, v) for v in (low, high)]

@@ -1,5 +1,6 @@
 """Register tiles: an intrinsic here emits a whole tile, so that its sums stay in registers from first load to store."""
 
+import functools
 import itertools
 
 from llvmlite import ir
@@ -25,8 +26,8 @@ _INT64 = ir.IntType(64)
 _ARM = cpu_target.target_context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64"))
 # Rows and vectors of the register tiles: rows * vectors accumulators, the vectors and a broadcast fill the registers.
 TILES = ((8, 3), (4, 6), (2, 6), (1, 6)) if REGISTERS == 32 else ((6, 2), (4, 3), (2, 4), (1, 6))
-# A complex output is two rows: sums of products with a kernel's real, and with its imaginary parts.
-COMPLEX_TILES = tuple((rows // 2, vectors) for rows, vectors in TILES[:3])
+# Whether lanes that are not read cost nothing: elsewhere LLVM reads them one by one.
+MASKED = VECTOR_BYTES >= 32
 
 # Positions and vectors of the largest tile with vectors along output channels; one more vector and a broadcast fit in.
 CHANNEL_TILE = (13, 2) if REGISTERS == 32 else (6, 2)
@@ -36,124 +37,154 @@ ROWS = 7
 OUTSIDE = -1 << 62  # in place of where a row lies: it is padding
 
 
-@intrinsic(prefer_literal=True)
-def tile(
-    typingctx,
-    rows,
-    vectors,
-    source,
-    start,
-    table,
-    count,
-    w,
-    w_start,
-    w_row,
-    w_entry,
-    sums,
-    sums_start,
-    sums_row,
-    accumulate,
-    lanes,
-):
-    """Register tile of `rows` output channels by `vectors` vectors of neighbouring positions.
+def tile_shapes(element):
+    """Rows and most vectors of the register tiles of a type, from the most rows to one."""
+    if isinstance(element, types.Complex):  # an output is two rows: sums of products with real, with imaginary parts
+        return tuple((rows // 2, vectors) for rows, vectors in TILES[:3])
+    return TILES
 
-    `sums[m, j] (+)= sum over e of w[w_start + m * w_row + e * w_entry] * source[start + table[e] + j]`. With one vector
-    only its first `lanes` positions are read; the rest of the vector is stored, too, and means nothing.
+
+@intrinsic
+def tile_shape(typingctx, target, rows):
+    """Rows of the largest tile of up to `rows`, and the most vectors that it has."""
+    *shapes, last = tile_shapes(target.dtype)
+
+    def emit(context, builder, signature, args):
+        result = [_INT64(n) for n in last]
+        for shape in reversed(shapes):
+            fits = builder.icmp_signed(">=", args[1], _INT64(shape[0]))
+            result = [builder.select(fits, _INT64(n), other) for n, other in zip(shape, result, strict=True)]
+        return context.make_tuple(builder, signature.return_type, result)
+
+    return types.UniTuple(types.intp, 2)(target, types.intp), emit
+
+
+@intrinsic
+def tile(typingctx, rows, vectors, source, start, table, taps, channels, source_channel, places, masks, v,
+         w, w_start, w_row, w_channel, target, to, target_row, accumulate, initial, i, held, low, high):  # fmt: skip
+    """Register tile of `rows` output channels by `vectors` vectors of neighbouring positions, a `tile_shape` or 1.
+
+    `target[to + m * target_row + places[2 * v + 1] + j] = sum over t, c of w[w_start + m * w_row + c * w_channel +
+    table[3 * t + 1]] * source[start + places[2 * v] + c * source_channel + table[3 * t] + j]`, added to what it holds
+    (`accumulate`) or to `initial[i + m]`, then, if `held`, held between `low` and `high`. Lane `j` is stored where bit
+    `j` of `masks[v]` is set; if `MASKED`, it is read for a tap where that of `masks[table[3 * t + 2] + v]` is, else 0.
 
     Complex numbers are pairs of lanes: `x * w` is `x * w.real` plus `x * w.imag` with its pairs swapped and the first
     of each negated, which is done once, to the sums.
     """
     element = source.dtype
-    mr, nv = rows.literal_value, vectors.literal_value
-    lane_count = VECTOR_BYTES * 8 // element.bitwidth
-    part = getattr(element, "underlying_float", element)
-    parts = element.bitwidth // part.bitwidth
 
     def emit(context, builder, signature, args):
-        _, _, source, start, table, count, w, w_start, w_row, w_entry, sums, sums_start, sums_row, accumulate, lanes = (
-            args
-        )
-        vector = ir.VectorType(context.get_value_type(part), lane_count * parts)
-        mask = first_lanes(builder, builder.mul(lanes, _INT64(parts)), vector.count) if nv == 1 else None
-        source = builder.gep(source, [start])
-        w = builder.gep(w, [w_start])
-        where = [
-            [
-                builder.gep(
-                    sums,
-                    [builder.add(sums_start, builder.add(builder.mul(sums_row, _INT64(m)), _INT64(j * lane_count)))],
-                )
-                for j in range(nv)
-            ]
-            for m in range(mr)
-        ]
-        old = builder.icmp_signed("!=", accumulate, accumulate.type(0))
-        zero = ir.Constant(vector, None)
-        first = [[builder.select(old, load_vector(builder, p, vector), zero) for p in row] for row in where]
-        if parts == 2:
-            held, first = first, [[zero] * nv for _ in range(2 * mr)]
-
-        before = builder.block
-        loop, after = builder.append_basic_block("entries"), builder.append_basic_block("store")
-        builder.cbranch(builder.icmp_signed(">", count, _INT64(0)), loop, after)
-
-        builder.position_at_end(loop)
-        e = builder.phi(_INT64)
-        e.add_incoming(_INT64(0), before)
-        totals = [[builder.phi(vector) for _ in row] for row in first]
-        base = builder.gep(source, [builder.load(builder.gep(table, [e]))])
-        values = [load_vector(builder, builder.gep(base, [_INT64(j * lane_count)]), vector, mask) for j in range(nv)]
-        entry = builder.gep(w, [builder.mul(e, w_entry)])
-        results = []
-        for m in range(mr * parts):
-            scalar = builder.gep(entry, [builder.mul(w_row, _INT64(m // parts))])
-            scalar = builder.gep(builder.bitcast(scalar, vector.element.as_pointer()), [_INT64(m % parts)])
-            weight = broadcast(builder, builder.load(scalar), vector)
-            results.append([multiply_add(builder, part, values[j], weight, totals[m][j]) for j in range(nv)])
-        following = builder.add(e, _INT64(1))
-        e.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
-        for m in range(mr * parts):
-            for j in range(nv):
-                totals[m][j].add_incoming(first[m][j], before)
-                totals[m][j].add_incoming(results[m][j], loop)
-
-        builder.position_at_end(after)
-        for m in range(mr * parts):
-            for j in range(nv):
-                total = builder.phi(vector)
-                total.add_incoming(first[m][j], before)
-                total.add_incoming(results[m][j], loop)
-                results[m][j] = total
-        if parts == 2:
-            results = [
-                [builder.fadd(old, join_parts(builder, part, *pair)) for old, *pair in zip(*rows, strict=True)]
-                for rows in zip(held, results[::2], results[1::2], strict=True)
-            ]
-        for m in range(mr):
-            for j in range(nv):
-                store_vector(builder, results[m][j], where[m][j])
+        rows, vectors, *operands = args
+        signature = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
+        done = builder.append_basic_block("done")
+        switch = builder.switch(builder.add(builder.mul(vectors, _INT64(32)), rows), done)
+        for m, most in tile_shapes(element):
+            for n in (1, most):
+                # A function each, so that none prepares what only others need.
+                function = ir.Function(builder.module, signature, f"tile.{m}.{n}")
+                function.linkage = "internal"
+                function.attributes.add("noinline")
+                body = ir.IRBuilder(function.append_basic_block())
+                _tile(context, body, element, m, n, *function.args)
+                body.ret_void()
+                block = builder.append_basic_block(f"tile.{m}.{n}")
+                switch.add_case(_INT64(32 * n + m), block)
+                builder.position_at_end(block)
+                builder.call(function, operands)
+                builder.branch(done)
+        builder.position_at_end(done)
         return context.get_dummy_value()
 
-    integer = types.intp
-    signature = types.void(
-        rows,
-        vectors,
-        source,
-        integer,
-        table,
-        integer,
-        w,
-        integer,
-        integer,
-        integer,
-        sums,
-        integer,
-        integer,
-        integer,
-        integer,
-    )
-    return signature, emit
+    n = types.intp
+    weights = (w, n, n, n)
+    return types.void(
+        n, n, source, n, table, n, n, n, places, masks, n, *weights, target, n, n, n, initial, n, n, element, element
+    ), emit
+
+
+def _tile(
+    context, builder, element, rows, vectors, source, start, table, taps, channels, source_channel, places, masks, v,
+    w, w_start, w_row, w_channel, target, to, target_row, accumulate, initial, i, held, low, high,
+):  # fmt: skip
+    part = getattr(element, "underlying_float", element)
+    parts, lanes = element.bitwidth // part.bitwidth, VECTOR_BYTES * 8 // element.bitwidth
+    vector = ir.VectorType(context.get_value_type(part), lanes * parts)
+    index = ir.VectorType(ir.IntType(32), vector.count)
+
+    def at(pointer, *steps):
+        return builder.gep(
+            pointer, [functools.reduce(builder.add, [_INT64(s) if isinstance(s, int) else s for s in steps])]
+        )
+
+    def repeat(pointer):
+        """A vector of one number."""
+        value, pointer = ir.Constant(vector, ir.Undefined), builder.bitcast(pointer, vector.element.as_pointer())
+        for i in range(parts):
+            value = builder.insert_element(value, builder.load(at(pointer, i)), ir.IntType(32)(i))
+        return builder.shuffle_vector(value, value, ir.Constant(index, [i % parts for i in range(vector.count)]))
+
+    def lanes_in(word):
+        bits = builder.bitcast(builder.trunc(word, ir.IntType(lanes)), ir.VectorType(ir.IntType(1), lanes))
+        return builder.shuffle_vector(bits, bits, ir.Constant(index, [i // parts for i in range(vector.count)]))
+
+    def where(m, j):
+        return at(target, to, columns[j], builder.mul(target_row, _INT64(m)))
+
+    stored = [builder.load(at(masks, v, j)) for j in range(vectors)]
+    place = builder.shl(v, _INT64(1))
+    pointers = [at(source, start, builder.load(at(places, place, 2 * j))) for j in range(vectors)]
+    columns = [builder.load(at(places, place, 2 * j + 1)) for j in range(vectors)]
+    totals = {
+        (m, j): [cgutils.alloca_once(builder, vector) for _ in range(parts)]
+        for m, j in itertools.product(range(rows), range(vectors))
+    }
+    zero = ir.Constant(vector, None)
+    with builder.if_else(builder.icmp_signed("!=", accumulate, _INT64(0))) as (again, anew):
+        with again:
+            for (m, j), (total, *_) in totals.items():
+                builder.store(load_vector(builder, where(m, j), vector), total)
+        with anew:
+            values = [repeat(at(initial, i, m)) for m in range(rows)]
+            for (m, _), (total, *_) in totals.items():
+                builder.store(values[m], total)
+    for _, *by_imaginary in totals.values():
+        for total in by_imaginary:
+            builder.store(zero, total)
+
+    with cgutils.for_range(builder, taps) as tap:
+        entry = builder.mul(tap.index, _INT64(3))
+        offset, weight, row = (builder.load(at(table, entry, i)) for i in range(3))
+        read = [lanes_in(builder.load(at(masks, row, v, j))) if MASKED else None for j in range(vectors)]
+        with cgutils.for_range(builder, channels) as channel:
+            here = builder.add(offset, builder.mul(channel.index, source_channel))
+            values = [load_vector(builder, at(p, here), vector, mask) for p, mask in zip(pointers, read, strict=True)]
+            values[0] = pin(builder, values[0])
+            there = at(w, w_start, weight, builder.mul(channel.index, w_channel))
+            for m in range(rows):
+                number = builder.bitcast(at(there, builder.mul(w_row, _INT64(m))), vector.element.as_pointer())
+                for i in range(parts):
+                    factor = broadcast(builder, builder.load(at(number, i)), vector)
+                    for j, value in enumerate(values):
+                        total = totals[m, j][i]
+                        builder.store(multiply_add(builder, part, value, factor, builder.load(total)), total)
+
+    for pair in totals.values():
+        if parts == 2:
+            builder.store(join_parts(builder, part, *map(builder.load, pair)), pair[0])
+    if parts == 1:
+        with builder.if_then(builder.icmp_signed("!=", held, _INT64(0))):
+            low, high = broadcast(builder, low, vector), broadcast(builder, high, vector)
+            for (total,) in totals.values():
+                builder.store(clamp(builder, element, builder.load(total), low, high), total)
+    for j, word in enumerate(stored):
+        whole = builder.icmp_unsigned("==", word, word.type((1 << lanes) - 1))
+        some = lanes_in(word)
+        with builder.if_else(whole) as (then, otherwise):
+            for block, mask in ((then, None), (otherwise, some)):
+                with block:
+                    for m in range(rows):
+                        store_vector(builder, builder.load(totals[m, j][0]), where(m, j), mask)
 
 
 def join_parts(builder, part, by_real, by_imaginary):

@@ -229,6 +229,36 @@ def depthwise(dtype):
     fastconv.release_workspace()
 
 
+# More outputs of a group, too few for vectors of them: masks stand for the padding of input read in place.
+GROUPED = [
+    (4, (3, 3), {"padding_mode": 1, "activation": "relu6"}),
+    (5, (3, 3), {"padding_mode": 1, "stride": 2}),
+    (4, (1, 1), {"padding_mode": ((0, 1), (1, 2)), "stride": (1, 2)}),
+    (9, (2, 5), {"padding_mode": ((3, 0), (1, 7)), "dilation": (1, 2)}),
+    (4, (3, 2), {}),
+    (6, (3, 3), {"padding_mode": 1, "fillvalue": -1}),
+    (4, (2, 3), {"padding_mode": ((0, 2), (2, 1)), "stride": 3}),
+]
+
+
+def grouped(dtype):
+    """Widths around the sizes of vectors, heights that make a plane one run of them or rows of their own."""
+    lanes = 64 // np.dtype(dtype).itemsize
+    widths = [n + more for n in (lanes // 2, lanes, 2 * lanes) for more in (-1, 0, 1)]
+    for width, rows, end in itertools.product(widths, (1, 4, 7), (False, True)):
+        print(f"{dtype} {rows} x {width}, {'end' if end else 'start'} of the block", flush=True)
+        x = guarded(values((2, 4, rows + 2, width + 1), dtype), end=end, read_only=True)
+        fastconv.release_workspace()
+        with Allocations(end):
+            for outputs, kernel, options in GROUPED:
+                if x.dtype.kind != "f":
+                    options = {name: value for name, value in options.items() if name != "activation"}
+                w = guarded(values((2 * outputs, 2, *kernel), dtype, 1), end=end, read_only=True)
+                bias = guarded(values(2 * outputs, dtype, 2), end=end, read_only=True)
+                check_convolution("correlate", x, w, groups=2, bias=bias, **options)
+    fastconv.release_workspace()
+
+
 def outputs(algorithm):
     for dtype, view, end in placements(views={n: f for n, f in VIEWS.items() if n != "broadcast"}):
         for (x_shape, w_shape, options), operation in zip(CONVOLUTIONS, itertools.cycle(["correlate", "convolve"])):
@@ -346,6 +376,7 @@ CASES = {
     **{f"outputs-{a}": (outputs, a) for a in ("direct", "im2col")},
     **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8")},
     **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2")},
+    **{f"grouped-{dtype}": (grouped, dtype) for dtype in ("f4", "f8", "c8", "f2")},
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "i1")},
     **{f.__name__: (f,) for f in (pools, unpools, patches, filters)},
 }

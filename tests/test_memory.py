@@ -22,6 +22,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotec
 GUARDED = ["convolution-direct", "convolution-im2col", "outputs-direct", "outputs-im2col"]
 GUARDED += ["blocks-f4", "blocks-c16", "blocks-f2", "blocks-i8"]
 GUARDED += ["depthwise-f4", "depthwise-f8", "depthwise-i4", "depthwise-f2"]
+GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
 GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-i1"]
 GUARDED += ["pools", "unpools", "patches", "filters"]
 
