@@ -1,8 +1,12 @@
-"""Benchmarks for airspeed velocity: `make asv-quick` runs each once.
-
-They run on one thread, or on `FASTCONV_NUM_THREADS`.
-"""
+"""Benchmarks for airspeed velocity, a file for each family of calls; docs/benchmarks.md says how to read them."""
 
 import os
+from pathlib import Path
 
-os.environ.setdefault("FASTCONV_NUM_THREADS", "1")
+# One thread of every library, so that a curve shows the code and not the machine's other work.
+for _name in ("FASTCONV_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+# A folder for each commit: compiled kernels of one must never serve another. asv names neither where it runs in place.
+if "ASV_ENV_DIR" in os.environ and "ASV_COMMIT" in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = str(Path(os.environ["ASV_ENV_DIR"], "kernels", os.environ["ASV_COMMIT"]))

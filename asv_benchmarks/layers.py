@@ -1,18 +1,29 @@
-"""Layers of published networks, images, signals, volumes and pools: time, time per multiply-accumulate, and memory."""
+"""What is measured: layers of published networks, images, signals, volumes, pools, patches, the reference's own sizes.
+
+Of each row asv shows the name, and `call()` makes the arrays and returns what is timed. Add rows freely; a row whose
+numbers change needs another name, lest its curve compare two things.
+"""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import fastconv
+from fastconv.cli import reference_algorithm
 
-from .common import best_seconds, bytes_above_output
+
+def random(*shapes: tuple[int, ...], dtype: str = "float32") -> list[np.ndarray]:
+    """The same numbers in every run."""
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
 class Layer(NamedTuple):
-    """Shapes of the input and of the kernels, and numbers that hold for every spatial axis."""
+    """A correlation: shapes of the input and of the kernels, and numbers that hold for every spatial axis."""
 
+    name: str
     x: tuple[int, ...]
     w: tuple[int, ...]
     stride: int = 1
@@ -21,131 +32,193 @@ class Layer(NamedTuple):
     groups: int = 1
     dtype: str = "float32"
 
-    def count_macs(self):
-        """Multiply-accumulates of the direct algorithm."""
-        outputs = [
+    def __repr__(self) -> str:
+        return self.name  # what asv shows
+
+    @property
+    def function(self) -> str:
+        return f"correlate{len(self.x) - 2}d"
+
+    @property
+    def options(self) -> dict[str, int]:
+        return {
+            "stride": self.stride,
+            "padding_mode": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Spatial sizes of the result."""
+        return tuple(
             (size + 2 * self.padding - self.dilation * (kernel - 1) - 1) // self.stride + 1
             for size, kernel in zip(self.x[2:], self.w[2:])
-        ]
-        return self.x[0] * math.prod(self.w) * math.prod(outputs)
+        )
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the direct algorithm."""
+        return self.x[0] * math.prod(self.w) * math.prod(self.outputs)
+
+    def call(self) -> Callable[[], np.ndarray]:
+        x, w = random(self.x, self.w, dtype=self.dtype)
+        function, options = getattr(fastconv, self.function), self.options
+        return lambda: function(x, w, **options)
 
 
-def _square(batch, channels, size, outputs, kernel, **options):
+class Window(NamedTuple):
+    """A pool, filter or patch function: the shape of its input, its further arguments and options."""
+
+    name: str
+    function: str
+    x: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+    dtype: str = "float32"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def call(self) -> Callable[[], np.ndarray]:
+        (x,) = random(self.x, dtype=self.dtype)
+        function, options = getattr(fastconv, self.function), dict(self.options)
+        return lambda: function(x, *self.arguments, **options)
+
+
+class Reference(NamedTuple):
+    """A size of the reference's log: a plain `convolve2d` of ones, by the reference's algorithm or by ours."""
+
+    name: str
+    who: str
+    x: tuple[int, ...]
+    w: tuple[int, ...]
+    function = "convolve2d"
+    dtype = "float32"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def macs(self) -> int:
+        return self.x[0] * math.prod(self.w) * math.prod(size - k + 1 for size, k in zip(self.x[2:], self.w[2:]))
+
+    def call(self) -> Callable[[], np.ndarray]:
+        x, w = (np.ones(shape, self.dtype) for shape in (self.x, self.w))
+        function = {"opt": fastconv.convolve2d, "orig": reference_algorithm.convolve2d}[self.who]
+        return lambda: function(x, w)
+
+
+def _square(name: str, batch: int, channels: int, size: int, outputs: int, kernel: int, **options: Any) -> Layer:
     """A two-dimensional layer with square images and kernels."""
     w = (outputs, channels // options.get("groups", 1), kernel, kernel)
-    return Layer((batch, channels, size, size), w, **options)
+    return Layer(name, (batch, channels, size, size), w, **options)
 
 
-def _depthwise(channels, size, kernel, stride=1):
-    return _square(1, channels, size, channels, kernel, stride=stride, padding=kernel // 2, groups=channels)
+def _depthwise(name: str, channels: int, size: int, kernel: int, stride: int = 1) -> Layer:
+    return _square(name, 1, channels, size, channels, kernel, stride=stride, padding=kernel // 2, groups=channels)
 
 
-DENSE = {
-    "resnet50_stem_7x7_stride2": _square(1, 3, 224, 64, 7, stride=2, padding=3),
-    "resnet50_1x1_64_to_256": _square(1, 64, 56, 256, 1),
-    "resnet50_1x1_256_to_64": _square(1, 256, 56, 64, 1),
-    "resnet50_1x1_1024_to_2048_stride2": _square(1, 1024, 14, 2048, 1, stride=2),
-    "resnet50_3x3_64": _square(1, 64, 56, 64, 3, padding=1),
-    "resnet50_3x3_64_batch16": _square(16, 64, 56, 64, 3, padding=1),
-    "resnet50_3x3_128": _square(1, 128, 28, 128, 3, padding=1),
-    "resnet50_3x3_128_float64": _square(1, 128, 28, 128, 3, padding=1, dtype="float64"),
-    "resnet50_3x3_128_stride2": _square(1, 128, 56, 128, 3, stride=2, padding=1),
-    "resnet50_3x3_256": _square(1, 256, 14, 256, 3, padding=1),
-    "resnet50_3x3_512": _square(1, 512, 7, 512, 3, padding=1),
-    "vgg_3x3_64": _square(1, 64, 224, 64, 3, padding=1),
-    "vgg_3x3_512": _square(1, 512, 28, 512, 3, padding=1),
-    "unet_3x3_32": _square(1, 32, 256, 32, 3, padding=1),
-    "deeplab_3x3_256_dilation2": _square(1, 256, 28, 256, 3, padding=2, dilation=2),
-    # What the reference measures beside its log, in both precisions.
-    **{
-        f"reference_batch{batch}_{channels}x{size}x{size}_{dtype}": _square(
-            batch, channels, size, outputs, 3, dtype=dtype
-        )
-        for dtype in ("float32", "float64")
-        for batch, channels, size, outputs in ((1, 3, 64, 32), (8, 32, 32, 64), (16, 64, 16, 128))
-    },
-}
-GROUPED = {
-    "mobilenet2_depthwise_3x3_96_stride2": _depthwise(96, 112, 3, stride=2),
-    "mobilenet2_depthwise_3x3_144": _depthwise(144, 56, 3),
-    "mobilenet2_depthwise_3x3_384": _depthwise(384, 14, 3),
-    "efficientnet_depthwise_5x5_240": _depthwise(240, 28, 5),
-    "convnext_depthwise_7x7_96": _depthwise(96, 56, 7),
-    "resnext50_3x3_128_groups32": _square(1, 128, 56, 128, 3, padding=1, groups=32),
-    "resnext50_3x3_512_groups32": _square(1, 512, 14, 512, 3, padding=1, groups=32),
-}
-SIGNALS = {
-    "wavenet_2_taps_dilation256": Layer((1, 64, 16_000), (128, 64, 2), dilation=256),
-    "audio_filterbank_251_taps": Layer((1, 1, 16_000), (80, 1, 251)),
-    "audio_stem_10_taps_stride5": Layer((1, 1, 160_000), (512, 1, 10), stride=5),
-    **{f"signal_1M_{taps}_taps": Layer((1, 1, 1_000_000), (1, 1, taps), dtype="float64") for taps in (16, 128, 1024)},
-}
-VOLUMES = {
-    "c3d_3x3x3_64": Layer((1, 64, 8, 28, 28), (64, 64, 3, 3, 3), padding=1),
-    "c3d_stem_3x3x3": Layer((1, 3, 16, 112, 112), (64, 3, 3, 3, 3), padding=1),
-}
-IMAGES = {
-    f"full_hd_{k}x{k}_{dtype}": Layer((1, 1, 1080, 1920), (1, 1, k, k), padding=k // 2, dtype=dtype)
-    for k, dtype in ((3, "float32"), (5, "float32"), (5, "float64"), (11, "float32"), (31, "float32"))
-}
-LAYERS = {**DENSE, **GROUPED, **SIGNALS, **VOLUMES, **IMAGES}
+CONV = [
+    _square("resnet50 stem 7x7 stride 2", 1, 3, 224, 64, 7, stride=2, padding=3),
+    _square("resnet50 1x1 64 to 256", 1, 64, 56, 256, 1),
+    _square("resnet50 1x1 256 to 64", 1, 256, 56, 64, 1),
+    _square("resnet50 1x1 1024 to 2048 stride 2", 1, 1024, 14, 2048, 1, stride=2),
+    _square("resnet50 3x3 64", 1, 64, 56, 64, 3, padding=1),
+    _square("resnet50 3x3 128", 1, 128, 28, 128, 3, padding=1),
+    _square("resnet50 3x3 128 float64", 1, 128, 28, 128, 3, padding=1, dtype="float64"),
+    _square("resnet50 3x3 128 stride 2", 1, 128, 56, 128, 3, stride=2, padding=1),
+    _square("resnet50 3x3 256", 1, 256, 14, 256, 3, padding=1),
+    _square("resnet50 3x3 512", 1, 512, 7, 512, 3, padding=1),
+    _square("unet 3x3 32", 1, 32, 256, 32, 3, padding=1),
+    _square("deeplab 3x3 256 dilation 2", 1, 256, 28, 256, 3, padding=2, dilation=2),
+    _square("reference batch 1 3x64x64", 1, 3, 64, 32, 3),
+    _square("reference batch 8 32x32x32", 8, 32, 32, 64, 3),
+    _square("reference batch 8 32x32x32 float64", 8, 32, 32, 64, 3, dtype="float64"),
+]
+GROUPED = [
+    _square("resnext50 3x3 128 in 32 groups", 1, 128, 56, 128, 3, padding=1, groups=32),
+    _square("resnext50 3x3 512 in 32 groups", 1, 512, 14, 512, 3, padding=1, groups=32),
+    _square("resnext50 3x3 128 in 32 groups float64", 1, 128, 56, 128, 3, padding=1, groups=32, dtype="float64"),
+]
+DEPTHWISE = [
+    _depthwise("mobilenet2 3x3 96 stride 2", 96, 112, 3, stride=2),
+    _depthwise("mobilenet2 3x3 144", 144, 56, 3),
+    _depthwise("mobilenet2 3x3 384", 384, 14, 3),
+    _depthwise("efficientnet 5x5 240", 240, 28, 5),
+    _depthwise("convnext 7x7 96", 96, 56, 7),
+]
+IMAGES = [
+    Layer(f"full HD {k}x{k}{suffix}", (1, 1, 1080, 1920), (1, 1, k, k), padding=k // 2, dtype=dtype)
+    for k, suffix, dtype in (
+        (3, "", "float32"),
+        (5, "", "float32"),
+        (5, " float64", "float64"),
+        (11, "", "float32"),
+        (31, "", "float32"),
+    )
+]
+SIGNALS = [
+    Layer("wavenet 2 taps dilation 256", (1, 64, 16_000), (128, 64, 2), dilation=256),
+    Layer("filterbank 251 taps", (1, 1, 16_000), (80, 1, 251)),
+    Layer("audio stem 10 taps stride 5", (1, 1, 160_000), (512, 1, 10), stride=5),
+    *(
+        Layer(f"1M samples {taps} taps float64", (1, 1, 10**6), (1, 1, taps), dtype="float64")
+        for taps in (16, 128, 1024)
+    ),
+]
+VOLUMES = [
+    Layer("c3d 3x3x3 64", (1, 64, 8, 28, 28), (64, 64, 3, 3, 3), padding=1),
+    Layer("c3d stem 3x3x3", (1, 3, 16, 112, 112), (64, 3, 3, 3, 3), padding=1),
+]
+POOLS = [
+    Window("max 3x3 stride 2", "max_pool2d", (8, 64, 112, 112), (3,), (("stride", 2), ("padding_spec", 1))),
+    Window("max 2x2", "max_pool2d", (8, 64, 112, 112), (2,)),
+    Window("average 3x3 stride 2", "avg_pool2d", (8, 64, 112, 112), (3,), (("stride", 2), ("padding_spec", 1))),
+    Window("average 7x7", "avg_pool2d", (8, 512, 7, 7), (7,)),
+    Window("maximum filter 9x9 stride 1", "maximum_filter", (1080, 1920), ((9, 9),), (("stride", 1),)),
+    Window("uniform filter 9x9 stride 1", "uniform_filter", (1080, 1920), ((9, 9),), (("stride", 1),)),
+]
+PATCHES = [
+    Window("extract 3x3", "extract_patches", (1, 64, 56, 56), ((3, 3),), (("padding", 1),)),
+    Window("combine 3x3", "combine_patches", (1, 64, 9, 3136), ((56, 56), (3, 3)), (("padding", 1),)),
+    Window("im2col 3x3", "im2col", (1, 64, 56, 56), (3,), (("padding", 1),)),
+    Window("col2im 3x3", "col2im", (1, 576, 3136), ((56, 56), 3), (("padding", 1),)),
+]
 
-# name: function, shape of the input, window, options
-POOLS = {
-    "max_3x3_stride2": ("max_pool2d", (8, 64, 112, 112), 3, {"stride": 2, "padding_spec": 1}),
-    "max_2x2": ("max_pool2d", (8, 64, 112, 112), 2, {}),
-    "avg_3x3_stride2": ("avg_pool2d", (8, 64, 112, 112), 3, {"stride": 2, "padding_spec": 1}),
-    "avg_7x7": ("avg_pool2d", (8, 512, 7, 7), 7, {}),
-}
+# Small, since they are computed anew in wider arithmetic.
+ACCURACY = [
+    _square(f"dense 3x3 {dtype}", 1, 32, 20, 32, 3, padding=1, dtype=dtype)
+    for dtype in ("float16", "float32", "float64")
+]
+ACCURACY += [
+    _square("dense 1x1", 1, 256, 14, 64, 1),
+    _square("7x7 stride 2", 1, 3, 64, 16, 7, stride=2, padding=3),
+    _square("3x3 in 8 groups", 1, 32, 28, 32, 3, padding=1, groups=8),
+    _depthwise("depthwise 3x3", 32, 28, 3),
+    Layer("image 11x11", (1, 1, 120, 160), (1, 1, 11, 11), padding=5),
+    Layer("signal 1024 taps", (1, 1, 20_000), (1, 1, 1024)),
+    Layer("signal 1024 taps float64", (1, 1, 20_000), (1, 1, 1024), dtype="float64"),
+    Layer("volume 3x3x3", (1, 8, 8, 14, 14), (8, 8, 3, 3, 3), padding=1),
+]
 
+MEMORY = [
+    _square("vgg 3x3 64", 1, 64, 224, 64, 3, padding=1),
+    IMAGES[3],
+    SIGNALS[-1],
+    POOLS[0],
+]
 
-def _random(*shapes, dtype="float32"):
-    rng = np.random.default_rng(0)
-    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-
-
-class Convolutions:
-    param_names = ["layer"]
-    params = [list(LAYERS)]
-    timeout = 300  # the first call compiles
-
-    def setup(self, name):
-        layer = LAYERS[name]
-        x, w = _random(layer.x, layer.w, dtype=layer.dtype)
-        function = getattr(fastconv, f"correlate{len(layer.x) - 2}d")
-        options = {"stride": layer.stride, "padding_mode": layer.padding, "dilation": layer.dilation}
-        self.run = lambda: function(x, w, groups=layer.groups, **options)
-        self.run()  # compile here, never in the timed call
-
-    def time_correlate(self, name):
-        self.run()
-
-    def track_picoseconds_per_mac(self, name):
-        return best_seconds(self.run) * 1e12 / LAYERS[name].count_macs()
-
-    track_picoseconds_per_mac.unit = "ps"
-
-    def track_bytes_above_output(self, name):
-        return bytes_above_output(self.run)
-
-    track_bytes_above_output.unit = "bytes"
-
-
-class Pools:
-    param_names = ["pool"]
-    params = [list(POOLS)]
-    timeout = 300
-
-    def setup(self, name):
-        function, shape, window, options = POOLS[name]
-        (x,) = _random(shape)
-        self.run = lambda: getattr(fastconv, function)(x, window, **options)
-        self.run()
-
-    def time_pool(self, name):
-        self.run()
-
-    def track_bytes_above_output(self, name):
-        return bytes_above_output(self.run)
-
-    track_bytes_above_output.unit = "bytes"
+# The six sizes of the reference's log, by its own algorithm and by ours.
+REFERENCE = [
+    Reference(f"{who} {size}", who, x, w)
+    for who in ("opt", "orig")
+    for size, x, w in (
+        ("tiny_4x4", (1, 1, 4, 4), (1, 1, 3, 3)),
+        ("small_8x8", (1, 1, 8, 8), (1, 1, 3, 3)),
+        ("medium_16x16", (1, 4, 16, 16), (8, 4, 3, 3)),
+        ("channels_32x32", (1, 8, 32, 32), (16, 8, 3, 3)),
+        ("kernel_5x5", (1, 4, 16, 16), (8, 4, 5, 5)),
+        ("batch_16x16", (4, 4, 16, 16), (8, 4, 3, 3)),
+    )
+]

@@ -1,0 +1,12 @@
+"""Patches out of images, and back."""
+
+from .common import Family, measure
+from .layers import PATCHES
+
+
+class Patches(Family):
+    yardstick = "copy"
+    cases = PATCHES
+
+    def setup_cache(self):
+        return measure(self.cases)

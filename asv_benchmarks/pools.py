@@ -1,0 +1,12 @@
+"""Pools, and filters over images."""
+
+from .common import Family, measure
+from .layers import POOLS
+
+
+class Pools(Family):
+    yardstick = "copy"
+    cases = POOLS
+
+    def setup_cache(self):
+        return measure(self.cases)

@@ -1,0 +1,27 @@
+"""asv, with what it knows about machines in `.asv/` instead of the home directory: `python -m history.asv run ...`."""
+
+import json
+import platform
+
+from asv import main
+from asv.machine import Machine, MachineCollection
+
+from history import RESULTS, ROOT
+
+MachineCollection.get_machine_file_path = staticmethod(lambda: str(ROOT / ".asv" / "machine.json"))
+
+
+def name_machine(name: str) -> None:
+    """Tell asv about this machine: what is stored with its results, or else what asv finds, without the host's name."""
+    stored = RESULTS / name / "machine.json"
+    if stored.exists():
+        facts = json.loads(stored.read_text(encoding="utf-8"))
+        del facts["version"]
+    else:
+        facts = {**Machine.get_defaults(), "machine": name, "os": platform.system()}
+    (ROOT / ".asv").mkdir(exist_ok=True)
+    MachineCollection.save(name, facts)
+
+
+if __name__ == "__main__":
+    main.main()

@@ -1,0 +1,50 @@
+"""Benchmark the last commits that have no results yet: `python -m history.run --last 12 --machine NAME`."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable
+
+from history import RESULTS, ROOT
+
+CODE = "fastconv", "kernels", "pyproject.toml"
+
+
+def pending(commits: Iterable[str], done: Iterable[str], last: int) -> list[str]:
+    """The first `last` of the commits, newest first, that no result's file name begins with."""
+    known = tuple({name.partition("-")[0] for name in done})
+    return [commit for commit in commits if not commit.startswith(known)][:last] if known else list(commits)[:last]
+
+
+def git(*arguments: str) -> list[str]:
+    """Lines that git prints."""
+    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
+def main() -> int:
+    """Run them, oldest last, so that what is interrupted has the newest."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--last", type=int, default=12, help="how many commits; default: 12")
+    parser.add_argument("--machine", default="local", help="name of the folder in history/results; default: local")
+    parser.add_argument("--bench", default=".", help="benchmarks that match this regular expression; default: all")
+    args = parser.parse_args()
+
+    # asv shows a branch's own commits, not those of what was merged; what changes no code has nothing to measure.
+    commits = git("rev-list", "--first-parent", "HEAD", "--", *CODE)
+    chosen = pending(commits, [path.name for path in (RESULTS / args.machine).glob("*-*.json")], args.last)
+    if not chosen:
+        print(f"history: all {len(commits)} commits have results of {args.machine}")
+        return 0
+
+    from history.asv import name_machine
+
+    name_machine(args.machine)
+    command = [sys.executable, "-m", "history.asv", "run", "--machine", args.machine, "--bench", args.bench]
+    done = subprocess.run([*command, "--show-stderr", "HASHFILE:-"], cwd=ROOT, input="\n".join(chosen), text=True)
+    # 2: a benchmark failed. Old commits may; the page shows a gap there.
+    return 0 if done.returncode == 2 else done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
