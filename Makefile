@@ -2,16 +2,22 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= auto
+# Of the history: how many commits, the folder of their results, where the page is served, which benchmarks.
+N ?= 12
+MACHINE ?= local
+PORT ?= 8080
+BENCH ?= .
 
 PY := $(VENV)/bin/python
 # Stamps, one per set of extras: set-up runs once, and again when pyproject.toml changes.
 DEMO := $(VENV)/.installed-demo
-BENCH := $(VENV)/.installed-bench
+BENCHED := $(VENV)/.installed-bench
 TEST := $(VENV)/.installed-test
 DEV := $(VENV)/.installed-dev
+DASHBOARD := $(VENV)/.installed-dashboard
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo bench test slow check asv-quick wheel clean
+.PHONY: help venv demo bench test slow check asv-quick history regressions test-dashboard wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -21,7 +27,7 @@ venv: $(PY)  ## an empty virtual environment in .venv
 demo: $(DEMO)  ## filter a photograph, write fastconv-demo.png
 	$(PY) -m fastconv demo
 
-bench: $(BENCH)  ## time the reference's six sizes, with the peers that are installed in .venv
+bench: $(BENCHED)  ## time the reference's six sizes, with the peers that are installed in .venv
 	$(PY) -m fastconv bench
 
 test: $(TEST)  ## run the tests, long sweeps left out
@@ -36,11 +42,20 @@ check: $(DEV)  ## lint, format, types, import layers
 	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_layers.py
 
-# asv keeps its machine file in the home directory: give it one of its own.
 asv-quick: $(DEV)  ## run every benchmark once in .venv
-	@mkdir -p .asv/home
-	HOME=$(CURDIR)/.asv/home $(PY) -m asv machine --yes > /dev/null
-	HOME=$(CURDIR)/.asv/home $(PY) -m asv run --quick --python=same --show-stderr
+	$(PY) -m history.asv check --environment existing:same
+	$(PY) -m history.run --quick
+
+history: $(DEV)  ## benchmark the last N commits that were not, and serve asv's page: N=12 MACHINE=local PORT=8080
+	$(PY) -m history.run --last $(N) --machine $(MACHINE)
+	$(PY) -m history.publish
+	$(PY) -m http.server --bind 127.0.0.1 --directory .asv/html $(PORT)
+
+regressions: $(DEV)  ## fail if HEAD is slower or takes more than where it left the default branch: BENCH=.
+	$(PY) -m history.regressions --bench '$(BENCH)'
+
+test-dashboard: $(DASHBOARD)  ## look at asv's page in the system's Chromium; screenshots in .asv/screenshots
+	$(PY) -m pytest -m dashboard tests/test_dashboard.py
 
 wheel: $(DEV)  ## build dist/*.whl and dist/*.tar.gz
 	$(PY) -m build

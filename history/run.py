@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from history import RESULTS, ROOT
 
-CODE = "fastconv", "kernels", "pyproject.toml"
+CODE = "fastconv", "kernels"
 
 
 def pending(commits: Iterable[str], done: Iterable[str], last: int) -> list[str]:
@@ -23,12 +23,17 @@ def git(*arguments: str) -> list[str]:
 
 
 def main() -> int:
-    """Run them, oldest last, so that what is interrupted has the newest."""
+    """Run them, newest first."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--last", type=int, default=12, help="how many commits; default: 12")
     parser.add_argument("--machine", default="local", help="name of the folder in history/results; default: local")
+    parser.add_argument("--quick", action="store_true", help="run each benchmark once, as installed; keep nothing")
     parser.add_argument("--bench", default=".", help="benchmarks that match this regular expression; default: all")
     args = parser.parse_args()
+
+    if args.quick:
+        # Forks, since most of a short measurement's time is Numba's import.
+        return run(args, "--quick", "--environment", "existing:same", "--launch-method", "forkserver")
 
     # asv shows a branch's own commits, not those of what was merged; what changes no code has nothing to measure.
     commits = git("rev-list", "--first-parent", "HEAD", "--", *CODE)
@@ -37,13 +42,18 @@ def main() -> int:
         print(f"history: all {len(commits)} commits have results of {args.machine}")
         return 0
 
+    # 2: a benchmark failed. Old commits may; the page shows a gap there.
+    failed = run(args, "HASHFILE:-", stdin="\n".join(chosen))
+    return 0 if failed == 2 else failed
+
+
+def run(args: argparse.Namespace, *options: str, stdin: str = "") -> int:
+    """`asv run` with the options; what it exits with."""
     from history.asv import name_machine
 
     name_machine(args.machine)
     command = [sys.executable, "-m", "history.asv", "run", "--machine", args.machine, "--bench", args.bench]
-    done = subprocess.run([*command, "--show-stderr", "HASHFILE:-"], cwd=ROOT, input="\n".join(chosen), text=True)
-    # 2: a benchmark failed. Old commits may; the page shows a gap there.
-    return 0 if done.returncode == 2 else done.returncode
+    return subprocess.run([*command, "--show-stderr", *options], cwd=ROOT, input=stdin, text=True).returncode
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def test_examples_that_are_wrong_are_found():
 
 
 def test_every_module_has_a_docstring():
-    for folder in ("fastconv", "kernels", "asv_benchmarks"):
+    for folder in ("fastconv", "kernels", "asv_benchmarks", "history"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             assert re.match(r'(?:#.*\n)*r?"""\S', path.read_text(encoding="utf-8")), path.relative_to(ROOT)
 
