@@ -50,7 +50,7 @@ def convolve2d(*args: Any, **options: Any) -> Any:
 
 
 def run(*command, cwd):
-    environment = {**os.environ, "PYTHONPATH": str(cwd)}
+    environment = {**os.environ, "PYTHONPATH": str(cwd), "ASV_PYTHONPATH": str(cwd)}
     done = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
