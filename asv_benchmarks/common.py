@@ -162,14 +162,14 @@ class Family(ABC):
     timeout = 600  # the first call compiles
 
     def __init_subclass__(cls):
-        """Copies of the benchmarks, so that the page can call each by its family."""
+        """Copies of the benchmarks, so that each can be called by its family."""
         cls.params = [cls.cases]
         family = cls.__module__.rpartition(".")[2]
         for name, function in vars(Family).items():
             if name.startswith("track_"):
                 title = function.pretty_name.format(yardstick=cls.yardstick)
                 own = types.FunctionType(function.__code__, function.__globals__, name)
-                vars(own).update(vars(function), pretty_name=f"{family}: {title}")
+                vars(own).update(vars(function), benchmark_name=f"{family}.{name}", pretty_name=f"{family}: {title}")
                 setattr(cls, name, own)
 
     @abstractmethod

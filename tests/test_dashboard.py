@@ -32,7 +32,7 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "
 OPTIONS += ["--disable-sync", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 
 CASE = "opt tiny_4x4"
-TIME, BYTES = (f"reference.Reference.{name}" for name in ("track_time", "track_bytes_above_output"))
+TIME, BYTES = (f"reference.{name}" for name in ("track_time", "track_bytes_above_output"))
 GOOD = BAD = 3  # commits before and after
 WORSE = '''
 
@@ -169,7 +169,7 @@ def test_a_graph_has_a_point_for_every_commit(page, ours, benchmark):
 
 def test_the_default_graph_of_a_family_shows_its_cases(page, ours):
     stored, _ = results(ROOT)
-    curves = points(page, ours, "conv.Conv.track_time")
+    curves = points(page, ours, "conv.track_time")
     assert len(curves) == 8  # asv's most
     assert max(curves) == len(stored)
 

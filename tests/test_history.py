@@ -91,9 +91,9 @@ def test_what_is_worse():
 def test_the_largest_threshold_that_matches_holds():
     regressions = pytest.importorskip("history.regressions")
     thresholds = {"conv": 0.1, r".*\.track_bytes": 0.02, "startup": 0.2}
-    assert regressions.threshold("conv.Conv.track_time(a)", thresholds) == 0.1
-    assert regressions.threshold("conv.Conv.track_bytes(a)", thresholds) == 0.1
-    assert regressions.threshold("pools.Pools.track_bytes(a)", thresholds) == 0.02
+    assert regressions.threshold("conv.track_time(a)", thresholds) == 0.1
+    assert regressions.threshold("conv.track_bytes(a)", thresholds) == 0.1
+    assert regressions.threshold("pools.track_bytes(a)", thresholds) == 0.02
     assert regressions.threshold("elsewhere.track_size", thresholds) == 0.05
 
 
