@@ -39,7 +39,7 @@ def main() -> int:
     commits = git("rev-list", "--first-parent", "HEAD", "--", *CODE)
     chosen = pending(commits, [path.name for path in (RESULTS / args.machine).glob("*-*.json")], args.last)
     if not chosen:
-        print(f"history: all {len(commits)} commits have results of {args.machine}")
+        print("history: nothing to run")
         return 0
 
     # 2: a benchmark failed. Old commits may; the page shows a gap there.

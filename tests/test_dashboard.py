@@ -72,18 +72,27 @@ def published(root):
         server.shutdown()
 
 
-def results(root):
-    """What is stored of each commit, and the benchmarks' descriptions."""
-    stored = [json.loads(path.read_text()) for path in (root / "history" / "results").glob("*/*-*.json")]
-    described = json.loads((root / "history" / "results" / "benchmarks.json").read_text())
-    del described["version"]
-    return stored, described
+def stored(root):
+    """What is kept of each commit, by machine."""
+    machines = {}
+    for path in sorted((root / "history" / "results").glob("*/*-*.json")):
+        machines.setdefault(path.parent.name, []).append(json.loads(path.read_text()))
+    return machines
+
+
+def described(root):
+    """The benchmarks, by name."""
+    benchmarks = json.loads((root / "history" / "results" / "benchmarks.json").read_text())
+    del benchmarks["version"]
+    return benchmarks
 
 
 @pytest.fixture(scope="session")
 def ours():
-    if not list((ROOT / "history" / "results").glob("*/*-*.json")) or not (ROOT / ".git").exists():
+    if not (ROOT / ".git").exists() or not stored(ROOT):
         pytest.skip("no history is kept here")
+    if run("git", "rev-parse", "--is-shallow-repository", cwd=ROOT).strip() == "true":
+        pytest.skip("a shallow clone does not have the commits that the history is of")
     with published(ROOT) as address:
         yield address
 
@@ -107,7 +116,7 @@ def scratch(tmp_path_factory):
         run("git", "commit", "--quiet", "--all", "--allow-empty", "--message", f"Commit {commit}", cwd=root)
         run(sys.executable, "-c", "from history.asv import name_machine; name_machine('scratch')", cwd=root)
         run(*command, cwd=root)
-    assert len(results(root)[0]) == GOOD + BAD
+    assert [len(commits) for commits in stored(root).values()] == [GOOD + BAD]
     with published(root) as address:
         yield address
 
@@ -150,28 +159,26 @@ def points(page, address, benchmark, **options):
 
 
 def test_the_grid_lists_every_benchmark(page, ours):
-    _, described = results(ROOT)
     page.goto(ours)
     page.wait_for_selector(".benchmark-container canvas")
     names = page.eval_on_selector_all(".benchmark-container", "tiles => tiles.map(tile => tile.hash.slice(1))")
-    assert sorted(names) == sorted(described)
+    assert sorted(names) == sorted(described(ROOT))
     headings = page.eval_on_selector_all(".benchmark-group h1", "titles => titles.map(title => title.textContent)")
-    assert sorted(headings) == sorted({name.partition(".")[0] for name in described})
+    assert sorted(headings) == sorted({name.partition(".")[0] for name in described(ROOT)})
 
 
 @pytest.mark.parametrize("benchmark", [TIME, BYTES], ids=["time", "allocation"])
 def test_a_graph_has_a_point_for_every_commit(page, ours, benchmark):
-    stored, _ = results(ROOT)
-    assert points(page, ours, benchmark, **{"p-case": CASE}) == [len(stored)]
-    for result in stored:
-        assert benchmark in result["results"], result["commit_hash"]
+    kept = stored(ROOT).values()
+    assert sorted(points(page, ours, benchmark, **{"p-case": CASE})) == sorted(map(len, kept))
+    for commits in kept:
+        assert [result["commit_hash"] for result in commits if benchmark not in result["results"]] == []
 
 
 def test_the_default_graph_of_a_family_shows_its_cases(page, ours):
-    stored, _ = results(ROOT)
     curves = points(page, ours, "conv.track_time")
-    assert len(curves) == 8  # asv's most
-    assert max(curves) == len(stored)
+    assert len(curves) == 8 * len(stored(ROOT))  # asv's most of one machine
+    assert min(curves) >= 1
 
 
 def test_the_list_of_benchmarks(page, ours):
