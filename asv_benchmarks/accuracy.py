@@ -47,7 +47,6 @@ def exact(layer, x, w):
 class Accuracy:
     params = [ACCURACY]
     param_names = ["case"]
-    version = "1"
     timeout = 600
 
     def setup_cache(self):

@@ -122,9 +122,8 @@ def relative_time(case, call):
         yardstick, share = matrix_product(case.dtype), case.macs / MATRIX_SIZE**3
     else:
         yardstick, share = copy((math.prod(case.x) * np.dtype(case.dtype).itemsize + call().nbytes) // 2), 1
-    turns = [(best_seconds(call, 0.02), best_seconds(yardstick, 0.02)) for _ in range(3)]
-    ours, theirs = map(min, zip(*turns))
-    return ours / theirs / share
+    turns = [best_seconds(call, 0.01) / best_seconds(yardstick, 0.01) for _ in range(8)]
+    return {"samples": [turn / share for turn in turns], "number": 1}
 
 
 def measure(cases):
@@ -137,11 +136,14 @@ def measure(cases):
     return found
 
 
-def tracked(unit, name, rounds=1):
-    """Give a benchmark its unit, its name in the page, and the number of processes that it runs in."""
+def tracked(unit, name, rounds=1, version="1"):
+    """Give a benchmark its unit, its name in the page, the number of processes that it runs in, and a version.
+
+    A change in how something is measured needs another version, lest old and new results share a curve.
+    """
 
     def mark(function):
-        function.unit, function.pretty_name, function.rounds = unit, name, rounds
+        vars(function).update(unit=unit, pretty_name=name, rounds=rounds, version=version)
         return function
 
     return mark
@@ -151,14 +153,12 @@ class Family(ABC):
     """What is tracked of each of `cases`.
 
     A subclass has them and a `setup_cache`, which asv runs once for each commit in a process of its own: everything
-    that needs no statistics is measured there, and the benchmarks look it up. A change in how something is measured
-    needs another `version`, lest old and new results share a curve.
+    that needs no statistics is measured there, and the benchmarks look it up.
     """
 
     cases: list
     yardstick = "matrix product"
     param_names = ["case"]
-    version = "1"
     timeout = 600  # the first call compiles
 
     def __init_subclass__(cls):

@@ -9,7 +9,6 @@ from .layers import MEMORY
 class Memory:
     params = [MEMORY]
     param_names = ["case"]
-    version = "1"
     timeout = 600
 
     def setup_cache(self):

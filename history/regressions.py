@@ -81,7 +81,7 @@ def main() -> int:
     conf = Config.load()
     conf.results_dir = ".asv/regressions"  # the stored history stays as it is
     measure(conf, base, head, args.bench)
-    before = dict(load(conf.results_dir, base))
+    before = {name: result for name, result in load(conf.results_dir, base) if result.value == result.value}  # no NaN
     found = 0
     for name, after in load(conf.results_dir, head):
         limit = threshold(name, conf.regressions_thresholds)
