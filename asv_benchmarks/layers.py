@@ -123,7 +123,7 @@ CONV = [
     _square("resnet50 stem 7x7 stride 2", 1, 3, 224, 64, 7, stride=2, padding=3),
     _square("resnet50 1x1 64 to 256", 1, 64, 56, 256, 1),
     _square("resnet50 1x1 256 to 64", 1, 256, 56, 64, 1),
-    _square("resnet50 1x1 1024 to 2048 stride 2", 1, 1024, 14, 2048, 1, stride=2),
+    _square("resnet50 1x1 2048 stride 2", 1, 1024, 14, 2048, 1, stride=2),
     _square("resnet50 3x3 64", 1, 64, 56, 64, 3, padding=1),
     _square("resnet50 3x3 128", 1, 128, 28, 128, 3, padding=1),
     _square("resnet50 3x3 128 float64", 1, 128, 28, 128, 3, padding=1, dtype="float64"),
@@ -132,14 +132,14 @@ CONV = [
     _square("resnet50 3x3 512", 1, 512, 7, 512, 3, padding=1),
     _square("unet 3x3 32", 1, 32, 256, 32, 3, padding=1),
     _square("deeplab 3x3 256 dilation 2", 1, 256, 28, 256, 3, padding=2, dilation=2),
-    _square("reference batch 1 3x64x64", 1, 3, 64, 32, 3),
-    _square("reference batch 8 32x32x32", 8, 32, 32, 64, 3),
-    _square("reference batch 8 32x32x32 float64", 8, 32, 32, 64, 3, dtype="float64"),
+    _square("reference 1x3x64x64", 1, 3, 64, 32, 3),
+    _square("reference 8x32x32x32", 8, 32, 32, 64, 3),
+    _square("reference 8x32x32x32 float64", 8, 32, 32, 64, 3, dtype="float64"),
 ]
 GROUPED = [
-    _square("resnext50 3x3 128 in 32 groups", 1, 128, 56, 128, 3, padding=1, groups=32),
-    _square("resnext50 3x3 512 in 32 groups", 1, 512, 14, 512, 3, padding=1, groups=32),
-    _square("resnext50 3x3 128 in 32 groups float64", 1, 128, 56, 128, 3, padding=1, groups=32, dtype="float64"),
+    _square("resnext50 128 in 32 groups", 1, 128, 56, 128, 3, padding=1, groups=32),
+    _square("resnext50 512 in 32 groups", 1, 512, 14, 512, 3, padding=1, groups=32),
+    _square("resnext50 128 in 32 groups float64", 1, 128, 56, 128, 3, padding=1, groups=32, dtype="float64"),
 ]
 DEPTHWISE = [
     _depthwise("mobilenet2 3x3 96 stride 2", 96, 112, 3, stride=2),

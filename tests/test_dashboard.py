@@ -143,6 +143,7 @@ def page(browser, request):
     yield page
     folder = ROOT / ".asv" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
+    page.evaluate("() => window.scrollTo(0, 0)")
     page.screenshot(path=folder / f"{request.node.name.removeprefix('test_')}.png", full_page=True)
     page.close()
     assert complaints == []
