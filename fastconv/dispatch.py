@@ -120,7 +120,8 @@ def _prepare_dense(problem: Problem) -> Run:
 def _prepare_direct(problem: Problem) -> Run:
     from .kernels import direct
 
-    return _sharing(problem, direct.correlate, numbers_of(problem, three_axes(problem)), direct.WORKSPACE_BYTES)
+    numbers = direct.plan(numbers_of(problem, three_axes(problem)), _compute_size(problem))
+    return _sharing(problem, direct.correlate, numbers, direct.WORKSPACE_BYTES)
 
 
 def _prepare_depthwise(problem: Problem) -> Run:

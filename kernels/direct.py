@@ -17,6 +17,8 @@ adds its terms in an order that depends on the sizes of one image alone: threads
 
 from typing import NamedTuple
 
+import numpy as np
+
 from .activation import NONE, RELU6, bounds, finish_row
 from .jit import entry, kernel, overload
 from .pack import SLACK, Slab, pack_slab, pack_weights, tap_index
@@ -30,6 +32,7 @@ from .strided import (
     is_plain,
     is_whole,
     load,
+    load_tuple,
     scratch,
     scratch_index,
     stride,
@@ -37,7 +40,7 @@ from .strided import (
 )  # fmt: skip
 from .team import close_team, open_team, part_of, take_item
 from .tile import BAND, multiply_band
-from .window import CALL_FIELDS, CONSTANT, Axis, is_padded, load_axes, load_call
+from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, Axis, Call, is_padded, load_axes, load_call
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
 SUMS_BYTES = 192 << 10
@@ -53,6 +56,7 @@ _MASKS = _PLACES + 16 * VECTORS
 _INITIAL = _MASKS + 4 * MASKS
 _WEIGHTS = _INITIAL + 16 * BAND
 WORKSPACE_BYTES = _WEIGHTS + WEIGHT_BYTES
+_ALLOWED = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
 _LINE = 64 // 4  # elements of the longest vector, which rows of sums are rounded up to
 
 
@@ -68,6 +72,9 @@ class Blocks(NamedTuple):
     outputs: int
 
 
+_FIELDS = len(Blocks._fields)
+
+
 class Source(NamedTuple):
     """Where the input is read, and whether masks stand for its padding: in place all, packed only that of columns."""
 
@@ -75,51 +82,43 @@ class Source(NamedTuple):
     masked: bool
 
 
-@kernel
-def packed_layout(a1, a2, masked, blocks, rows, columns):
-    """Layout of a packed slab for a block of taps and an output of `rows` by `columns`."""
-    phases1 = min(a1.stride, (blocks.k1 - 1) * a1.dilation + 1)
-    phases2 = min(a2.stride, (blocks.k2 - 1) * a2.dilation + 1)
-    rows += (blocks.k1 - 1) * a1.dilation // a1.stride
-    pitch = columns + (blocks.k2 - 1) * a2.dilation // a2.stride
-    if masked:
-        phases2 = phases2 if a2.before % a2.stride == 0 else a2.stride
-        pitch = max(columns, -(-a2.size // a2.stride))
-    phase = rows * pitch
-    plane = phases1 * phases2 * phase
-    return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane + SLACK)
+# ---- what is known before the arrays are: plain Python
 
 
-@kernel
-def choose_source(x, xs, fill, call, a0, a1, a2, size, lanes):
-    """The `Source`: masks for padding that is zeros, where enough channels share them."""
-    padded = is_padded(a0, a1, a2)
-    in_place = MASKED and is_plain(x) and xs.s2 == 1 and a0.stride * a1.stride * a2.stride == 1
-    zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
+def plan(numbers, size):
+    """The numbers of a call; whether masks may stand for its padding where it is packed, and where it is read in place;
+    and the `Blocks` where it is packed without masks and with them, and where it is read in place.
+    """
+    numbers = numbers.tolist()  # NumPy's integers would overflow where steps are huge
+    call = Call(*numbers[:CALL_FIELDS])
+    axes = [Axis(*numbers[at : at + AXIS_FIELDS]) for at in range(CALL_FIELDS, len(numbers), AXIS_FIELDS)]
+    allowed = [allows_masks(call, *axes, size, in_place) for in_place in (False, True)]
+    sources = Source(False, False), Source(False, allowed[0]), Source(True, is_padded.py_func(*axes))
+    blocks = [number for source in sources for number in choose_blocks(call, *axes, size, source)]
+    return np.array([*numbers, *allowed, *blocks], dtype=np.int64)
+
+
+def allows_masks(call, a0, a1, a2, size, in_place):
+    """Whether masks may stand for padding that is zeros: enough channels share them."""
     taps, channels = a1.kernel * a2.kernel, call.groups * call.channels
-    masked = MASKED and padded and zeros and taps <= 4 * channels
-    masked = masked and (taps + 2) * (min(a2.out, COLUMNS) // lanes + 2) <= MASKS
-    if not in_place:  # the columns of all taps lie in one block
-        rows, row = (a1.kernel - 1) * a1.dilation + a1.stride, max(a2.out * a2.stride, a2.size + a2.stride)
-        masked = masked and 2 * taps <= channels and a2.out <= COLUMNS and taps * a0.kernel <= TABLE_ENTRIES
-        masked = masked and a0.kernel * rows * row + SLACK <= SLAB_BYTES // size
-    return Source(in_place and (masked or not padded), masked)
+    lanes = VECTOR_BYTES // size
+    if not MASKED or taps > 4 * channels or (taps + 2) * (min(a2.out, COLUMNS) // lanes + 2) > MASKS:
+        return False
+    if in_place:
+        return True
+    # The columns of all taps lie in one block.
+    rows, row = (a1.kernel - 1) * a1.dilation + a1.stride, max(a2.out * a2.stride, a2.size + a2.stride)
+    fits = a0.kernel * rows * row + SLACK <= SLAB_BYTES // size and taps * a0.kernel <= TABLE_ENTRIES
+    return fits and 2 * taps <= channels and a2.out <= COLUMNS
 
 
-@kernel
-def is_flat(columns, pitch, out_pitch, lanes):
-    """Whether vectors run on from row to row: nothing lies between rows, or less than in the last vectors of rows."""
-    return pitch == columns == out_pitch or (pitch >= columns and 5 * pitch < -(-columns // lanes) * lanes * 4)
-
-
-@kernel
-def choose_blocks(call, a0, a1, a2, size, source, lanes):
+def choose_blocks(call, a0, a1, a2, size, source):
     """The largest blocks whose slab, sums, masks and table fit: taps first, then channels, rows and outputs."""
-    slab, sums = SLAB_BYTES // size, SUMS_BYTES // size
+    slab, sums, lanes = SLAB_BYTES // size, SUMS_BYTES // size, VECTOR_BYTES // size
     k0, k1, k2 = a0.kernel, a1.kernel, a2.kernel
-    columns = min(a2.out, COLUMNS)
+    columns, masked = min(a2.out, COLUMNS), source.masked and not source.in_place
     while True:
-        channel = packed_layout(a1, a2, source.masked, Blocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
+        channel = slab_layout(a1, a2, masked, Blocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
         if k0 * k1 * k2 <= TABLE_ENTRIES and channel <= slab:
             break
         if k0 > 1:
@@ -135,7 +134,7 @@ def choose_blocks(call, a0, a1, a2, size, source, lanes):
     rows, row = 0, 0
     masks = a1.kernel * a2.kernel + 2 if source.masked else 2
     while rows < a1.out:
-        layout = packed_layout(a1, a2, source.masked, Blocks(1, k0, k1, k2, rows + 1, columns, 1), rows + 1, columns)
+        layout = slab_layout(a1, a2, masked, Blocks(1, k0, k1, k2, rows + 1, columns, 1), rows + 1, columns)
         positions = (rows + 1) * max(layout.pitch, -(-columns // lanes) * lanes)
         too_many = positions * min(BAND, call.outputs) > sums // 3 or (positions // lanes + 1) * masks > MASKS
         if rows > 0 and (too_many or layout.channel * channels > slab):
@@ -147,10 +146,47 @@ def choose_blocks(call, a0, a1, a2, size, source, lanes):
     return Blocks(channels, k0, k1, k2, rows, columns, min(outputs, call.outputs))
 
 
+def slab_layout(a1, a2, masked, blocks, rows, columns):
+    """Layout of a packed slab for a block of taps and an output of `rows` by `columns`."""
+    phases1 = min(a1.stride, (blocks.k1 - 1) * a1.dilation + 1)
+    phases2 = min(a2.stride, (blocks.k2 - 1) * a2.dilation + 1)
+    rows += (blocks.k1 - 1) * a1.dilation // a1.stride
+    pitch = columns + (blocks.k2 - 1) * a2.dilation // a2.stride
+    if masked:
+        phases2 = phases2 if a2.before % a2.stride == 0 else a2.stride
+        pitch = max(columns, -(-a2.size // a2.stride))
+    phase = rows * pitch
+    plane = phases1 * phases2 * phase
+    return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane + SLACK)
+
+
+packed_layout = kernel(slab_layout)
+
+
+# ---- kernels
+
+
+@kernel
+def choose_source(x, xs, fill, numbers, a0, a1, a2):
+    """The `Source`: rows of neighbouring elements are read in place, if no padding is theirs or masks stand for it."""
+    padded = is_padded(a0, a1, a2)
+    in_place = MASKED and is_plain(x) and xs.s2 == 1 and a0.stride * a1.stride * a2.stride == 1
+    zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
+    masked = padded and zeros and numbers[_ALLOWED + in_place] != 0
+    return Source(in_place and (masked or not padded), masked)
+
+
+@kernel
+def is_flat(columns, pitch, out_pitch, lanes):
+    """Whether vectors run on from row to row: nothing lies between rows, or less than in the last vectors of rows."""
+    return pitch == columns == out_pitch or (pitch >= columns and 5 * pitch < -(-columns // lanes) * lanes * 4)
+
+
 @entry
 def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
 
+    The numbers of the call are followed by those of `plan`.
     `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; `thread` is which one this is, 0 who calls.
     """
     call = load_call(numbers.data)
@@ -161,9 +197,8 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     workspace = part_of(workspace, thread * WORKSPACE_BYTES)
     a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
-    size, lanes = compute_size(out), lanes_of(elements(out))
-    source = choose_source(x, xs, fill, call, a0, a1, a2, size, lanes)
-    blocks = choose_blocks(call, a0, a1, a2, size, source, lanes)
+    source = choose_source(x, xs, fill, numbers.data, a0, a1, a2)
+    blocks = load_tuple(numbers.data, _ALLOWED + 2 + (2 if source.in_place else source.masked) * _FIELDS, Blocks)
     slabs2 = -(-a2.out // blocks.columns)
     slabs = a0.out * -(-a1.out // blocks.rows) * slabs2
     images = call.batch * call.groups

@@ -301,6 +301,14 @@ def test_channel_counts_around_register_tiles(algorithm, channels, outputs):
     check_convolution("correlate", x, w, algorithm=algorithm, padding_mode="same")
 
 
+@pytest.mark.parametrize("width", [98_303, 98_304, 120_000])
+@pytest.mark.parametrize("padding", [0, 1, ((0, 0), (2, 1))])
+def test_rows_longer_than_any_block(width, padding):
+    """They are read where they lie, with masks for what padding adds."""
+    x, w = values((1, 4, 2, width), "f4"), values((8, 2, 1, 3), "f4", 1)
+    check_convolution("correlate", x, w, groups=2, padding_mode=padding)
+
+
 @algorithms
 def test_a_reduction_that_is_longer_than_any_block(algorithm):
     x, w = values((1, 300, 6, 5), "f4"), values((3, 300, 3, 3), "f4", 1)
