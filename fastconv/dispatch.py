@@ -43,6 +43,7 @@ def select(problem: Problem) -> Implementation:
 
 
 _SHARED_MACS = 3_000_000  # some 50 us on one core; a thread that sleeps takes 30 us to wake, and more to come
+_ELEMENT_MACS = 2  # what reading an element of the input or writing one of the result takes, in multiply-adds
 
 
 def _direct_supports(problem: Problem) -> str | None:
@@ -136,7 +137,9 @@ def _sharing(problem: Problem, kernel: Any, numbers: Array, size: int) -> Run:
     correlate = entry_point(kernel, *[problem.dtype.name] * 5, "int64", "uint8", "int64", "intp", "intp")
     take, give = workspace.take, workspace.give
 
-    macs = math.prod(problem.out_shape) * problem.channels * problem.taps
+    planes, results = problem.batch * problem.groups * problem.channels, math.prod(problem.out_shape)
+    elements = planes * math.prod(axis.size for axis in problem.axes) + results
+    macs = results * problem.channels * problem.taps + _ELEMENT_MACS * elements
     shared = macs * (2 if problem.dtype.itemsize > 4 else 1) >= _SHARED_MACS
 
     def run_alone(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
