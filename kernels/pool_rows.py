@@ -3,6 +3,9 @@
     fold rows      the rows of the input under a row of windows become one line, between columns of padding
     fold columns   the taps along the line, at any step, are folded, divided, converted and stored in one pass
 
+Where a vector may be read in part, short windows are folded in registers instead, without lines: what is real in a
+row's vectors, and where rows begin, is written down once for all planes.
+
 A window that covers whole rows is one along them: a mean over contiguous planes is a mean of runs. Where a row of
 windows is a single one, as there, its columns are folded to one vector as they are read. Where the channels of the
 input lie next to each other, an element of a line is a run of channels, and results are transposed on their way out.
@@ -21,9 +24,12 @@ from .pool import padded_taps
 from .simd import VECTOR_BYTES
 from .simd_fold import COLUMNS, DIVISORS, POSITIONS, ROOM, ROWS, TAPS, WORKSPACE_BYTES
 from .simd_pool import (
+    HAS_MASKS,
+    ROW,
     fill,
     fold_rows,
     fold_taps,
+    pool_lines,
     pool_runs,
     set_divisors,
     store_columns,
@@ -38,6 +44,7 @@ from .window import Axis, load_axes, real_range, whole_windows
 LINES = 1024  # elements of several lines, which are written before the first is read again
 LANES = 64  # channels folded at once
 REACH = ROOM // 2  # the longest window, from its first tap to its last, of which a row may have several
+PAGE = 1024  # elements of a plane that is walked over column by column: in larger ones a cache would miss more
 WIDE = 12  # taps from which on doubling takes fewer passes than going from tap to tap
 STEPS = 4  # up to which neighbouring windows are taken from whole vectors
 UNIT = Axis(1, 1, 1, 1, 0, 0, 0, 1)
@@ -60,6 +67,7 @@ class Plan(NamedTuple):
     include_padding: int  # what means are divided by
     is_exact: int  # the mean of nothing is 0, else NaN
     is_contiguous: int  # planes are single windows that lie in one piece, evenly spaced
+    is_short: int  # windows of two or three columns, none only of padded rows
 
 
 _AXES = len(Plan._fields)  # where the axes begin
@@ -97,9 +105,18 @@ def plan(shape, strides, axes, item_size, include_padding, is_exact):
     pitch = (-(-((columns - 1) * last.stride + reach) * lanes // vector) + 1) * vector
     contiguous = step != 0 and axes[:2] == [UNIT, UNIT] and steps[2] == 1 and last.out == 1
     contiguous = contiguous and last.kernel == last.size and last.before == last.after == 0 and last.dilation == 1
+    short = HAS_MASKS and not beside and steps[2] == 1 and last.out > 1 and axes[0].kernel == 1
+    short = short and last.kernel in (2, 3) and last.stride in (1, 2) and last.dilation == 1
+    short = short and all(meets_all(axis) for axis in axes[:2])
     numbers = Plan(*steps, leading, step, channels, lanes, rows, lines, columns, pitch, include_padding, is_exact,
-                   contiguous)  # fmt: skip
+                   contiguous, short)  # fmt: skip
     return np.array([*numbers, *axes[0], *axes[1], *axes[2]], dtype=np.int64)
+
+
+def meets_all(axis):
+    """Whether every window has an element of the input."""
+    first, last = -axis.before, (axis.out - 1) * axis.stride - axis.before
+    return axis.dilation == 1 and first + axis.kernel > 0 and last < axis.size > 0
 
 
 @kernel
@@ -140,6 +157,12 @@ def line_after(walk, a0, a1, plane, p0, p1, lane):
     return plane, p0, p1, lane
 
 
+@kernel
+def low_bits(count):
+    """A word of so many set bits."""
+    return np.int64(-1) if count >= 64 else (np.int64(1) << max(count, 0)) - 1
+
+
 def pool(kind):
     is_mean, has_index = kind == "average", kind.startswith("indexed")
 
@@ -153,6 +176,50 @@ def pool(kind):
         for plane in range(begin, end, block):
             pool_runs(kind, x, out, indices, workspace, lowest, plane, plane * walk.step, min(block, end - plane),
                       taps, walk.step, divisors)  # fmt: skip
+
+    @kernel
+    def pool_short(x, out, indices, lowest, workspace, walk, a0, a1, a2, along, divisors, begin, end, column,
+                   columns):  # fmt: skip
+        """Windows of two or three columns: their places are the same in all planes, and written down first."""
+        rows, blocks = scratch_index(workspace, ROWS), scratch_index(workspace, 8 * COLUMNS)
+        lanes, taps, stride = vector_lanes(kind, x, out), a2.kernel, a2.stride
+        vectors = stride if (columns - 1) * stride + taps > lanes else 1
+        size = (vectors * lanes - taps) // stride + 1
+        block_count, left = -(-columns // size), column * stride - a2.before
+        for block in range(block_count):
+            for v in range(vectors):
+                start = left + block * size * stride + v * lanes
+                blocks[3 * block + v] = low_bits(a2.size - start) & ~low_bits(-start)
+            blocks[3 * block + 2] = low_bits(min(size, columns - block * size))
+        group = walk.rows if a0.size * a1.size * a2.size <= PAGE else 1
+        near, divisor, known, line = max(1, ROOM // (a0.size * a1.size * a2.size)), -1, (-1, -1), begin
+        while line < end:
+            plane, row = divmod(line, walk.rows)
+            count, planes = min(walk.rows - row, end - line, ROOM // ROW), 1
+            if count == walk.rows and walk.step != 0:
+                planes = min((end - line) // count, near)
+            for r in range(count if (row, count) != known else 0):
+                p0, p1 = divmod(row + r, a1.out)
+                i0 = p0 * a0.stride
+                i1, n1 = clip(p1 * a1.stride - a1.before, a1.kernel, 1, a1.size)
+                rows[ROW * r] = i0 * walk.s0 + i1 * walk.s1 + left
+                rows[ROW * r + 1] = (i0 * a1.size + i1) * a2.size + left
+                rows[ROW * r + 2] = n1
+                rows[ROW * r + 3] = count_taps(walk, a0, p0) * count_taps(walk, a1, p1) if is_mean else 1
+            known, r = (row, count), 0
+            while r < count:
+                alike = 1  # rows with one divisor
+                while r + alike < count and rows[ROW * (r + alike) + 3] == rows[ROW * r + 3]:
+                    alike += 1
+                if is_mean and rows[ROW * r + 3] != divisor:
+                    divisor = rows[ROW * r + 3]
+                    set_divisors(along, divisors, columns, divisor)
+                here = scratch_index(workspace, ROWS + 8 * ROW * r)
+                pool_lines(kind, x, out, indices, lowest, taps, stride, vectors, here, alike, group, blocks,
+                           block_count, size, plane_offset(x, walk, plane), walk.step, planes, walk.s1, a2.size,
+                           (line + r) * a2.out + column, walk.rows * a2.out, a2.out, divisors)  # fmt: skip
+                r += alike
+            line += planes * count
 
     @kernel
     def fold_run(x, out, lowest, workspace, where, first, n0, step0, n1, step1, n2, step,
@@ -252,6 +319,11 @@ def pool(kind):
                 first = (i2 if is_run else start + low) * walk.s2
                 if walk.is_contiguous:
                     pool_planes(x, out, indices, lowest, workspace, walk, n2, along, divisors, begin, end, block)
+                    continue
+
+                if walk.is_short:
+                    pool_short(x, out, indices, lowest, workspace, walk, a0, a1, a2, along, divisors, begin, end,
+                               column, columns)  # fmt: skip
                     continue
 
                 group, lane = divmod(begin, blocks)

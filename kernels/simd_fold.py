@@ -184,8 +184,17 @@ class Fold:
     def _all(self, kind, value):
         return ir.Constant(kind, [value] * self.lanes)
 
-    def divide(self, total, divisors):
-        """The correctly rounded quotient by what `divisors` points at, where it is normal.
+    def divisors(self, pointer):
+        """What means are divided by, and the reciprocals of that; None where nothing is divided."""
+        if self.kind != "average":
+            return None
+        builder, byte = self.builder, _BYTE.as_pointer()
+        behind = builder.gep(builder.bitcast(pointer, byte), [_INT64(RECIPROCALS)], source_etype=_BYTE)
+        typed = self.scalar.as_pointer()
+        return [load_vector(builder, builder.bitcast(place, typed), self.vector) for place in (pointer, behind)]
+
+    def divide(self, total, divisor, reciprocal):
+        """The correctly rounded quotient, where it is normal.
 
         A vector division takes some 16 cycles. From the rounded reciprocal it is a product and two fused operations
         (Markstein 1990; algorithm 1 of Brisebarre, Muller and Raina, "Accelerating correctly rounded floating-point
@@ -193,12 +202,8 @@ class Fold:
         and so does one that is not finite.
         """
         builder = self.builder
-        typed = builder.bitcast(divisors, self.scalar.as_pointer())
-        divisor = load_vector(builder, typed, self.vector)
         if not _HAS_FMA:
             return builder.fdiv(total, divisor)
-        behind = builder.gep(builder.bitcast(divisors, _BYTE.as_pointer()), [_INT64(RECIPROCALS)], source_etype=_BYTE)
-        reciprocal = load_vector(builder, builder.bitcast(behind, typed.type), self.vector)
         quotient = builder.fmul(total, reciprocal)
         error = self._fused(builder.fneg(quotient), divisor, total)
         inexact = builder.fcmp_ordered("!=", error, ir.Constant(self.vector, None))
@@ -213,8 +218,8 @@ class Fold:
         """Write results: `target` is the results' values, their indices and the position there."""
         builder, (data, indices, i) = self.builder, target
         value = parts[0]
-        if self.kind == "average":
-            value = self.divide(value, divisors)
+        if divisors is not None:
+            value = self.divide(value, *divisors)
         value = self.narrow(value)
         store_vector(builder, value, self._pointer(data, i, value.type.element), mask)
         if self.has_index:

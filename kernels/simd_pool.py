@@ -7,11 +7,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import broadcast, first_lanes, for_vectors, load_vector, store_vector
+from .simd import VECTOR_BYTES, broadcast, first_lanes, for_vectors, load_vector, store_vector
 from .simd_fold import RECIPROCALS, SPARE, Fold, lane_count, line_type
 
+HAS_MASKS = VECTOR_BYTES == 64  # AVX-512 reads and writes parts of vectors at no cost
 BLOCK = 16  # the largest block of vectors that is transposed in registers
 _STREAMS = 4  # windows read at once: their sums hide each other's latency, their lines do not evict each other
+
+ROW = 4  # words that `pool_lines` has of a row of windows, the last of which is the caller's
+# Taps and step of the windows that it knows, and the vectors of input that a block of them takes.
+_WINDOWS = (2, 1, 1), (3, 1, 1), (2, 2, 1), (3, 2, 1), (2, 2, 2), (3, 2, 2)
 
 _INT64, _BYTE = ir.IntType(64), ir.IntType(8)
 
@@ -70,6 +75,96 @@ def set_divisors(typingctx, taps, divisors, count, rows):
         return context.get_dummy_value()
 
     return types.void(taps, divisors, types.intp, types.intp), emit
+
+
+@intrinsic(prefer_literal=True)
+def pool_lines(typingctx, kind, x, out, indices, lowest, taps, stride, vectors, rows, row_count, group, blocks,
+               block_count, size, first, step, planes, row_step, index_step, to, plane_size, line_size,
+               divisors):  # fmt: skip
+    """Rows of windows of so many planes, folded in registers, a block of `size` windows at a time.
+
+    A row has `ROW` words in `rows`: the element that it begins at, the index of that, and how many taps it has. A block
+    has three in `blocks`: the bits of what is real in its one or two vectors, and of its results. Planes are walked
+    over by `group` rows of a block.
+    """
+
+    def emit(context, builder, signature, args):
+        source, data, places, lowest = _data(context, builder, signature, args, 1, 2, 3, 4)
+        *window, rows, row_count, group, blocks, block_count, size, first, step, planes = args[5:-6]
+        row_step, index_step, to, plane_size, line_size, divisors = args[-6:]
+
+        def add(*terms):
+            return functools.reduce(builder.add, terms)
+
+        zero, one = _INT64(0), _INT64(1)
+
+        def loop(start, stop, step=one):
+            return cgutils.for_range_slice(builder, start, stop, step, inc=True)
+
+        def load_words(words, i, count):
+            return [
+                builder.load(builder.gep(words, [add(builder.mul(i, _INT64(count)), _INT64(f))])) for f in range(count)
+            ]
+
+        def bits(word, lanes):
+            word = builder.trunc(word, ir.IntType(lanes)) if lanes < 64 else word
+            return builder.bitcast(word, ir.VectorType(ir.IntType(1), lanes))
+
+        def run(taps, stride, vectors):
+            fold = Fold(context, builder, kind.literal_value, x, out, rows)
+            result = Fold(context, builder, kind.literal_value, x, out, rows, fold.lanes * vectors // stride)
+            neutral, last = fold.neutral(lowest), fold.lanes * vectors - 1
+            slots = [fold.slots() for _ in range(vectors)]
+
+            def pick(parts, k):
+                """Tap `k` of each window."""
+                order = [min(j * stride + k, last) for j in range(result.lanes)]
+                order = ir.Constant(ir.VectorType(ir.IntType(32), result.lanes), order)
+                return [builder.shuffle_vector(part[0], part[-1], order) for part in zip(*parts)]
+
+            def pool_row(row, origin, shift, line, masks, divisor):
+                begin, index, real, _ = load_words(rows, row, ROW)
+                begin, index = add(begin, origin, shift), add(index, shift)
+
+                def load(v, k):
+                    at = add(begin, builder.mul(k, row_step), _INT64(v * fold.lanes))
+                    here = add(index, builder.mul(k, index_step), _INT64(v * fold.lanes))
+                    parts = fold.load(source, at, masks[v], here, one)
+                    return [builder.select(masks[v], part, other) for part, other in zip(parts, neutral)]
+
+                for v in range(vectors):
+                    fold.set(slots[v], load(v, zero))
+                with loop(one, real) as (k, _):
+                    for v in range(vectors):
+                        fold.set(slots[v], fold.combine(fold.get(slots[v]), load(v, k)))
+                parts = [fold.get(slot) for slot in slots]
+                best = pick(parts, 0)
+                for k in range(1, taps):
+                    best = result.combine(best, pick(parts, k), in_order=False)
+                where = add(line, builder.mul(row, line_size))
+                result.finish(best, (data, places, where), divisor, masks[-1])
+
+            with loop(zero, planes) as (plane, _), loop(zero, row_count, group) as (row, _):
+                stop = add(row, group)
+                stop = builder.select(builder.icmp_signed("<", stop, row_count), stop, row_count)
+                with loop(zero, block_count) as (block, _):
+                    lanes = [fold.lanes] * vectors + [result.lanes]
+                    *inside, stored = load_words(blocks, block, 3)
+                    masks = [bits(word, n) for word, n in zip([*inside[:vectors], stored], lanes)]
+                    offset = builder.mul(block, size)
+                    divisor = result.divisors(builder.gep(divisors, [offset]))
+                    origin, shift = add(first, builder.mul(plane, step)), builder.mul(offset, _INT64(stride))
+                    line = add(to, builder.mul(plane, plane_size), offset)
+                    with loop(row, stop) as (r, _):
+                        pool_row(r, origin, shift, line, masks, divisor)
+
+        case = builder.add(builder.mul(window[0], _INT64(16)), builder.mul(window[1], _INT64(4)))
+        cases = {16 * known[0] + 4 * known[1] + known[2]: functools.partial(run, *known) for known in _WINDOWS}
+        _switch(builder, builder.add(case, window[2]), cases, lambda: None)
+        return context.get_dummy_value()
+
+    n, words, pointer = types.intp, types.CPointer(types.intp), types.CPointer(out.compute)
+    return types.void(kind, x, out, indices, lowest, n, n, n, words, n, n, words, *[n] * 10, pointer), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -145,12 +240,16 @@ def fold_rows(typingctx, kind, x, out, workspace, to, first, n0, step0, n1, step
             with cgutils.for_range_slice(builder, _INT64(0), lines, _INT64(1), inc=True) as (r, _):
                 for_vectors(builder, count, fold.lanes, functools.partial(vector, r))
 
-        # The common windows without a loop over their taps; 0 is any other, 1 any with elements that are apart.
-        short = builder.and_(builder.icmp_signed("==", n0, _INT64(1)), builder.not_(more))
-        short = builder.and_(short, builder.icmp_signed("<=", n1, _INT64(3)))
-        case = builder.select(builder.and_(short, builder.icmp_signed(">", n1, _INT64(1))), n1, _INT64(0))
-        case = builder.select(builder.icmp_signed("==", step, _INT64(1)), case, _INT64(1))
-        _switch(builder, case, {1: lambda: run(lanes=1), 2: lambda: run(known=2), 3: lambda: run(known=3)}, run)
+        # 0 is any window, 1 any with elements that are apart, others are known here.
+        case, cases = builder.zext(builder.icmp_signed("!=", step, _INT64(1)), _INT64), {1: lambda: run(lanes=1)}
+        if not HAS_MASKS:  # the common windows without a loop over their taps
+            short = builder.and_(builder.icmp_signed("==", n0, _INT64(1)), builder.not_(more))
+            short = builder.and_(short, builder.icmp_signed("<=", n1, _INT64(3)))
+            short = builder.and_(short, builder.icmp_signed(">", n1, _INT64(1)))
+            short = builder.and_(short, builder.icmp_signed("==", step, _INT64(1)))
+            case = builder.select(short, n1, case)
+            cases |= {known: functools.partial(run, known=known) for known in (2, 3)}
+        _switch(builder, case, cases, run)
         return context.get_dummy_value()
 
     n = types.intp
@@ -217,7 +316,9 @@ def store_columns(typingctx, kind, x, out, indices, workspace, to, at, count, ta
                 if not known:
                     loop(first, vectors)
                 where = builder.add(builder.add(to, builder.mul(r, to_step)), offset)
-                fold.finish(fold.get(slots), (data, places, where), builder.gep(divisors, [offset]), mask)
+                fold.finish(
+                    fold.get(slots), (data, places, where), fold.divisors(builder.gep(divisors, [offset])), mask
+                )
 
             def loop(first, vectors):
                 done = cgutils.alloca_once_value(builder, _INT64(1))
@@ -238,14 +339,14 @@ def store_columns(typingctx, kind, x, out, indices, workspace, to, at, count, ta
             with cgutils.for_range_slice(builder, _INT64(0), lines, _INT64(1), inc=True) as (r, _):
                 for_vectors(builder, count, fold.lanes, functools.partial(vector, r))
 
-        # Steps, and the common windows, of which 16 times the taps are added to the step.
-        short = builder.and_(tight, builder.icmp_signed("<=", taps, _INT64(3)))
-        short = builder.and_(short, builder.icmp_signed("<=", stride, _INT64(2)))
-        short = builder.and_(short, builder.icmp_signed(">", taps, _INT64(1)))
-        case = builder.add(stride, builder.select(short, builder.mul(taps, _INT64(16)), _INT64(0)))
-        case = builder.select(builder.icmp_signed("<=", stride, _INT64(4)), case, _INT64(0))
+        case = builder.select(builder.icmp_signed("<=", stride, _INT64(4)), stride, _INT64(0))
         cases = {step: functools.partial(run, step) for step in (1, 2, 3, 4)}
-        cases |= {step + 16 * known: functools.partial(run, step, known) for step in (1, 2) for known in (2, 3)}
+        if not HAS_MASKS:  # the common windows, of which 16 times the taps are added to the step
+            short = builder.and_(tight, builder.icmp_signed("<=", taps, _INT64(3)))
+            short = builder.and_(short, builder.icmp_signed("<=", stride, _INT64(2)))
+            short = builder.and_(short, builder.icmp_signed(">", taps, _INT64(1)))
+            case = builder.add(case, builder.select(short, builder.mul(taps, _INT64(16)), _INT64(0)))
+            cases |= {step + 16 * known: functools.partial(run, step, known) for step in (1, 2) for known in (2, 3)}
         _switch(builder, case, cases, functools.partial(run, lanes=1))
         return context.get_dummy_value()
 
@@ -283,7 +384,7 @@ def _runs(kind, x, out, indices, workspace, lowest, n, from_input):
                         fold.set(total, fold.combine(fold.get(total), load(first, offset), in_order=False))
             result, parts = fold.fold_lanes([fold.get(total) for total in slots])
             mask = first_lanes(builder, builder.sub(count, j), size)
-            result.finish(parts, (data, places, builder.add(to, j)), builder.gep(divisors, [j]), mask)
+            result.finish(parts, (data, places, builder.add(to, j)), result.divisors(builder.gep(divisors, [j])), mask)
         return context.get_dummy_value()
 
     pointer = types.CPointer(out.compute)
@@ -326,7 +427,7 @@ def store_transposed(typingctx, kind, x, out, indices, workspace, to, step, at, 
             with cgutils.for_range_slice(builder, _INT64(0), left, _INT64(1), inc=True) as (c, _):
                 where = builder.add(builder.add(to, column), builder.mul(builder.add(channel, c), step))
                 parts = fold.read(builder.add(_INT64(SPARE), builder.mul(c, _INT64(size))))
-                fold.finish(parts, (data, places, where), builder.gep(divisors, [column]), mask)
+                fold.finish(parts, (data, places, where), fold.divisors(builder.gep(divisors, [column])), mask)
 
         with cgutils.for_range_slice(builder, _INT64(0), lanes, _INT64(size), inc=True) as (channel, _):
             with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(size), inc=True) as (column, _):

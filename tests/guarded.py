@@ -307,6 +307,7 @@ def pool_vectors(dtype):
                 if kernel <= size:
                     _windows(end, f"{name}1d", row, kernel, **options)
             for kernel, options in (
+                (2, {"stride": 1}),
                 (3, {"stride": 1}),
                 (3, {}),
                 (4, {"stride": 4, "padding_spec": 1}),
@@ -315,6 +316,7 @@ def pool_vectors(dtype):
                 if kernel <= size + 2 * options.get("padding_spec", 0):
                     _windows(end, f"{name}1d", row, kernel, **options)
             _windows(end, f"{name}2d", planes, (5, 7))
+            _windows(end, f"{name}2d", planes, 3, stride=2, padding_spec=1)
             _windows(end, f"{name}2d", last, 2, stride=1)
             _windows(end, f"{name}2d", last, (3, 4))
 

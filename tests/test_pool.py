@@ -203,6 +203,13 @@ def test_empty_inputs_follow_the_formula(pool, shape, options):
     check_windows(f"{pool}1d", np.zeros(shape, "f4"), 3, **options)
 
 
+@pools
+@pytest.mark.parametrize("shape", [(2, 3, 0, 18), (2, 3, 4, 0), (2, 3, 4, 18), (2, 0, 4, 5), (2, 2, 3, 4, 18)], ids=str)
+def test_rows_of_padding_only(pool, shape):
+    x, rank = np.arange(np.prod(shape), dtype="f4").reshape(shape), len(shape) - 2
+    check_windows(f"{pool}{rank}d", x, 3, stride=1, padding_spec=((2, 2),) * (rank - 2) + ((4, 3), (2, 2)))
+
+
 @pytest.mark.parametrize("size", [15, 16, 17, 31, 33, 64, 65, 130])
 @pools
 def test_sizes_around_vector_widths(pool, size):

@@ -74,6 +74,8 @@ def pools_around_vectors(dtypes):
             for pool in ("max_pool2d", "min_pool2d", "avg_pool2d"):
                 for stride in (1, 2, 3, 4, 5):
                     check_windows(pool, x, (2, 3), stride=(1, stride), padding_spec=1)
+                for kernel, stride in ((2, 2), (3, 1), (3, 2)):
+                    check_windows(pool, values((3, 2, 4, size + 2), dtype), kernel, stride=stride, padding_spec=1)
                 check_windows(pool, values((size, 1, 3, 7), dtype), (3, 7))
                 check_windows(pool, LAYOUTS["channels_last"](values((1, size, 3, 5), dtype)), 2)
         if np.dtype(dtype).kind == "f":
