@@ -15,9 +15,12 @@ BENCHED := $(VENV)/.installed-bench
 TEST := $(VENV)/.installed-test
 DEV := $(VENV)/.installed-dev
 DASHBOARD := $(VENV)/.installed-dashboard
+NOTEBOOKS := $(VENV)/.installed-notebooks
+# The text is what git keeps. Jupyter's own files are made from it, or it from them where they were edited later.
+PAIR := $(PY) -m jupytext --quiet --sync notebooks/*.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo bench test slow check asv-quick history regressions test-dashboard wheel clean
+.PHONY: help venv demo bench test slow check asv-quick history regressions test-dashboard notebooks test-notebooks docs-notebooks wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -57,11 +60,26 @@ regressions: $(DEV)  ## fail if HEAD is slower or takes more than where it left 
 test-dashboard: $(DASHBOARD)  ## look at asv's page in the system's Chromium; screenshots in .asv/screenshots
 	$(PY) -m pytest -m dashboard tests/test_dashboard.py
 
+notebooks: $(NOTEBOOKS)  ## open the notebooks in JupyterLab
+	$(PAIR)
+	$(PY) -m jupyterlab notebooks
+
+test-notebooks: $(NOTEBOOKS)  ## run every cell of the notebooks
+	$(PAIR)
+	$(PY) -m pytest --nbmake notebooks
+
+docs-notebooks: $(NOTEBOOKS)  ## run the notebooks and make pages of them in docs/notebooks
+	$(PAIR)
+	rm -rf docs/notebooks
+	$(PY) -m nbconvert --execute --CoalesceStreamsPreprocessor.enabled=True --to markdown \
+		--output-dir docs/notebooks notebooks/*.ipynb
+
 wheel: $(DEV)  ## build dist/*.whl and dist/*.tar.gz
 	$(PY) -m build
 
 clean:  ## remove everything that the targets made
 	rm -rf $(VENV) .asv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis fastconv-demo.png
+	rm -rf notebooks/*.ipynb notebooks/.ipynb_checkpoints
 	find fastconv kernels tests asv_benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):

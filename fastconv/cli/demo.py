@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         print("demo needs matplotlib: pip install 'fastconv[demo]'", file=sys.stderr)
         return 1
     try:
-        photograph = _load(args.image)
+        photograph = load(args.image)
     except OSError as error:
         print(f"demo: cannot read the image: {error}", file=sys.stderr)
         return 1
@@ -81,7 +81,7 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _load(path: Path | None) -> Array:
+def load(path: Path | None = None) -> Array:
     """The photograph as (1, 3, H, W) from 0 to 1."""
     from matplotlib import cbook
     from PIL import Image, ImageOps  # matplotlib depends on it

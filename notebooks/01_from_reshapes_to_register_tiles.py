@@ -1,0 +1,430 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # From reshapes to register tiles
+#
+# One convolution, computed in seven ways. The first is the algorithm that fastconv was written to answer: a chain of
+# reshapes and copies. The last is fastconv. Each step in between removes a cost, or swaps it for another.
+#
+# Every figure below was measured when this page was made, on the machine that the next cell names, on one thread.
+
+# %%
+import os
+import re
+import tracemalloc
+from collections import Counter
+
+for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ[variable] = "1"  # read once, when NumPy loads its BLAS
+
+import matplotlib.pyplot as plt
+import numba
+import numpy as np
+from fastconv.kernels.simd import VECTOR_BYTES
+from fastconv.kernels.simd_tiles import CHANNEL_TILE
+
+import fastconv
+from fastconv.cli.bench import SIZES, allocated, measure
+from fastconv.cli.console import table
+from fastconv.cli.reference_algorithm import convolve2d as convolve_by_reshapes
+
+fastconv.set_num_threads(1)
+plt.rcParams.update({"figure.dpi": 90, "figure.constrained_layout.use": True, "font.size": 9})
+config = fastconv.show_config("dicts")
+for name in ("python", "numpy", "numba", "cpu", "vector_bits"):
+    print(f"{name:12s} {config[name]}")
+
+# %% [markdown]
+# ## The sum
+#
+# $$\mathrm{out}[n, o, i, j] = \sum_{c, p, q} x[n, c, i + p, j + q] \; w[o, c, p, q]$$
+#
+# Seven loops: four over the result, three over the terms of a sum. Each turn of the innermost is one multiply-add. The
+# sizes are the largest of those that the old library's own log planned: 8 channels of 32 x 32, and 16 kernels of 3 x 3.
+# It left them out as too slow.
+
+# %%
+x_shape, w_shape = SIZES["channels_32x32"]
+rng = np.random.default_rng(0)
+x = rng.standard_normal(x_shape, dtype=np.float32)
+w = rng.standard_normal(w_shape, dtype=np.float32)
+kernel = w.shape[2:]
+out_shape = (len(x), len(w), *(i - k + 1 for i, k in zip(x.shape[2:], kernel)))
+multiply_adds = int(np.prod(out_shape) * np.prod(w.shape[1:]))
+print(f"x {x.shape}, w {w.shape} -> {out_shape}: {multiply_adds:,} multiply-adds")
+print(f"x, w and the result together: {(x.size + w.size + int(np.prod(out_shape))) * x.itemsize:,} bytes")
+
+
+# %% [markdown]
+# ## 1. Reshapes and copies
+#
+# A library that has expand, reshape, permute, multiply and sum can write every convolution with them. Repeat the image
+# until a reshape puts each window on an axis of its own; expand over the output channels; bring the summed axes to the
+# end; multiply by the kernels; sum. Nothing in it is wrong, and each operation is fast by itself. But where strides
+# cannot express the next shape, the data are copied, and the product holds *every term of every sum* as a number in
+# memory. `fastconv/cli/reference_algorithm.py` has it in NumPy, copy for copy.
+
+
+# %%
+def reshapes(x, w):
+    return convolve_by_reshapes(x, w[:, :, ::-1, ::-1])  # it flips the kernel, as a convolution does
+
+
+peak = allocated(lambda: reshapes(x, w))
+terms = multiply_adds * x.itemsize
+print(f"all terms: {terms:,} bytes; the call's peak: {peak:,} bytes, {peak / terms:.1f} times that")
+assert peak > 2 * terms  # the expanded windows and their products are held at the same time
+
+# %% [markdown]
+# ## 2. A view of the windows
+#
+# Strides can say "window" without a copy: moving a pixel to the right inside the window is the same step in memory as
+# moving the window. `sliding_window_view` makes that view, and `einsum` sums over it. The copies are gone and most of
+# the memory with them. The time is not: einsum's loops follow any strides, one element at a time.
+
+
+# %%
+def windows(x):
+    return np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))  # (N, C, i, j, p, q)
+
+
+def einsum(x, w):
+    return np.einsum("ncijpq,ocpq->noij", windows(x), w)
+
+
+assert np.shares_memory(windows(x), x)
+print(f"the view has {windows(x).size:,} elements, in {x.size:,} that exist")
+
+# %% [markdown]
+# ## 3. im2col and a matrix product
+#
+# Copy the windows after all, once, as the columns of a matrix: then the sum is a matrix product, and BLAS libraries
+# have tuned those for decades. It is what most libraries did for years. The price is that matrix: as many times the
+# image as a kernel has taps, written and read back before the first result.
+
+
+# %%
+def im2col(x, w):
+    n, channels, i, j, p, q = windows(x).shape
+    columns = windows(x).transpose(0, 1, 4, 5, 2, 3).reshape(n, channels * p * q, i * j)
+    return (w.reshape(len(w), -1) @ columns).reshape(n, len(w), i, j)
+
+
+# %% [markdown]
+# ## 4. The seven loops
+#
+# Compiled, the formula can be written as it stands. Nothing is built, and what would be the slowest way in Python is a
+# fair one. But each sum is a chain: an addition waits for the one before it, and rounding does not allow a compiler to
+# add in another order. So one lane of the vector unit works, and waits most of the time.
+
+
+# %%
+@numba.njit
+def loop_nest(x, w, out):
+    _, channels, rows, columns = w.shape
+    for n, o, i, j in np.ndindex(out.shape):
+        total = np.float32(0)
+        for c in range(channels):
+            for p in range(rows):
+                for q in range(columns):
+                    total += x[n, c, i + p, j + q] * w[o, c, p, q]
+        out[n, o, i, j] = total
+
+
+# %% [markdown]
+# ## 5. Another order of the same loops
+#
+# Put the loop over the columns of the result innermost: its sums do not depend on each other, so that a vector holds
+# several and one instruction adds a term to each. This is the only change, and no single sum is added in another order.
+# What limits it now is traffic with the nearest cache: for each multiply-add the sum is loaded, and stored again.
+
+
+# %%
+@numba.njit
+def columns_innermost(x, w, out):
+    images, outputs, height, width = out.shape
+    _, channels, rows, columns = w.shape
+    out[:] = 0
+    for n in range(images):
+        for o in range(outputs):
+            for i in range(height):
+                for c in range(channels):
+                    for p in range(rows):
+                        for q in range(columns):
+                            for j in range(width):
+                                out[n, o, i, j] += x[n, c, i + p, j + q] * w[o, c, p, q]
+
+
+# %% [markdown]
+# ## 6. Sums that stay in registers for a while
+#
+# A register is the only memory that costs nothing. With the kernel's size known beforehand, the compiler unrolls the
+# nine taps, and a vector of sums is loaded and stored once for nine multiply-adds. `contract` allows it to fuse a
+# multiplication and an addition into one instruction, which rounds once instead of twice. Each element of the input is
+# still loaded for each tap and for each output channel, and a row whose length is no multiple of a vector's ends in
+# single elements.
+
+# %%
+ROWS, COLUMNS = kernel  # constants for the compiler
+
+
+@numba.njit(fastmath={"contract"})
+def nine_taps(x, w, out):
+    images, outputs, height, width = out.shape
+    channels = w.shape[1]
+    out[:] = 0
+    for n in range(images):
+        for o in range(outputs):
+            for i in range(height):
+                for c in range(channels):
+                    for j in range(width):
+                        total = out[n, o, i, j]
+                        for p in range(ROWS):
+                            for q in range(COLUMNS):
+                                total += x[n, c, i + p, j + q] * w[o, c, p, q]
+                        out[n, o, i, j] = total
+
+
+# %% [markdown]
+# ## 7. The register tile
+#
+# fastconv keeps a whole block of sums in registers from their first term to their last: a *register tile*, here of some
+# positions by vectors of output channels. For each tap it loads one vector of kernels for all positions, and each input
+# element for all output channels at once. The result is written once, at the end. As vectors lie along output channels,
+# of which layers have round numbers, they are full, however long a row is. Nothing is built: it needs no memory but a
+# bounded workspace, which is kept from call to call.
+
+# %%
+positions, most = CHANNEL_TILE
+taps, needed = ROWS * COLUMNS, -(-len(w) * w.itemsize // VECTOR_BYTES)
+print("loads and stores for one vector of multiply-adds:")
+print(f"  5 columns innermost  {3:.2f}  an input, and the sum twice")
+print(f"  6 nine taps          {(taps + 2) / taps:.2f}  an input, and the sum twice for all taps")
+for vectors in sorted({min(needed, most), most}):
+    loads, tile = positions + vectors, f"{positions} x {vectors} tile"
+    print(f"  7 {tile:17s}  {loads / (positions * vectors):.2f}  {loads} for all sums of a tap")
+width, lanes = out_shape[-1], VECTOR_BYTES // w.itemsize
+left, extra = width % lanes, len(w) % lanes
+print(f"left over by vectors of {lanes}: {left} of {width} columns, {extra} of {len(w)} output channels")
+
+# %% [markdown]
+# ## Do they agree?
+#
+# Seven orders of summation round in seven ways. Rounding of a sum of $n$ terms is at most about
+# $n \, \varepsilon \sum |x| |w|$ whatever the order: so far may a result be from the one in float64, and no further.
+
+
+# %%
+def into_new(loops):
+    """A call that makes the result and has compiled loops fill it."""
+
+    def call(x, w):
+        out = np.empty(out_shape, np.float32)
+        loops(x, w, out)
+        return out
+
+    return call
+
+
+steps = {
+    "1 reshapes and copies": reshapes,
+    "2 windows, einsum": einsum,
+    "3 im2col, matmul": im2col,
+    "4 seven loops": into_new(loop_nest),
+    "5 columns innermost": into_new(columns_innermost),
+    "6 nine taps": into_new(nine_taps),
+    "7 fastconv": lambda x, w: fastconv.correlate2d(x, w, algorithm="direct"),
+}
+terms_of_a_sum = int(np.prod(w.shape[1:]))
+exact = reshapes(x.astype(np.float64), w.astype(np.float64))
+bound = terms_of_a_sum * np.finfo(np.float32).eps * reshapes(abs(x), abs(w))
+for name, step in steps.items():
+    result = step(x, w)
+    assert result.shape == out_shape and result.dtype == np.float32
+    error = float((abs(result - exact) / bound).max())
+    assert error <= 1, name
+    print(f"{name:22s} largest error: {error:.3f} of the bound")
+
+# %% [markdown]
+# ## Time and memory
+#
+# The time is the median of many calls, and the best of them. Where these lie far apart, something else had the machine
+# meanwhile, or its memory. The memory is what one call takes at its peak, its result included, as tracemalloc sees it:
+# all that NumPy and Python take. What compiled code takes by itself is hidden from it, so that is looked at too: the
+# three loop nests contain no call that makes an array, and fastconv's workspace, which it takes from NumPy, shows when
+# it is released before the call. (BLAS keeps buffers of its own, which nothing here sees.)
+
+# %%
+for loops in (loop_nest, columns_innermost, nine_taps):
+    (code,) = loops.inspect_llvm().values()
+    assert "NRT_Allocate" not in code and "NRT_MemInfo_alloc" not in code
+
+measured = {name: measure(name, lambda step=step: step(x, w), True, 1.0) for name, step in steps.items()}
+result_bytes = int(np.prod(out_shape)) * x.itemsize
+fastest = measured["7 fastconv"].min_ns
+rows = [
+    [
+        name,
+        f"{row.median_ns / 1e3:,.1f} us",
+        f"{row.min_ns / 1e3:,.1f} us",
+        f"{row.min_ns / fastest:,.1f} x",
+        f"{2 * multiply_adds / row.min_ns:.2f}",
+        f"{row.alloc_bytes:,} B",
+        f"{row.alloc_bytes / result_bytes:,.2f} x",
+    ]
+    for name, row in measured.items()
+]
+print(table(["step", "median", "best", "vs best", "GFLOP/s", "memory", "vs result"], rows))
+
+fastconv.release_workspace()
+tracemalloc.start()
+result = fastconv.correlate2d(x, w)
+first = tracemalloc.get_traced_memory()[1]
+tracemalloc.stop()
+workspace = first - result_bytes
+print(f"fastconv's workspace, kept from the first call on: {workspace:,} bytes, whatever the size of the arrays")
+assert measured["7 fastconv"].alloc_bytes < result_bytes + 4096  # the result, and Python's own small objects
+assert workspace < 1 << 20
+
+# %% [markdown]
+# What the compiler made of the three loop nests: arithmetic in single elements (`ss` on x86), in vectors (`ps`), fused
+# (`fmadd`) or not. Each kind appears often, since loops are unrolled; the question is which kinds there are.
+
+# %%
+for loops in (loop_nest, columns_innermost, nine_taps):
+    (code,) = loops.inspect_asm().values()
+    found = Counter(re.findall(r"^\s+(vfn?madd\w+|v?mul[sp]s|v?add[sp]s|fmla|fmadd|fmul|fadd)\b", code, re.MULTILINE))
+    print(f"{loops.__name__:18s}", ", ".join(f"{name} x {count}" for name, count in sorted(found.items())))
+
+# %%
+names = list(measured)[::-1]
+microseconds = [measured[name].min_ns / 1e3 for name in names]
+kilobytes = [measured[name].alloc_bytes / 1e3 for name in names]
+colours = dict(zip(measured, plt.get_cmap("viridis")(np.linspace(0, 0.75, len(measured)))))
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
+titles = "time, microseconds: the best, and the median (|)", "memory at its peak, kB"
+for axes, values, title in zip((left, right), (microseconds, kilobytes), titles):
+    bars = axes.barh(names, values, color=[colours[name] for name in names])
+    axes.bar_label(bars, [f"{value:,.0f} " for value in values], label_type="center", color="white", weight="bold")
+    axes.set(xscale="log", title=title, xlim=(min(values) / 4, max(values) * 6))
+    axes.spines[["top", "right"]].set_visible(False)
+left.plot([measured[name].median_ns / 1e3 for name in names], names, "|", color="black", markersize=14)
+right.axvline(result_bytes / 1e3, color="grey", linestyle=":", linewidth=1)
+right.text(result_bytes / 1e3, len(names) - 0.45, " the result", color="grey", va="bottom")
+plt.show()
+
+# %% [markdown]
+# ## The roofline
+#
+# A processor can do so many multiply-adds a second, and move so many bytes. A computation with few operations for each
+# byte is held back by the second, one with many by the first. Both limits are measured here, as the best of many
+# samples:
+#
+# - the flat roof: a large float32 matrix product, or the best layer below, whichever is faster;
+# - two slopes: a copy between arrays that fit into the second-level cache, and one between arrays that fit into none.
+#
+# A point's height is its useful arithmetic (two operations for each multiply-add) over its best time. How far to the
+# right it lies says how many operations it does for each byte. The bytes are those that it cannot avoid, input, kernels
+# and result, and, once written and once read, what it takes at its peak beside the result. Memory that is freed and
+# taken again within a call counts once, so that points 1 to 3 belong where they are or further to the left.
+
+
+# %%
+def best_seconds(call, seconds=0.5):
+    return measure("", call, False, seconds).min_ns / 1e9
+
+
+size = 512
+a, b, c = (rng.standard_normal((size, size), dtype=np.float32) for _ in range(3))
+matmul_rate = 2 * size**3 / best_seconds(lambda: np.matmul(a, b, out=c), 1.0)
+
+
+def copy_rate(count):
+    """Bytes read and written in a second."""
+    source, target = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+    return 2 * count / best_seconds(lambda: np.copyto(target, source))
+
+
+cache_rate, memory_rate = copy_rate(256 << 10), copy_rate(96 << 20)
+
+layers = {  # name: x, w, options
+    "3 x 3, 64 to 64 channels of 56 x 56": ((1, 64, 56, 56), (64, 64, 3, 3), {"padding_mode": 1}),
+    "3 x 3, 128 to 128 of 28 x 28": ((1, 128, 28, 28), (128, 128, 3, 3), {"padding_mode": 1}),
+    "1 x 1, 64 to 256 of 56 x 56": ((1, 64, 56, 56), (256, 64, 1, 1), {}),
+    "3 x 3, 32 groups of 4 of 56 x 56": ((1, 128, 56, 56), (128, 4, 3, 3), {"padding_mode": 1, "groups": 32}),
+    "3 x 3, depthwise, 144 of 56 x 56": ((1, 144, 56, 56), (144, 1, 3, 3), {"padding_mode": 1, "groups": 144}),
+    "3 x 3, one image of 1080 x 1920": ((1, 1, 1080, 1920), (1, 1, 3, 3), {"padding_mode": 1}),
+}
+points = {}
+for name, row in measured.items():
+    moved = x.nbytes + w.nbytes + result_bytes + 2 * (row.alloc_bytes - result_bytes)
+    points[name] = 2 * multiply_adds / moved, 2 * multiply_adds / row.min_ns * 1e9
+
+
+def place(x_shape, w_shape, options):
+    """Where a layer lies: operations for a byte, operations in a second."""
+    x, w = (rng.standard_normal(shape, dtype=np.float32) for shape in (x_shape, w_shape))
+    out = fastconv.correlate2d(x, w, **options)
+    operations = 2 * out.size * int(np.prod(w_shape[1:]))
+    seconds = best_seconds(lambda: fastconv.correlate2d(x, w, out=out, **options))
+    return operations / (x.nbytes + w.nbytes + out.nbytes), operations / seconds
+
+
+points |= {name: place(*layer) for name, layer in layers.items()}
+roof = max(matmul_rate, *(rate for _, rate in points.values()))
+print(f"matrix product   {matmul_rate / 1e9:6.1f} GFLOP/s")
+print(f"roof             {roof / 1e9:6.1f} GFLOP/s")
+print(f"copy in cache    {cache_rate / 1e9:6.1f} GB/s")
+print(f"copy in memory   {memory_rate / 1e9:6.1f} GB/s")
+print(
+    table(
+        ["", "operations for a byte", "GFLOP/s", "of the roof"],
+        [[name, f"{i:.2f}", f"{rate / 1e9:.2f}", f"{rate / roof:.1%}"] for name, (i, rate) in points.items()],
+    )
+)
+
+# %%
+figure, axes = plt.subplots(figsize=(10, 5))
+low, high = 0.05, 400
+intensity = np.geomspace(low, high, 200)
+for rate, name, style in ((cache_rate, "copy in cache", "--"), (memory_rate, "copy in memory", "-")):
+    axes.plot(
+        intensity, np.minimum(rate * intensity, roof) / 1e9, color="black", linestyle=style, linewidth=1.2, label=name
+    )
+for (name, (i, rate)), marker in zip(points.items(), ["o"] * len(steps) + list("sD^v<>")):
+    colour = colours.get(name, "tab:red")
+    axes.plot(i, rate / 1e9, marker, color=colour, markersize=8, markeredgecolor="black", linestyle="none", label=name)
+    if name in steps:
+        axes.annotate(name[0], (i, rate / 1e9), xytext=(-8, -3), textcoords="offset points", ha="right")
+axes.text(low * 1.2, roof / 1e9, f"{roof / 1e9:.0f} GFLOP/s", va="center")
+axes.set(
+    xscale="log", yscale="log", xlim=(low, high), ylim=(min(rate for _, rate in points.values()) / 3e9, roof / 5e8),
+    xlabel="operations for each byte", ylabel="GFLOP/s",
+    title="The seven steps (circles) and layers in fastconv (red), on one thread",
+)  # fmt: skip
+axes.grid(True, which="major", alpha=0.3)
+axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+plt.show()
+
+# %% [markdown]
+# How to read it:
+#
+# - **1** lies far to the left: for each operation it moves several bytes, and no arithmetic, however fast, would bring
+#   it above the slopes there.
+# - **2** moves as little as 7, and lies at the bottom all the same: neither bytes nor multiply-adds hold it back, but
+#   the instructions that find the next element.
+# - **3** is a good matrix product behind a copy.
+# - **4, 5 and 6** stand one above the other: they read and write the same arrays. The roofline sees memory, not
+#   registers; what lifts them is that more lanes work, and that fewer loads and stores are done for each multiply-add.
+# - **7** and the dense layers come near the flat roof. There another order of loops cannot help, only fewer
+#   multiply-adds could.
+# - **The depthwise layer and the single image** do few operations for each byte. They lie about where the slope for
+#   memory meets the flat roof, above it if a cache holds their arrays: a faster multiply-add would change little for
+#   them.
