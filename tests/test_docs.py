@@ -13,7 +13,8 @@ from fastconv.cli import COMMANDS
 ROOT = Path(__file__).parent.parent
 PUBLIC = [name for name in fastconv.__all__ if name != "__version__"]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-READ = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
+RENDERED = {path.stem: ROOT / "docs" / "notebooks" / f"{path.stem}.md" for path in (ROOT / "notebooks").glob("*.py")}
+READ = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8") and page.parent.name != "notebooks"]
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 every_page_with_code = pytest.mark.parametrize("page", READ, ids=lambda page: page.name)
@@ -160,6 +161,35 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+def cells(notebook):
+    """``kind, text`` of each cell of a notebook in jupytext's percent format, without blank lines."""
+    _, *pieces = re.split(r"^# %%(.*)\n", notebook.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for kind, text in zip(pieces[::2], pieces[1::2], strict=True):
+        lines = [line.removeprefix("#").removeprefix(" ") if kind else line for line in text.splitlines()]
+        yield kind.strip(), "\n".join(line for line in lines if line)
+
+
+def test_every_notebook_has_its_page():
+    assert len(RENDERED) >= 2
+    assert set(RENDERED.values()) == set((ROOT / "docs" / "notebooks").glob("*.md"))
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_pages_of_notebooks_are_of_their_text(name):
+    """Every cell stands in its page, in order; `make docs-notebooks` makes the pages."""
+    page = re.sub(r"\n\n+", "\n", RENDERED[name].read_text(encoding="utf-8"))
+    at = 0
+    for kind, text in cells(ROOT / "notebooks" / f"{name}.py"):
+        text = text if kind == "[markdown]" else f"```python\n{text}\n```"
+        at = page.find(text, at)
+        assert at >= 0, text
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_pages_of_notebooks_tell_nothing_of_their_machine(name):
+    assert not re.search(r"/(home|root|tmp|Users|work)/|site-packages|Traceback", RENDERED[name].read_text("utf-8"))
 
 
 @every_page
