@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import workspace
-from .launch import entry_point, numbers_of, three_axes
+from .launch import call_of, entry_point, numbers_of, three_axes
 from .problem import Array, Problem, aligned
 from .threads import get_num_threads, share
 from .verbose import chosen
@@ -51,9 +51,6 @@ def _direct_supports(problem: Problem) -> str | None:
     return None if rank <= 3 else f"the call has {rank} spatial axes, expected 3 or fewer"
 
 
-_DEPTHWISE_OUTPUTS = 3  # of a group: more are worth sharing what is loaded
-
-
 def _vectors_support(problem: Problem) -> str | None:
     """What holds for all that compute in vectors of real numbers."""
     if problem.dtype.kind == "c":
@@ -70,21 +67,26 @@ def _compute_size(problem: Problem) -> int:
 
 
 def _depthwise_supports(problem: Problem) -> str | None:
+    from .kernels import depthwise
+
     refused = _vectors_support(problem)
     if refused is not None:
         return refused
-    if problem.outputs > _DEPTHWISE_OUTPUTS or problem.channels == 0:
+    if problem.outputs > depthwise.OUTPUTS or problem.channels == 0:
         return (
-            f"a group has {problem.outputs} outputs and {problem.channels} channels, expected 1 to {_DEPTHWISE_OUTPUTS}"
+            f"a group has {problem.outputs} outputs and {problem.channels} channels, expected 1 to {depthwise.OUTPUTS}"
         )
-    return None if _depthwise_plan(problem) is not None else "the input of a few rows of the output is too large"
+    return None if _depthwise_numbers(problem) is not None else "the input of a few rows of the output is too large"
 
 
-def _depthwise_plan(problem: Problem) -> Array | None:
+def _depthwise_numbers(problem: Problem) -> Array | None:
     from .kernels import depthwise
 
-    plan: Array | None = depthwise.plan(three_axes(problem), _compute_size(problem))
-    return plan
+    axes = three_axes(problem)
+    words = depthwise.plan_words(*axes[1:])
+    numbers = numbers_of(problem, axes, words=words)
+    end = depthwise.write_plan(*axes[1:], _compute_size(problem), numbers) if words else 0
+    return numbers[:end] if end else None
 
 
 def _dense_supports(problem: Problem) -> str | None:
@@ -93,42 +95,44 @@ def _dense_supports(problem: Problem) -> str | None:
     refused = _vectors_support(problem)
     if refused is not None:
         return refused
-    if problem.taps > dense.TAPS:
+    size, (call, axes) = _compute_size(problem), call_of(problem, three_axes(problem))
+    reason = dense.refuses(call, *axes, size)
+    if reason == dense.MANY_TAPS:
         return f"the kernel has {problem.taps} taps, expected {dense.TAPS} or fewer"
-    planes, *rows = three_axes(problem)
-    reach = math.prod(axis.dilation * (axis.kernel - 1) + 1 for axis in rows)
-    size = _compute_size(problem)
-    if 2 * planes.kernel * reach * size > dense.SLAB_BYTES:
-        return f"a window of {reach} elements does not fit in the workspace"
-    lanes = dense.VECTOR_BYTES // size
-    filled = problem.outputs / max(-(-problem.outputs // lanes) * lanes, 1)
-    # What "direct" wastes instead: positions between the rows, and in the last vector of a run; its packing of steps.
-    row = problem.axes[-1]
-    wasted = 1.17 * (1 + (row.kernel - 1) * row.dilation / max(row.out, 1))
-    wasted *= (1, 1.75, 4.5)[min(row.stride, 3) - 1]  # it splits rows into phases, one by one from steps of 3 on
-    if filled * wasted < 1 or problem.channels == 0:
-        return f"{problem.outputs} outputs in a group fill {filled:.0%} of vectors of {lanes}"
+    if reason == dense.LARGE_WINDOW:
+        return "a window does not fit in the workspace"
+    if reason == dense.WASTEFUL:
+        share, lanes = dense.filled(problem.outputs, size), dense.VECTOR_BYTES // size
+        return f"{problem.outputs} outputs in a group fill {share:.0%} of vectors of {lanes}"
     return None
 
 
 def _prepare_dense(problem: Problem) -> Run:
     from .kernels import dense
 
-    numbers = dense.plan(numbers_of(problem, three_axes(problem)), _compute_size(problem))
-    return _sharing(problem, dense.correlate, numbers, dense.WORKSPACE_BYTES)
+    return _sharing(problem, dense.correlate, _planned(problem, dense), dense.WORKSPACE_BYTES)
 
 
 def _prepare_direct(problem: Problem) -> Run:
     from .kernels import direct
 
-    numbers = direct.plan(numbers_of(problem, three_axes(problem)), _compute_size(problem))
-    return _sharing(problem, direct.correlate, numbers, direct.WORKSPACE_BYTES)
+    return _sharing(problem, direct.correlate, _planned(problem, direct), direct.WORKSPACE_BYTES)
+
+
+def _planned(problem: Problem, kernels: Any) -> Array:
+    """The numbers of a call, and the plan of a module of kernels."""
+    axes = three_axes(problem)
+    numbers = numbers_of(problem, axes, words=kernels.PLAN_WORDS)
+    call, rows = call_of(problem, axes)
+    kernels.write_plan(call, *rows, _compute_size(problem), numbers)
+    return numbers
 
 
 def _prepare_depthwise(problem: Problem) -> Run:
     from .kernels import depthwise
 
-    numbers = np.concatenate([numbers_of(problem, three_axes(problem)), _depthwise_plan(problem)])
+    numbers = _depthwise_numbers(problem)
+    assert numbers is not None  # as `supports` said
     return _sharing(problem, depthwise.correlate, numbers, depthwise.WORKSPACE_BYTES)
 
 

@@ -21,8 +21,8 @@ def entry_point(kernel: Any, *formats: str) -> Callable[..., Any]:
     return function
 
 
-def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None) -> Array:
-    """What the kernels read. Where `axes` are all of an array's, `trailing` counts those of the window."""
+def call_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None) -> tuple[Any, list[Any]]:
+    """A call and its axes as kernels know them. Where `axes` are all of an array's, `trailing` counts the window's."""
     from .kernels import activation, window
 
     call = window.Call(
@@ -36,8 +36,14 @@ def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = 
         activation.NAMES.index(problem.activation),
         trailing or 0,
     )
-    rows = [axis._replace(boundary=window.BOUNDARIES[axis.boundary]) for axis in axes]
-    numbers: Array = window.pack_numbers(call, rows)
+    return call, [axis._replace(boundary=window.BOUNDARIES[axis.boundary]) for axis in axes]
+
+
+def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None, words: int = 0) -> Array:
+    """What the kernels read, in room for so many words."""
+    from .kernels import window
+
+    numbers: Array = window.pack_numbers(*call_of(problem, axes, trailing), words)
     return numbers
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .activation import NONE, RELU6, bounds, finish
-from .jit import entry, kernel
+from .jit import entry, kernel, plain
 from .pack import SLACK, Slab, lies_in_order, pack_slab
 from .simd import VECTOR_BYTES, is_finite, lanes_of
 from .simd_pack import pack_transposed, store_transposed
@@ -44,13 +44,13 @@ from .window import (
     CALL_FIELDS,
     CONSTANT,
     Axis,
-    Call,
     even_part,
     is_padded,
     load_axes,
     load_call,
     real_taps,
     whole_windows,
+    write_tuple,
 )
 
 POSITIONS, VECTORS = CHANNEL_TILE
@@ -64,6 +64,7 @@ _TABLE = _WEIGHTS + ENTRIES * VECTORS * VECTOR_BYTES
 _BIAS = _TABLE + 16 * TAPS
 WORKSPACE_BYTES = _BIAS + VECTORS * VECTOR_BYTES
 _LINE = 64
+MANY_TAPS, LARGE_WINDOW, WASTEFUL = 1, 2, 3  # why a call is refused
 _BLOCKS = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
 
 
@@ -78,6 +79,7 @@ class Blocks(NamedTuple):
 
 
 _FIELDS = len(Blocks._fields)
+PLAN_WORDS = _BLOCKS + 2 * _FIELDS  # of a call and its plan
 
 
 class Place(NamedTuple):
@@ -108,14 +110,36 @@ class Kernels(NamedTuple):
 # ---- what is known before the arrays are: plain Python
 
 
-def plan(numbers, size):
-    """The numbers of a call, and after them its `Blocks` where the input is packed, and where it is read in place."""
-    call = Call(*numbers[:CALL_FIELDS])
-    axes = [Axis(*numbers[at : at + AXIS_FIELDS]) for at in range(CALL_FIELDS, len(numbers), AXIS_FIELDS)]
-    packed, in_place = (choose_blocks(call, *axes, in_place, size) for in_place in (False, True))
-    return np.array([*numbers, *packed, *in_place], dtype=np.int64)
+@plain
+def refuses(call, a0, a1, a2, size):
+    """Why other kernels should run a call: `MANY_TAPS`, `LARGE_WINDOW` or `WASTEFUL`; 0: they should not."""
+    if a0.kernel * a1.kernel * a2.kernel > TAPS:
+        return MANY_TAPS
+    reach1, reach2 = (a1.kernel - 1) * a1.dilation + 1, (a2.kernel - 1) * a2.dilation + 1
+    if max(reach1, reach2) > SLAB_BYTES or 2 * a0.kernel * reach1 * reach2 * size > SLAB_BYTES:
+        return LARGE_WINDOW
+    # What "direct" wastes instead: positions between the rows, and in the last vector of a run; its packing of steps.
+    wasted = 1.17 * (1 + (a2.kernel - 1) * a2.dilation / max(a2.out, 1))
+    if a2.stride > 1:  # it splits rows into phases, one by one from steps of 3 on
+        wasted *= 1.75 if a2.stride == 2 else 4.5
+    return WASTEFUL if filled(call.outputs, size) * wasted < 1 or call.channels == 0 else 0
 
 
+@plain
+def filled(outputs, size):
+    """The part of its vectors that so many outputs fill."""
+    lanes = VECTOR_BYTES // size
+    return outputs / max(-(-outputs // lanes) * lanes, 1)
+
+
+@plain
+def write_plan(call, a0, a1, a2, size, numbers):
+    """Write the `Blocks` where the input is packed, and where it is read in place, behind the numbers of the call."""
+    end = write_tuple(numbers, _BLOCKS, choose_blocks(call, a0, a1, a2, False, size))
+    return write_tuple(numbers, end, choose_blocks(call, a0, a1, a2, True, size))
+
+
+@plain
 def choose_blocks(call, a0, a1, a2, in_place, size):
     """Blocks whose kernels, sums and slab fit."""
     room, width = _SUMS_BYTES // (VECTORS * VECTOR_BYTES), VECTORS * VECTOR_BYTES // size
@@ -123,7 +147,7 @@ def choose_blocks(call, a0, a1, a2, in_place, size):
     channels = min(call.channels, ENTRIES // taps)
     columns = even_part(a2.out, room, POSITIONS)
     rows = even_part(a1.out, room // columns)
-    while not in_place and slab_layout(a0, a1, a2, rows, columns).channel * channels > SLAB_BYTES // size:
+    while not in_place and packed_layout(a0, a1, a2, rows, columns).channel * channels > SLAB_BYTES // size:
         if channels > 32:
             channels = (channels + 1) // 2
         elif rows > 1:
@@ -142,15 +166,13 @@ def choose_blocks(call, a0, a1, a2, in_place, size):
     return Blocks(channels, chunks, images, rows, columns)
 
 
-def slab_layout(a0, a1, a2, rows, columns):
+@plain
+def packed_layout(a0, a1, a2, rows, columns):
     """A padded slab under `rows` by `columns` outputs; channels lie an odd number of lines apart."""
     rows = (rows - 1) * a1.stride + (a1.kernel - 1) * a1.dilation + 1
     pitch = (columns - 1) * a2.stride + (a2.kernel - 1) * a2.dilation + 1
     plane = rows * pitch
     return Slab(1, 1, rows, pitch, plane, plane, (-(-(a0.kernel * plane + SLACK) // _LINE) | 1) * _LINE)
-
-
-packed_layout = kernel(slab_layout)
 
 
 # ---- kernels

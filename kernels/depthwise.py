@@ -18,10 +18,8 @@ Threads share blocks of rows of one output plane; a block's sums are the same wh
 import math
 from typing import NamedTuple
 
-import numpy as np
-
 from .activation import NONE, RELU6, bounds, finish_row
-from .jit import entry, kernel
+from .jit import entry, kernel, plain
 from .pack import Slab as PackedSlab
 from .pack import pack_slab, pack_weights
 from .simd import VECTOR_BYTES, lanes_of
@@ -41,10 +39,11 @@ from .strided import (
     zero,
 )  # fmt: skip
 from .team import close_team, open_team, part_of, take_item
-from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, even_part, load_axes, load_call, source_index
+from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, even_part, load_axes, load_call, source_index, write_tuple
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
 TAPS = 4096  # of a kernel's plane
+OUTPUTS = 3  # of a group: where there are more, it is worth sharing what is loaded
 _COLUMNS = 4096  # of a block
 _ENTRIES = 8192  # of the table of rows
 _PLANES = 1024  # that one call of the row tiles goes through
@@ -54,6 +53,7 @@ _TABLE = _WEIGHTS + 8 * TAPS
 _INITIAL = _TABLE + 8 * _ENTRIES
 WORKSPACE_BYTES = _INITIAL + 8 * _PLANES
 _SLAB = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
+_HUGE = 1 << 20
 _TURN_MACS = 1 << 19  # what a thread takes at a time: tens of microseconds
 
 
@@ -93,60 +93,82 @@ class Rectangle(NamedTuple):
     column2: int
 
 
+_COUNT = _SLAB + Slab._fields.index("rectangles")
 _RECTANGLES, _FIELDS = _SLAB + len(Slab._fields), len(Rectangle._fields)
 
 
 # ---- what is known before the arrays are: plain Python
 
 
-def plan(axes, element_bytes):
-    """The numbers of a `Slab` and its `Rectangle`s, which follow those of the call; None: a few rows do not fit."""
-    _, a1, a2 = axes
-    lanes = VECTOR_BYTES // element_bytes
-    slab = choose_slab(a1, a2, SLAB_BYTES // element_bytes, lanes)
-    if slab is None or a1.kernel * a2.kernel > TAPS:
-        return None
-    rectangles = list(line_rectangles(a2, slab, lanes) if slab.is_line else plane_rectangles(a1, a2, slab))
-    slab = slab._replace(rectangles=len(rectangles))
-    return np.array([*slab, *(number for rectangle in rectangles for number in rectangle)], dtype=np.int64)
+@plain
+def plan_words(a1, a2):
+    """How many numbers `write_plan` writes at most, those of the call included; 0: too many taps."""
+    if a1.kernel * a2.kernel > TAPS:
+        return 0
+    s1, s2 = a1.stride // math.gcd(a1.stride, a1.dilation), a2.stride // math.gcd(a2.stride, a2.dilation)
+    return _RECTANGLES + _FIELDS * max(min(s1, a1.kernel), 2) * min(s2, a2.kernel)
 
 
-def slab_of(a1, a2, rows, columns):
-    """The slab of an output block."""
-    phases1, phases2 = (min(a.stride, (a.kernel - 1) * a.dilation + 1) for a in (a1, a2))
-    height, pitch = (n + (a.kernel - 1) * a.dilation // a.stride for n, a in ((rows, a1), (columns, a2)))
-    is_line = a1.kernel == 1 and a1.out == 1
-    return Slab(rows, columns, phases1, phases2, height, pitch, is_line, 0, 1, 1, a1.kernel, a2.kernel)
+@plain
+def write_plan(a1, a2, size, numbers):
+    """Write a `Slab` and its `Rectangle`s behind the numbers of the call; where they end, or 0: no few rows fit."""
+    slab = choose_slab(a1, a2, size)
+    if slab.out_rows == 0:
+        return 0
+    write_tuple(numbers, _SLAB, slab)
+    if slab.is_line:
+        end = write_line_rectangles(a2, slab, VECTOR_BYTES // size, numbers)
+    else:
+        end = write_plane_rectangles(a1, a2, slab, numbers)
+    numbers[_COUNT] = (end - _RECTANGLES) // _FIELDS
+    return end
 
 
-def choose_slab(a1, a2, limit, lanes):
-    """The largest block of up to `limit` elements: columns first, then rows; all blocks of about the same size."""
-
-    def fits(slab):
-        elements = slab.phases1 * slab.phases2 * slab.rows * slab.pitch
-        rows = slab.pitch // lanes + 2 if slab.is_line else slab.phases1 * slab.rows
-        return elements <= limit and rows <= _ENTRIES
-
+@plain
+def choose_slab(a1, a2, size):
+    """The largest block that fits: columns first, then rows; all blocks of about the same size. No rows: none fits."""
+    lanes = VECTOR_BYTES // size
     rows, columns = min(ROWS, a1.out), min(a2.out, _COLUMNS)
-    while not fits(slab_of(a1, a2, rows, columns)):
+    while not fits(slab_of(a1, a2, rows, columns), size):
         if columns <= 4 * lanes:
-            return None
+            return slab_of(a1, a2, 0, 0)
         columns = (columns // 2) // lanes * lanes
     columns = even_part(a2.out, columns, lanes)
-    while rows < a1.out and fits(slab_of(a1, a2, rows + ROWS, columns)):
+    while rows < a1.out and fits(slab_of(a1, a2, rows + ROWS, columns), size):
         rows += ROWS
     return slab_of(a1, a2, even_part(a1.out, rows, ROWS), columns)
 
 
-def plane_rectangles(a1, a2, slab):
+@plain
+def slab_of(a1, a2, rows, columns):
+    """The slab of an output block. What is beyond every limit is cut, so that 64 bits hold products."""
+    phases1 = min(a1.stride, (a1.kernel - 1) * a1.dilation + 1, _HUGE)
+    phases2 = min(a2.stride, (a2.kernel - 1) * a2.dilation + 1, _HUGE)
+    height = min(rows + (a1.kernel - 1) * a1.dilation // a1.stride, _HUGE)
+    pitch = min(columns + (a2.kernel - 1) * a2.dilation // a2.stride, _HUGE)
+    is_line = int(a1.kernel == 1 and a1.out == 1)
+    return Slab(rows, columns, phases1, phases2, height, pitch, is_line, 0, 1, 1, a1.kernel, a2.kernel)
+
+
+@plain
+def fits(slab, size):
+    """Whether a slab of the input does, and the table of its rows."""
+    limit, phases = SLAB_BYTES // size, slab.phases1 * slab.phases2
+    rows = slab.pitch // (VECTOR_BYTES // size) + 2 if slab.is_line else slab.phases1 * slab.rows
+    return phases <= limit and phases * slab.rows * slab.pitch <= limit and rows <= _ENTRIES
+
+
+@plain
+def write_plane_rectangles(a1, a2, slab, numbers):
     """Taps of one phase of the rows and one of the columns."""
     g1, g2 = math.gcd(a1.stride, a1.dilation), math.gcd(a2.stride, a2.dilation)
     s1, s2 = a1.stride // g1, a2.stride // g2
+    end = _RECTANGLES
     for k1 in range(min(s1, a1.kernel)):
         row, phase1 = divmod(k1 * a1.dilation, a1.stride)
         for k2 in range(min(s2, a2.kernel)):
             column, phase2 = divmod(k2 * a2.dilation, a2.stride)
-            yield Rectangle(
+            rectangle = Rectangle(
                 entry=phase1 * slab.rows + row,
                 column=phase2 * slab.rows * slab.pitch + column,
                 rows=(a1.kernel - 1 - k1) // s1 + 1,
@@ -159,24 +181,28 @@ def plane_rectangles(a1, a2, slab):
                 row2=0,
                 column2=s2,
             )
+            end = write_tuple(numbers, end, rectangle)
+    return end
 
 
-def line_rectangles(a2, slab, lanes):
+@plain
+def write_line_rectangles(a2, slab, lanes, numbers):
     """Taps of one phase of a single row that is cut into rows of `lanes`: those that lie whole rows apart."""
     g2 = math.gcd(a2.stride, a2.dilation)
     s2, hop = a2.stride // g2, a2.dilation // g2
     apart = lanes // math.gcd(lanes, hop)
+    end = _RECTANGLES
     for first in range(min(s2, a2.kernel)):
         column, phase2 = divmod(first * a2.dilation, a2.stride)
         rows, rest = divmod((a2.kernel - 1 - first) // s2 + 1, apart)
-        for begin, end, height in ((0, rest, rows + 1), (rest, apart, rows)):
-            if begin < end and height > 0:
-                yield Rectangle(
+        for begin, stop, height in ((0, rest, rows + 1), (rest, apart, rows)):
+            if begin < stop and height > 0:
+                rectangle = Rectangle(
                     entry=0,
                     column=phase2 * slab.pitch + column + begin * hop,
                     rows=height,
                     row_step=apart * hop // lanes,
-                    columns=end - begin,
+                    columns=stop - begin,
                     hop=hop,
                     k1=0,
                     k2=first + begin * s2,
@@ -184,6 +210,8 @@ def line_rectangles(a2, slab, lanes):
                     row2=apart * s2,
                     column2=s2,
                 )
+                end = write_tuple(numbers, end, rectangle)
+    return end
 
 
 # ---- kernels
@@ -214,7 +242,7 @@ def find_packed_rows(table, slab, size, lanes):
 def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
 
-    The numbers of the call are followed by those of `plan`.
+    The numbers of the call are followed by those of `write_plan`.
     `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; `thread` is which one this is, 0 who calls.
     """
     call = load_call(numbers.data)

@@ -17,10 +17,8 @@ adds its terms in an order that depends on the sizes of one image alone: threads
 
 from typing import NamedTuple
 
-import numpy as np
-
 from .activation import NONE, RELU6, bounds, finish_row
-from .jit import entry, kernel, overload
+from .jit import entry, kernel, overload, plain
 from .pack import SLACK, Slab, pack_slab, pack_weights, tap_index
 from .simd import VECTOR_BYTES, is_vector_type, lanes_of
 from .simd_pack import finish_run
@@ -40,7 +38,7 @@ from .strided import (
 )  # fmt: skip
 from .team import close_team, open_team, part_of, take_item
 from .tile import BAND, multiply_band
-from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, Axis, Call, is_padded, load_axes, load_call
+from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, Axis, is_padded, load_axes, load_call, write_tuple
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
 SUMS_BYTES = 192 << 10
@@ -73,6 +71,7 @@ class Blocks(NamedTuple):
 
 
 _FIELDS = len(Blocks._fields)
+PLAN_WORDS = _ALLOWED + 2 + 3 * _FIELDS  # of a call and its plan
 
 
 class Source(NamedTuple):
@@ -85,19 +84,20 @@ class Source(NamedTuple):
 # ---- what is known before the arrays are: plain Python
 
 
-def plan(numbers, size):
-    """The numbers of a call; whether masks may stand for its padding where it is packed, and where it is read in place;
-    and the `Blocks` where it is packed without masks and with them, and where it is read in place.
+@plain
+def write_plan(call, a0, a1, a2, size, numbers):
+    """Write, behind the numbers of the call: whether masks may stand for its padding where it is packed, and where it
+    is read in place; and the `Blocks` where it is packed without masks and with them, and where it is read in place.
     """
-    numbers = numbers.tolist()  # NumPy's integers would overflow where steps are huge
-    call = Call(*numbers[:CALL_FIELDS])
-    axes = [Axis(*numbers[at : at + AXIS_FIELDS]) for at in range(CALL_FIELDS, len(numbers), AXIS_FIELDS)]
-    allowed = [allows_masks(call, *axes, size, in_place) for in_place in (False, True)]
-    sources = Source(False, False), Source(False, allowed[0]), Source(True, is_padded.py_func(*axes))
-    blocks = [number for source in sources for number in choose_blocks(call, *axes, size, source)]
-    return np.array([*numbers, *allowed, *blocks], dtype=np.int64)
+    masked = allows_masks(call, a0, a1, a2, size, False)
+    numbers[_ALLOWED] = masked
+    numbers[_ALLOWED + 1] = allows_masks(call, a0, a1, a2, size, True)
+    end = write_tuple(numbers, _ALLOWED + 2, choose_blocks(call, a0, a1, a2, size, False, False))
+    end = write_tuple(numbers, end, choose_blocks(call, a0, a1, a2, size, False, masked))
+    return write_tuple(numbers, end, choose_blocks(call, a0, a1, a2, size, True, is_padded(a0, a1, a2)))
 
 
+@plain
 def allows_masks(call, a0, a1, a2, size, in_place):
     """Whether masks may stand for padding that is zeros: enough channels share them."""
     taps, channels = a1.kernel * a2.kernel, call.groups * call.channels
@@ -112,13 +112,14 @@ def allows_masks(call, a0, a1, a2, size, in_place):
     return fits and 2 * taps <= channels and a2.out <= COLUMNS
 
 
-def choose_blocks(call, a0, a1, a2, size, source):
+@plain
+def choose_blocks(call, a0, a1, a2, size, in_place, has_masks):
     """The largest blocks whose slab, sums, masks and table fit: taps first, then channels, rows and outputs."""
     slab, sums, lanes = SLAB_BYTES // size, SUMS_BYTES // size, VECTOR_BYTES // size
     k0, k1, k2 = a0.kernel, a1.kernel, a2.kernel
-    columns, masked = min(a2.out, COLUMNS), source.masked and not source.in_place
+    columns, masked = min(a2.out, COLUMNS), has_masks and not in_place
     while True:
-        channel = slab_layout(a1, a2, masked, Blocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
+        channel = packed_layout(a1, a2, masked, Blocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
         if k0 * k1 * k2 <= TABLE_ENTRIES and channel <= slab:
             break
         if k0 > 1:
@@ -132,9 +133,9 @@ def choose_blocks(call, a0, a1, a2, size, source):
     channels = min(max(call.channels, 1), TABLE_ENTRIES // (k0 * k1 * k2), slab // channel)
     one_block = channels == call.channels and k0 == a0.kernel and k1 == a1.kernel and k2 == a2.kernel
     rows, row = 0, 0
-    masks = a1.kernel * a2.kernel + 2 if source.masked else 2
+    masks = a1.kernel * a2.kernel + 2 if has_masks else 2
     while rows < a1.out:
-        layout = slab_layout(a1, a2, masked, Blocks(1, k0, k1, k2, rows + 1, columns, 1), rows + 1, columns)
+        layout = packed_layout(a1, a2, masked, Blocks(1, k0, k1, k2, rows + 1, columns, 1), rows + 1, columns)
         positions = (rows + 1) * max(layout.pitch, -(-columns // lanes) * lanes)
         too_many = positions * min(BAND, call.outputs) > sums // 3 or (positions // lanes + 1) * masks > MASKS
         if rows > 0 and (too_many or layout.channel * channels > slab):
@@ -146,7 +147,8 @@ def choose_blocks(call, a0, a1, a2, size, source):
     return Blocks(channels, k0, k1, k2, rows, columns, min(outputs, call.outputs))
 
 
-def slab_layout(a1, a2, masked, blocks, rows, columns):
+@plain
+def packed_layout(a1, a2, masked, blocks, rows, columns):
     """Layout of a packed slab for a block of taps and an output of `rows` by `columns`."""
     phases1 = min(a1.stride, (blocks.k1 - 1) * a1.dilation + 1)
     phases2 = min(a2.stride, (blocks.k2 - 1) * a2.dilation + 1)
@@ -158,9 +160,6 @@ def slab_layout(a1, a2, masked, blocks, rows, columns):
     phase = rows * pitch
     plane = phases1 * phases2 * phase
     return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane + SLACK)
-
-
-packed_layout = kernel(slab_layout)
 
 
 # ---- kernels
@@ -186,7 +185,7 @@ def is_flat(columns, pitch, out_pitch, lanes):
 def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
 
-    The numbers of the call are followed by those of `plan`.
+    The numbers of the call are followed by those of `write_plan`.
     `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; `thread` is which one this is, 0 who calls.
     """
     call = load_call(numbers.data)

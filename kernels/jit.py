@@ -145,6 +145,12 @@ def kernel(function):
     return numba.njit(**_INNER)(_named(function))
 
 
+def plain(function):
+    """A function of plain Python that kernels call, too: compiled there, and interpreted elsewhere."""
+    numba_overload(_named(function), jit_options=_INNER, strict=False)(lambda *args: function)
+    return function
+
+
 def overload(function):
     """Numba's `overload`, whose implementations are inner functions."""
     return numba_overload(function, jit_options=_INNER)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import kernel
+from .jit import kernel, plain
 from .strided import load_tuple
 
 CONSTANT, EDGE, REFLECT, SYMMETRIC, WRAP = range(5)
@@ -41,9 +41,12 @@ class Axis(NamedTuple):
 CALL_FIELDS, AXIS_FIELDS = len(Call._fields), len(Axis._fields)
 
 
-def pack_numbers(call, axes):
-    """The numbers of a call as one int64 array: a `Call`, then an `Axis` for each spatial axis."""
-    return np.array([*call, *(n for axis in axes for n in axis)], dtype=np.int64)
+def pack_numbers(call, axes, words=0):
+    """The numbers of a call as one int64 array, a `Call`, then an `Axis` for each spatial axis, in room for `words`."""
+    fields = [*call, *(number for axis in axes for number in axis)]
+    numbers = np.zeros(max(words, len(fields)), dtype=np.int64)
+    numbers[: len(fields)] = fields
+    return numbers
 
 
 @kernel
@@ -66,7 +69,15 @@ def load_axes(numbers, at):
     )
 
 
-@kernel
+@plain
+def write_tuple(numbers, at, fields):
+    """Write what `load_tuple` reads; where the next one goes."""
+    for i in range(len(fields)):
+        numbers[at + i] = fields[i]
+    return at + len(fields)
+
+
+@plain
 def is_padded(a0, a1, a2):
     return a0.before + a0.after + a1.before + a1.after + a2.before + a2.after > 0
 
@@ -86,7 +97,7 @@ def real_taps(axis, p):
     return real_range(p * axis.stride - axis.before, axis.kernel, axis.dilation, axis.size)
 
 
-@kernel
+@plain
 def whole_windows(axis, first, count):
     """Which of `count` outputs from `first` on have all taps in the input: from, to."""
     low = -(-axis.before // axis.stride)
@@ -95,6 +106,7 @@ def whole_windows(axis, first, count):
     return low, max(min(high - first, count), low)
 
 
+@plain
 def even_part(count, most, unit=1):
     """The largest part of `count`, `most` at most, that splits it evenly, rounded up to whole units."""
     if most >= count:
