@@ -11,6 +11,7 @@ import numpy as np
 
 from . import problem as checks
 from .dispatch import Run, select
+from .extending import convolution, offer
 from .problem import Array
 from .verbose import traced
 
@@ -195,11 +196,13 @@ def _nothing(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) ->
     """The result is empty."""
 
 
-correlate1d = _define("correlate1d", 1, flip=False)
-correlate2d = _define("correlate2d", 2, flip=False)
-correlate3d = _define("correlate3d", 3, flip=False)
-correlate_nd = _define("correlate_nd", None, flip=False)
-convolve1d = _define("convolve1d", 1, flip=True)
-convolve2d = _define("convolve2d", 2, flip=True)
-convolve3d = _define("convolve3d", 3, flip=True)
-convolve_nd = _define("convolve_nd", None, flip=True)
+DEFINED = [  # name, rank or None for any, whether the kernel is flipped
+    (f"{operation}{rank}d" if rank else f"{operation}_nd", rank, operation == "convolve")
+    for operation in ("correlate", "convolve")
+    for rank in (1, 2, 3, None)
+]
+correlate1d, correlate2d, correlate3d, correlate_nd, convolve1d, convolve2d, convolve3d, convolve_nd = (
+    _define(*each) for each in DEFINED
+)
+for _index, _each in enumerate(DEFINED):
+    offer(globals()[_each[0]], convolution(_index, *_each))

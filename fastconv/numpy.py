@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .conv import convolve1d, correlate1d
+from .extending import numpy_convolve, numpy_correlate, offer
 from .problem import DTYPES, Array, check_name
 
 _MODES = ("full", "same", "valid")
@@ -103,3 +104,7 @@ def _padding(mode: str, size: int) -> tuple[int, int]:
     if mode == "full":
         return size - 1, size - 1
     return (size // 2, size - 1 - size // 2) if mode == "same" else (0, 0)
+
+
+offer(convolve, numpy_convolve)
+offer(correlate, numpy_correlate)

@@ -428,7 +428,7 @@ def convolution(
     boundaries = as_names(function, "boundary", boundary, rank, BOUNDARIES)
     check_name(function, "activation", activation, ACTIVATIONS)
     check_name(function, "algorithm", algorithm, ALGORITHMS)
-    _check_activation(function, activation, dtype)
+    check_activation(function, activation, dtype)
     padding = as_padding(function, "padding_mode", padding_mode, sizes, kernel, strides, dilations, flip)
     empty = 0 in sizes
 
@@ -452,7 +452,8 @@ def convolution(
     return problem
 
 
-def _check_activation(function: str, activation: str | None, dtype: np.dtype[Any]) -> None:
+def check_activation(function: str, activation: str | None, dtype: np.dtype[Any]) -> None:
+    """Refuse an activation that has no meaning for a dtype."""
     floating = dtype.kind == "f" or dtype.name == "bfloat16"
     if activation in ("relu", "relu6"):
         if not (floating or dtype.kind in "iu"):

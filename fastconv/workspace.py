@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .problem import Array
 
 _free: list[Array] = []
+others: list[Callable[[], object]] = []  # which free what else is kept
 
 
 def take(size: int) -> Array:
@@ -30,6 +33,8 @@ def release_workspace() -> None:
     >>> fastconv.release_workspace()
     """
     _free.clear()
+    for release in others:
+        release()
 
 
 def _new(size: int) -> Array:

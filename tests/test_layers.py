@@ -13,10 +13,10 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"fastconv.kernels"},
     {"fastconv.problem"},
-    {"fastconv.launch", "fastconv.workspace", "fastconv.threads", "fastconv.verbose"},
+    {"fastconv.launch", "fastconv.workspace", "fastconv.threads", "fastconv.verbose", "fastconv.extending"},
     {"fastconv.dispatch", "fastconv.config"},
     {"fastconv.conv", "fastconv.pool", "fastconv.patches"},
-    {"fastconv.numpy"},
+    {"fastconv.numpy", "fastconv.linking", "fastconv.frames", "fastconv.overloads"},
     {"fastconv"},
     {"fastconv.cli"},
     {"fastconv.__main__"},

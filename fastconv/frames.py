@@ -1,0 +1,94 @@
+"""The code that fills a frame of words on a caller's stack and hands it to the functions of `kernels/calls.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from .extending import SYMBOL
+from .kernels import calls, window
+
+_INT64, _BYTE = ir.IntType(64), ir.IntType(8)
+
+
+class Frame:
+    """A frame of one call, while the code of its caller is emitted."""
+
+    def __init__(self, context: Any, builder: Any) -> None:
+        self.context, self.builder = context, builder
+        place = cgutils.alloca_once(builder, ir.ArrayType(_INT64, calls.FRAME))
+        self._words = builder.bitcast(place, _INT64.as_pointer())
+        table = builder.module.globals.get(SYMBOL)
+        if table is None:
+            table = ir.GlobalVariable(builder.module, _INT64, SYMBOL)
+        self._table = table
+        self.put(calls.TABLE, table)
+
+    def put(self, at: int, *values: Any) -> None:
+        """Write numbers or pointers from a word on."""
+        for i, value in enumerate(values):
+            if isinstance(value, (int, np.integer)):
+                value = _INT64(int(value))
+            elif isinstance(value.type, ir.PointerType):
+                value = self.builder.ptrtoint(value, _INT64)
+            self.builder.store(value, self.builder.gep(self._words, [_INT64(at + i)]))
+
+    def put_array(self, at: int, kind: Any, value: Any) -> list[Any]:
+        """Write where an array lies, its shape and its strides; the numbers of its shape."""
+        array = self.context.make_array(kind)(self.context, self.builder, value)
+        shape, steps = (cgutils.unpack_tuple(self.builder, t, kind.ndim) for t in (array.shape, array.strides))
+        self.put(at, array.data, self._held(shape), self._held(steps))
+        return list(shape)
+
+    def put_scalar(self, at: int, pointer: Any, size: int) -> None:
+        """Write where a number of so many bytes lies, as an array of one element."""
+        self.put(at, pointer, self._held([_INT64(1)]), self._held([_INT64(size)]))
+
+    def _held(self, numbers: Sequence[Any]) -> Any:
+        place = cgutils.alloca_once(self.builder, ir.ArrayType(_INT64, len(numbers)))
+        for i, number in enumerate(numbers):
+            self.builder.store(number, self.builder.gep(place, [_INT64(0), _INT64(i)]))
+        return place
+
+    def put_axis(self, i: int, *numbers: Any) -> None:
+        """Write one of three axes."""
+        self.put(calls.CALL + window.CALL_FIELDS + i * window.AXIS_FIELDS, *numbers)
+
+    def out_size(self, i: int) -> Any:
+        """The size of the output along one of three axes, once the frame is resolved."""
+        at = calls.CALL + window.CALL_FIELDS + (i + 1) * window.AXIS_FIELDS - 1
+        return self.builder.load(self.builder.gep(self._words, [_INT64(at)]))
+
+    def word_of_table(self, at: int) -> Any:
+        """A word of the table."""
+        return self.builder.load(self.builder.gep(self._table, [_INT64(at)]))
+
+    def call(self, at: int) -> Any:
+        """What a function of the table answers to this frame."""
+        convention = self.context.call_conv
+        kind = convention.get_function_type(types.boolean, (calls.WORDS,))
+        array = cgutils.create_struct_proxy(calls.WORDS)(self.context, self.builder)
+        array.data = self._words
+        function = self.builder.inttoptr(self.word_of_table(at), kind.as_pointer())
+        _, answer = convention.call_function(self.builder, function, types.boolean, (calls.WORDS,), [array._getvalue()])
+        return self.context.is_true(self.builder, types.boolean, answer)
+
+    def explain(self) -> Any:
+        """The address of the interpreter's words for what is wrong, 0 if nothing is.
+
+        A worker of `prange` cannot ask: its caller may hold the interpreter's lock and wait for it.
+        """
+        builder = self.builder
+        kind = ir.FunctionType(_BYTE.as_pointer(), [])
+        thread = cgutils.get_or_insert_function(builder.module, kind, "PyGILState_GetThisThreadState")
+        answer = cgutils.alloca_once_value(builder, self.word_of_table(calls.REFUSED))
+        with builder.if_then(cgutils.is_not_null(builder, builder.call(thread, []))):
+            function = ir.FunctionType(_INT64, [_INT64]).as_pointer()
+            function = builder.inttoptr(self.word_of_table(calls.EXPLAIN), function)
+            builder.store(builder.call(function, [builder.ptrtoint(self._words, _INT64)]), answer)
+        return builder.load(answer)
