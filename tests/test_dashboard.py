@@ -41,10 +41,8 @@ _fast = convolve2d
 
 def convolve2d(*args: Any, **options: Any) -> Any:
     """Made slower and larger."""
-    import time
-
     taken = bytearray(100_000)
-    time.sleep(len(taken) * 1e-8)
+    assert sum(taken) == 0  # a sleep of a millisecond may well take three
     return _fast(*args, **options)
 '''
 
