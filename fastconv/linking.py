@@ -66,9 +66,11 @@ def _load(dtype: str) -> int:
 
 
 def _address(entry: Any, *signature: Any) -> int:
-    entry.compile(signature)
-    compiled = entry.overloads[signature]
-    address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    from .kernels.jit import compiled
+
+    compiled(entry, *signature)
+    code = entry.overloads[signature]
+    address: int = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
     return address
 
 

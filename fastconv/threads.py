@@ -132,6 +132,7 @@ class _Helper:
             self._serve(self._words, pauses)
             self._asleep = True
             self._alarm.acquire()
+            self._asleep = False
 
     def _time_trial(self) -> float:
         begin = time.perf_counter()
@@ -139,9 +140,8 @@ class _Helper:
         return time.perf_counter() - begin
 
     def wake(self) -> None:
-        """Called by one thread at a time."""
-        if self._asleep:
-            self._asleep = False
+        """Called by one thread at a time, which an interrupt may stop anywhere: the next one wakes it."""
+        if self._asleep and self._alarm.locked():
             self._alarm.release()
 
     def stop(self) -> None:

@@ -43,6 +43,7 @@ from .window import (
     AXIS_FIELDS,
     CALL_FIELDS,
     CONSTANT,
+    HUGE,
     Axis,
     even_part,
     is_padded,
@@ -159,7 +160,7 @@ def choose_blocks(call, a0, a1, a2, in_place, size):
     chunks = images = 1
     if channels == call.channels:  # kernels of several chunks fit: they share the block's input, which stays in L2
         chunks = max(1, min(-(-call.outputs // width), ENTRIES // (channels * taps)))
-        inputs = columns * channels * a1.stride * a2.stride * size
+        inputs = columns * channels * min(min(a1.stride, HUGE) * min(a2.stride, HUGE), HUGE) * size
         rows = even_part(a1.out, min(rows, max(1, SLAB_BYTES // inputs))) if chunks > 1 else rows
     elif rows == a1.out and columns == a2.out and a0.out == 1:  # kernels are packed again for each block
         images = max(1, min(call.batch, room // (rows * columns)))
@@ -169,8 +170,8 @@ def choose_blocks(call, a0, a1, a2, in_place, size):
 @plain
 def packed_layout(a0, a1, a2, rows, columns):
     """A padded slab under `rows` by `columns` outputs; channels lie an odd number of lines apart."""
-    rows = (rows - 1) * a1.stride + (a1.kernel - 1) * a1.dilation + 1
-    pitch = (columns - 1) * a2.stride + (a2.kernel - 1) * a2.dilation + 1
+    rows = min((rows - 1) * a1.stride + (a1.kernel - 1) * a1.dilation + 1, HUGE)
+    pitch = min((columns - 1) * a2.stride + (a2.kernel - 1) * a2.dilation + 1, HUGE)
     plane = rows * pitch
     return Slab(1, 1, rows, pitch, plane, plane, (-(-(a0.kernel * plane + SLACK) // _LINE) | 1) * _LINE)
 

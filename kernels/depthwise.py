@@ -39,7 +39,17 @@ from .strided import (
     zero,
 )  # fmt: skip
 from .team import close_team, open_team, part_of, take_item
-from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, even_part, load_axes, load_call, source_index, write_tuple
+from .window import (
+    AXIS_FIELDS,
+    CALL_FIELDS,
+    CONSTANT,
+    HUGE,
+    even_part,
+    load_axes,
+    load_call,
+    source_index,
+    write_tuple,
+)
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
 TAPS = 4096  # of a kernel's plane
@@ -53,7 +63,6 @@ _TABLE = _WEIGHTS + 8 * TAPS
 _INITIAL = _TABLE + 8 * _ENTRIES
 WORKSPACE_BYTES = _INITIAL + 8 * _PLANES
 _SLAB = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
-_HUGE = 1 << 20
 _TURN_MACS = 1 << 19  # what a thread takes at a time: tens of microseconds
 
 
@@ -142,10 +151,10 @@ def choose_slab(a1, a2, size):
 @plain
 def slab_of(a1, a2, rows, columns):
     """The slab of an output block. What is beyond every limit is cut, so that 64 bits hold products."""
-    phases1 = min(a1.stride, (a1.kernel - 1) * a1.dilation + 1, _HUGE)
-    phases2 = min(a2.stride, (a2.kernel - 1) * a2.dilation + 1, _HUGE)
-    height = min(rows + (a1.kernel - 1) * a1.dilation // a1.stride, _HUGE)
-    pitch = min(columns + (a2.kernel - 1) * a2.dilation // a2.stride, _HUGE)
+    phases1 = min(a1.stride, (a1.kernel - 1) * a1.dilation + 1, HUGE)
+    phases2 = min(a2.stride, (a2.kernel - 1) * a2.dilation + 1, HUGE)
+    height = min(rows + (a1.kernel - 1) * a1.dilation // a1.stride, HUGE)
+    pitch = min(columns + (a2.kernel - 1) * a2.dilation // a2.stride, HUGE)
     is_line = int(a1.kernel == 1 and a1.out == 1)
     return Slab(rows, columns, phases1, phases2, height, pitch, is_line, 0, 1, 1, a1.kernel, a2.kernel)
 

@@ -38,7 +38,7 @@ from .strided import (
 )  # fmt: skip
 from .team import close_team, open_team, part_of, take_item
 from .tile import BAND, multiply_band
-from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, Axis, is_padded, load_axes, load_call, write_tuple
+from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, HUGE, Axis, is_padded, load_axes, load_call, write_tuple
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
 SUMS_BYTES = 192 << 10
@@ -107,7 +107,8 @@ def allows_masks(call, a0, a1, a2, size, in_place):
     if in_place:
         return True
     # The columns of all taps lie in one block.
-    rows, row = (a1.kernel - 1) * a1.dilation + a1.stride, max(a2.out * a2.stride, a2.size + a2.stride)
+    rows = min((a1.kernel - 1) * a1.dilation + a1.stride, HUGE)
+    row = min(max(a2.out * a2.stride, a2.size + a2.stride), HUGE)
     fits = a0.kernel * rows * row + SLACK <= SLAB_BYTES // size and taps * a0.kernel <= TABLE_ENTRIES
     return fits and 2 * taps <= channels and a2.out <= COLUMNS
 
@@ -150,15 +151,15 @@ def choose_blocks(call, a0, a1, a2, size, in_place, has_masks):
 @plain
 def packed_layout(a1, a2, masked, blocks, rows, columns):
     """Layout of a packed slab for a block of taps and an output of `rows` by `columns`."""
-    phases1 = min(a1.stride, (blocks.k1 - 1) * a1.dilation + 1)
-    phases2 = min(a2.stride, (blocks.k2 - 1) * a2.dilation + 1)
-    rows += (blocks.k1 - 1) * a1.dilation // a1.stride
-    pitch = columns + (blocks.k2 - 1) * a2.dilation // a2.stride
+    phases1 = min(a1.stride, (blocks.k1 - 1) * a1.dilation + 1, HUGE)
+    phases2 = min(a2.stride, (blocks.k2 - 1) * a2.dilation + 1, HUGE)
+    rows = min(rows + (blocks.k1 - 1) * a1.dilation // a1.stride, HUGE)
+    pitch = min(columns + (blocks.k2 - 1) * a2.dilation // a2.stride, HUGE)
     if masked:
         phases2 = phases2 if a2.before % a2.stride == 0 else a2.stride
         pitch = max(columns, -(-a2.size // a2.stride))
-    phase = rows * pitch
-    plane = phases1 * phases2 * phase
+    phase = min(rows * pitch, HUGE)
+    plane = min(min(phases1 * phases2, HUGE) * phase, HUGE)
     return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane + SLACK)
 
 

@@ -38,6 +38,8 @@ class Axis(NamedTuple):
     out: int
 
 
+HUGE = 1 << 20  # elements: plans cut what is larger than any workspace, so that 64 bits hold their products
+
 CALL_FIELDS, AXIS_FIELDS = len(Call._fields), len(Axis._fields)
 
 

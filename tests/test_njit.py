@@ -195,6 +195,30 @@ def test_errors_have_the_words_of_the_call_from_python(case):
     assert str(raised.value) == str(expected.value)
 
 
+@numba.njit
+def far(x, w, stride, dilation, before, after):
+    pads = ((before, after), (before, after))
+    return fastconv.correlate2d(x, w, stride=stride, dilation=dilation, padding_mode=pads, fillvalue=7)
+
+
+@pytest.mark.parametrize("outputs, channels", [(1, 1), (4, 1), (20, 1), (5, 40)])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (2**40, 1, 2**40, 2**40),
+        (2**39, 2**40 - 1, 2**41 + 5, 1),
+        (2**50, 2**51, 2**52, 2**51),
+        (2**59, 2**58, 2**59, 2**59),
+        (2**60 - 1, 1, 2**59, 2**59),
+    ],
+)
+def test_steps_and_pads_far_beyond_the_input(outputs, channels, numbers):
+    x, w = values((1, channels, 5, 4), "f8"), values((outputs, channels, 3, 2), "f8", 1)
+    stride, dilation, *pads = numbers
+    want = fastconv.correlate2d(x, w, stride=stride, dilation=dilation, padding_mode=(tuple(pads),) * 2, fillvalue=7)
+    np.testing.assert_array_equal(far(x, w, *numbers), want)
+
+
 def test_out_beside_an_input_in_one_array():
     """Their memory is interleaved, and shares no element: only the interpreter can tell."""
     memory = np.ones((2, 4, 8, 18), "f4")
