@@ -4,10 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-# One thread of every library, so that a curve shows the code and not the machine's other work.
-for _name in ("FASTCONV_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
-
 # A folder for each commit: compiled kernels of one must never serve another. asv names neither where it runs in place.
 if "ASV_ENV_DIR" in os.environ and "ASV_COMMIT" in os.environ:
     os.environ["NUMBA_CACHE_DIR"] = str(Path(os.environ["ASV_ENV_DIR"], "kernels", os.environ["ASV_COMMIT"]))

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import problem as checks
 from .dispatch import Run, select
-from .extending import convolution, offer
+from .extending import offer
 from .problem import Array
 from .verbose import traced
 
@@ -205,4 +205,4 @@ correlate1d, correlate2d, correlate3d, correlate_nd, convolve1d, convolve2d, con
     _define(*each) for each in DEFINED
 )
 for _index, _each in enumerate(DEFINED):
-    offer(globals()[_each[0]], convolution(_index, *_each))
+    offer(globals()[_each[0]], "convolution", _index, *_each)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import workspace
-from .launch import call_of, entry_point, numbers_of, three_axes
+from .launch import call_of, entry_point, numbers_of, sharing_formats, three_axes
 from .problem import Array, Problem, aligned
 from .threads import get_num_threads, share
 from .verbose import chosen
@@ -76,17 +76,10 @@ def _depthwise_supports(problem: Problem) -> str | None:
         return (
             f"a group has {problem.outputs} outputs and {problem.channels} channels, expected 1 to {depthwise.OUTPUTS}"
         )
-    return None if _depthwise_numbers(problem) is not None else "the input of a few rows of the output is too large"
-
-
-def _depthwise_numbers(problem: Problem) -> Array | None:
-    from .kernels import depthwise
-
-    axes = three_axes(problem)
-    words = depthwise.plan_words(*axes[1:])
-    numbers = numbers_of(problem, axes, words=words)
-    end = depthwise.write_plan(*axes[1:], _compute_size(problem), numbers) if words else 0
-    return numbers[:end] if end else None
+    _, rows, columns = three_axes(problem)
+    if depthwise.plan_words(rows, columns) and depthwise.choose_slab(rows, columns, _compute_size(problem)).out_rows:
+        return None
+    return "the input of a few rows of the output is too large"
 
 
 def _dense_supports(problem: Problem) -> str | None:
@@ -110,35 +103,29 @@ def _dense_supports(problem: Problem) -> str | None:
 def _prepare_dense(problem: Problem) -> Run:
     from .kernels import dense
 
-    return _sharing(problem, dense.correlate, _planned(problem, dense), dense.WORKSPACE_BYTES)
+    return _sharing(problem, dense, dense.PLAN_WORDS)
 
 
 def _prepare_direct(problem: Problem) -> Run:
     from .kernels import direct
 
-    return _sharing(problem, direct.correlate, _planned(problem, direct), direct.WORKSPACE_BYTES)
-
-
-def _planned(problem: Problem, kernels: Any) -> Array:
-    """The numbers of a call, and the plan of a module of kernels."""
-    axes = three_axes(problem)
-    numbers = numbers_of(problem, axes, words=kernels.PLAN_WORDS)
-    call, rows = call_of(problem, axes)
-    kernels.write_plan(call, *rows, _compute_size(problem), numbers)
-    return numbers
+    return _sharing(problem, direct, direct.PLAN_WORDS)
 
 
 def _prepare_depthwise(problem: Problem) -> Run:
     from .kernels import depthwise
 
-    numbers = _depthwise_numbers(problem)
-    assert numbers is not None  # as `supports` said
-    return _sharing(problem, depthwise.correlate, numbers, depthwise.WORKSPACE_BYTES)
+    return _sharing(problem, depthwise, depthwise.plan_words(*three_axes(problem)[1:]))
 
 
-def _sharing(problem: Problem, kernel: Any, numbers: Array, size: int) -> Run:
-    """Run a kernel whose threads share the work, each in a workspace of `size` bytes."""
-    correlate = entry_point(kernel, *[problem.dtype.name] * 5, "int64", "uint8", "int64", "intp", "intp")
+def _sharing(problem: Problem, kernels: Any, words: int) -> Run:
+    """Run a module of kernels whose threads share the work; a call and its plan take so many words."""
+    from .kernels.window import pack_numbers
+
+    call, axes = call_of(problem, three_axes(problem))
+    numbers, size = pack_numbers(call, axes, words), kernels.WORKSPACE_BYTES
+    kernels.write_plan(call, *axes, _compute_size(problem), numbers)
+    correlate = entry_point(kernels.correlate, *sharing_formats(problem.dtype.name))
     take, give = workspace.take, workspace.give
 
     planes, results = problem.batch * problem.groups * problem.channels, math.prod(problem.out_shape)

@@ -7,6 +7,7 @@ compiled here. Modules offer their functions; Numba is told of them once both ha
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 SYMBOL = "fastconv_table_1"
 TABLE = np.zeros(512, np.int64)
 
-_offers: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
+_offers: list[tuple[Any, ...]] = []
 _is_told = False
 
 
@@ -32,57 +33,30 @@ def init() -> None:
         _tell(*offered)
 
 
-def offer(function: Callable[..., Any], typing: Callable[..., Any]) -> None:
-    """Have Numba know a function, whose implementation `typing` gives for the types of its arguments."""
-    _offers.append((function, typing))
+def offer(function: Callable[..., Any], maker: str, *facts: Any) -> None:
+    """Have Numba know a function. `overloads.<maker>` gives its implementation, from facts and the arguments' types."""
+    _offers.append((function, maker, *facts))
     if _is_told:
-        _tell(function, typing)
+        _tell(function, maker, *facts)
 
 
-def _tell(function: Callable[..., Any], typing: Callable[..., Any]) -> None:
+def _tell(function: Callable[..., Any], maker: str, *facts: Any) -> None:
     from numba.core.registry import cpu_target
     from numba.extending import overload
 
+    # Numba compares the signature with the implementation's, which has no annotations and, as all that it compiles, no
+    # arguments that are keywords only.
+    given = inspect.signature(function).parameters.values()
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(each.name, kind, default=each.default) for each in given]
+    signature = inspect.Signature(parameters)
+
+    def typing(*args: Any, **options: Any) -> Any:
+        bound = signature.bind(*args, **options)
+        bound.apply_defaults()
+        overloads = importlib.import_module(".overloads", __package__)  # when the first caller is compiled
+        return getattr(overloads, maker)(*facts, **bound.arguments)
+
+    typing.__signature__ = signature  # type: ignore[attr-defined]
     overload(function, prefer_literal=True)(typing)
     cpu_target.typing_context.refresh()  # it may be in the middle of a compilation that imported the function
-
-
-# Typings have no annotations, since Numba compares their signatures with those of implementations. What they need is
-# imported when the first caller is compiled.
-
-
-def convolution(*facts: Any) -> Callable[..., Any]:
-    """The typing of a function of `conv.DEFINED`, of which facts are known."""
-
-    def typing(  # type: ignore[no-untyped-def]
-        x,
-        w,
-        groups=1,
-        stride=1,
-        padding_mode="valid",
-        dilation=1,
-        fillvalue=0,
-        bias=None,
-        boundary="constant",
-        activation=None,
-        algorithm="auto",
-        out=None,
-    ):
-        options = groups, stride, padding_mode, dilation, fillvalue, bias, boundary, activation, algorithm, out
-        return _overloads().convolution(*facts, x, w, *options)
-
-    return typing
-
-
-def numpy_convolve(a, v, mode="full"):  # type: ignore[no-untyped-def]
-    """The typing of `fastconv.numpy.convolve`."""
-    return _overloads().sequences("convolve", a, v, mode)
-
-
-def numpy_correlate(a, v, mode="valid"):  # type: ignore[no-untyped-def]
-    """The typing of `fastconv.numpy.correlate`."""
-    return _overloads().sequences("correlate", a, v, mode)
-
-
-def _overloads() -> Any:
-    return importlib.import_module(".overloads", __package__)

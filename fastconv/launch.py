@@ -10,15 +10,31 @@ from .problem import Array, Axis, Problem
 
 def entry_point(kernel: Any, *formats: str) -> Callable[..., Any]:
     """The compiled kernel for arrays of the given dtypes; a name that is no dtype is that of a Numba scalar."""
+    from .kernels.jit import compiled
+
+    function: Callable[..., Any] = compiled(kernel, *_types(formats))
+    return function
+
+
+def entry_address(kernel: Any, *formats: str) -> int:
+    """Where the machine code of `entry_point` lies, for callers that are compiled themselves."""
+    entry_point(kernel, *formats)
+    code = kernel.overloads[_types(formats)]
+    address: int = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
+    return address
+
+
+def _types(formats: tuple[str, ...]) -> tuple[Any, ...]:
     from numba import types
 
-    from .kernels.jit import compiled
     from .kernels.strided import DTYPES, StridedType
 
-    function: Callable[..., Any] = compiled(
-        kernel, *(StridedType(name) if name in DTYPES else getattr(types, name) for name in formats)
-    )
-    return function
+    return tuple(StridedType(name) if name in DTYPES else getattr(types, name) for name in formats)
+
+
+def sharing_formats(dtype: str) -> tuple[str, ...]:
+    """The formats of a convolution whose threads share the work: five arrays, numbers, workspace, team, threads."""
+    return (*[dtype] * 5, "int64", "uint8", "int64", "intp", "intp")
 
 
 def call_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None) -> tuple[Any, list[Any]]:
@@ -39,11 +55,11 @@ def call_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = Non
     return call, [axis._replace(boundary=window.BOUNDARIES[axis.boundary]) for axis in axes]
 
 
-def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None, words: int = 0) -> Array:
-    """What the kernels read, in room for so many words."""
+def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None) -> Array:
+    """What the kernels read."""
     from .kernels import window
 
-    numbers: Array = window.pack_numbers(*call_of(problem, axes, trailing), words)
+    numbers: Array = window.pack_numbers(*call_of(problem, axes, trailing))
     return numbers
 
 

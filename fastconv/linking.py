@@ -16,7 +16,7 @@ import numpy as np
 from . import problem as checks
 from . import workspace
 from .extending import TABLE
-from .launch import entry_point
+from .launch import entry_address, entry_point, sharing_formats
 from .problem import Array
 
 _TEXTS = [
@@ -43,35 +43,22 @@ class Needs:
 @functools.cache
 def _load(dtype: str) -> int:
     """Compile or read what calls on arrays of a dtype need, and write down where it lies; the index of its kernels."""
-    from numba import types
-
     from .kernels import calls
-    from .kernels.strided import DTYPES, StridedType
+    from .kernels.strided import DTYPES
 
     if not TABLE[calls.EXPLAIN]:
         for at, text in zip((calls.REFUSED, calls.UNHELD, calls.FAILED), _TEXTS, strict=True):
             TABLE[at] = ctypes.addressof(text)
-        TABLE[calls.RESOLVE] = _address(calls.resolve, calls.WORDS)
-        TABLE[calls.RUN] = _address(calls.run, calls.WORDS)
+        TABLE[calls.RESOLVE] = entry_address(calls.resolve, "int64")
+        TABLE[calls.RUN] = entry_address(calls.run, "int64")
         release = entry_point(calls.release_blocks, "int64")
         workspace.others.append(lambda: release(TABLE))
         TABLE[calls.EXPLAIN] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
     kernels: int = calls.FUNCTIONS + len(calls.KINDS) * DTYPES.index(dtype)
-    array = StridedType(dtype)
-    signature = (array,) * 5 + (calls.WORDS, calls.MEMORY, calls.WORDS, types.intp, types.intp)
     for i, module in enumerate(calls.KINDS):
         if np.dtype(dtype).kind != "c" or module is calls.KINDS[-1]:
-            TABLE[kernels + i] = _address(module.correlate, *signature)
+            TABLE[kernels + i] = entry_address(module.correlate, *sharing_formats(dtype))
     return kernels
-
-
-def _address(entry: Any, *signature: Any) -> int:
-    from .kernels.jit import compiled
-
-    compiled(entry, *signature)
-    code = entry.overloads[signature]
-    address: int = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
-    return address
 
 
 @ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)  # type: ignore[untyped-decorator]
@@ -109,7 +96,7 @@ def _check_frame(frame: int) -> None:
     bias = array(calls.BIAS, 1) if call.has_bias else None
     padding: Any = tuple((axis.before, axis.after) for axis in axes)
     if words[calls.PADDING] != calls.GIVEN:
-        padding = {calls.VALID: "valid", calls.FULL: "full", calls.SAME: "same"}[words[calls.PADDING]]
+        padding = calls.PADDINGS[words[calls.PADDING]]
     stride, dilation = (tuple(getattr(axis, option) for axis in axes) for option in ("stride", "dilation"))
     problem = checks.convolution(
         name,

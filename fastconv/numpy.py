@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from .conv import convolve1d, correlate1d
-from .extending import numpy_convolve, numpy_correlate, offer
+from .extending import offer
 from .problem import DTYPES, Array, check_name
 
-_MODES = ("full", "same", "valid")
+EMPTY = "{}(): {} is empty, expected at least one element"
+MODES = ("full", "same", "valid")
 
 
 def convolve(a: Any, v: Any, mode: str = "full") -> Array:
@@ -85,13 +86,13 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
 
 
 def _sequences(function: str, a: Any, v: Any, mode: Any, ndmin: int) -> tuple[Array, Array]:
-    check_name(function, "mode", mode, _MODES)
+    check_name(function, "mode", mode, MODES)
     arrays = np.array(a, copy=None, ndmin=ndmin), np.array(v, copy=None, ndmin=ndmin)
     for name, array in zip("av", arrays, strict=True):
         if array.ndim != 1:
             raise ValueError(f"{function}(): {name} has shape {array.shape}, expected one dimension")
         if array.size == 0:
-            raise ValueError(f"{function}(): {name} is empty, expected at least one element")
+            raise ValueError(EMPTY.format(function, name))
     return arrays
 
 
@@ -106,5 +107,5 @@ def _padding(mode: str, size: int) -> tuple[int, int]:
     return (size // 2, size - 1 - size // 2) if mode == "same" else (0, 0)
 
 
-offer(convolve, numpy_convolve)
-offer(correlate, numpy_correlate)
+offer(convolve, "sequences", "convolve")
+offer(correlate, "sequences", "correlate")

@@ -23,7 +23,6 @@ from .kernels.strided import compute_dtype
 from .linking import Needs
 
 _INT64 = ir.IntType(64)
-_PADDING = {"valid": calls.VALID, "full": calls.FULL, "same": calls.SAME}
 
 
 def constant(kind: Any) -> Any:
@@ -70,11 +69,7 @@ def ints_of(function: str, option: str, kind: Any, rank: int) -> list[Callable[.
         return [lambda context, builder, value: _INT64(number)] * rank
     if isinstance(kind, types.Integer):
         return [lambda context, builder, value: context.cast(builder, value, kind, types.int64)] * rank
-    if isinstance(kind, types.BaseTuple) and all(isinstance(item, types.Integer) for item in kind):
-        if len(kind) != rank:
-            raise TypingError(
-                f"{function}(): {option} is {kind}, expected an int or {rank} of them, one for each spatial axis"
-            )
+    if isinstance(kind, types.BaseTuple) and [isinstance(item, types.Integer) for item in kind] == [True] * rank:
         return [_item(kind, i) for i in range(rank)]
     raise TypingError(f"{function}(): {option} is {kind}, expected an int or {rank} of them, one for each spatial axis")
 
@@ -93,7 +88,7 @@ def padding_of(function: str, kind: Any, rank: int) -> tuple[int, list[tuple[Any
     value, ones = constant(kind), (1,) * rank
     if isinstance(value, str) or value is None:
         checked(checks.as_padding, function, "padding_mode", value, ones, ones, ones, ones, flip=False)
-        return _PADDING[str(value)], none
+        return calls.PADDINGS.index(value), none
     if isinstance(kind, types.UnicodeType):
         name_of(function, "padding_mode", kind)
     pairs: list[tuple[Any, Any]] = []
@@ -332,15 +327,16 @@ def number_in_memory(context: Any, builder: Any, known: Any, kind: Any, value: A
 def sequences(name: str, a: Any, v: Any, mode: Any) -> Callable[..., Any]:
     """The implementation of `fastconv.numpy`'s `convolve` or `correlate` for arguments of the given types."""
     from .conv import convolve1d, correlate1d  # which offer themselves, and need this module for it
+    from .numpy import EMPTY, MODES
 
     for label, kind in (("a", a), ("v", v)):
         array_of(name, label, kind)
         if kind.ndim != 1:
             raise TypingError(f"{name}(): {label} has {kind.ndim} dimensions, expected one")
     chosen = name_of(name, "mode", mode)
-    checked(checks.check_name, name, "mode", chosen, ("full", "same", "valid"))
+    checked(checks.check_name, name, "mode", chosen, MODES)
     is_full, is_same, flip = chosen == "full", chosen == "same", name == "convolve"
-    empty = tuple(f"{name}(): {label} is empty, expected at least one element" for label in "av")
+    empty = tuple(EMPTY.format(name, label) for label in "av")
     function = convolve1d if flip else correlate1d
 
     @register_jitable

@@ -25,8 +25,8 @@ def name_machine(name: str) -> None:
 
 
 if __name__ == "__main__":
-    # One thread of every library, before any process begins: threads that were started for several processors and are
-    # then bound to one wait for each other.
+    # One thread of every library, so that a curve shows the code and not the machine's other work; before any process
+    # begins, since threads that were started for several processors and are then bound to one wait for each other.
     for name in ("FASTCONV_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     main.main()

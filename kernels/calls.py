@@ -20,7 +20,8 @@ X, W, BIAS, OUT, FILL, NUMBERS = 0, 3, 6, 9, 12, 15
 TABLE, KERNELS, SIZE, IS_REAL = 18, 19, 20, 21
 PADDING, BIASES, HAS_OUT, FUNCTION, ITEM = 22, 23, 24, 25, 26  # what only `resolve` and `EXPLAIN` need
 CALL = 32
-FRAME = CALL + 96  # with room for most plans
+FRAME = CALL + 96  # with room for all plans but some of `depthwise`; callers that were kept have frames of this size
+assert max(dense.PLAN_WORDS, direct.PLAN_WORDS) <= FRAME - CALL
 
 # Words of the table.
 RESOLVE, RUN, EXPLAIN, REFUSED, UNHELD, FAILED, BLOCKS = 0, 1, 2, 3, 4, 5, 8
@@ -28,7 +29,8 @@ _KEPT = 24  # blocks of workspace
 FUNCTIONS = BLOCKS + _KEPT
 KINDS = depthwise, dense, direct  # the functions of a dtype, in this order
 
-VALID, FULL, SAME, GIVEN = range(4)  # padding
+PADDINGS = "valid", "full", "same"
+VALID, FULL, SAME, GIVEN = range(4)
 _LARGEST = 1 << 62
 _BYTES = max(module.WORKSPACE_BYTES for module in KINDS)
 
@@ -94,9 +96,9 @@ def call_kernel(typingctx, function, frame, workspace):
         kind = context.call_conv.get_function_type(types.boolean, arguments)
         pointer = builder.inttoptr(place, kind.as_pointer())
         _, result = context.call_conv.call_function(builder, pointer, types.boolean, arguments, values)
-        return builder.zext(context.data_model_manager[types.boolean].as_data(builder, result), _INT64)
+        return result
 
-    return types.intp(types.intp, frame, types.intp), codegen
+    return types.boolean(types.intp, frame, types.intp), codegen
 
 
 @kernel
@@ -232,8 +234,13 @@ def resolve(frame):
     for i in range(3):
         is_empty = is_empty or load_axis(words, i).size == 0
     elements = float(call.batch) * float(call.outputs)
+    axes = (
+        resolve_axis(load_axis(words, 0), words[PADDING], call.flip, is_empty),
+        resolve_axis(load_axis(words, 1), words[PADDING], call.flip, is_empty),
+        resolve_axis(load_axis(words, 2), words[PADDING], call.flip, is_empty),
+    )
     for i in range(3):
-        out = resolve_axis(load_axis(words, i), words[PADDING], call.flip, is_empty).out
+        out = axes[i].out
         shown = i - 3 + call.rank
         if out < 0 or (words[HAS_OUT] and shown >= 0 and shape_of(words, OUT, 2 + shown) != out):
             return True
@@ -243,8 +250,7 @@ def resolve(frame):
     if words[HAS_OUT] and (shape_of(words, OUT, 0) != call.batch or shape_of(words, OUT, 1) != call.outputs):
         return True
     for i in range(3):
-        axis = resolve_axis(load_axis(words, i), words[PADDING], call.flip, is_empty)
-        write_tuple(words, CALL + CALL_FIELDS + i * AXIS_FIELDS, axis)
+        write_tuple(words, CALL + CALL_FIELDS + i * AXIS_FIELDS, axes[i])
     words[CALL + 3], words[PADDING] = call.outputs // call.groups, GIVEN
     if not words[HAS_OUT] or elements == 0:
         return False
@@ -273,7 +279,7 @@ def run(frame):
             for i in range(CALL_FIELDS + 3 * AXIS_FIELDS):
                 words_at(held).data[i] = words[CALL + i]
             words[NUMBERS] = held
-        if room > 0 and depthwise.write_plan(a1, a2, size, words_at(words[NUMBERS]).data) > 0:
+        if room > 0 and depthwise.write_plan(call, a0, a1, a2, size, words_at(words[NUMBERS]).data) > 0:
             kind = 0
     if kind == 2 and words[IS_REAL] and dense.refuses(call, a0, a1, a2, size) == 0:
         kind = 1
@@ -282,10 +288,10 @@ def run(frame):
     if kind == 2:
         direct.write_plan(call, a0, a1, a2, size, words_at(words[NUMBERS]).data)
     block = take_block(table)
-    whole = 0
+    whole = False
     if block != 0:
         whole = call_kernel(table.data[words[KERNELS] + kind], frame, block)
         give_block(table, block)
     if held != 0:
         free(held)
-    return whole != 0
+    return whole

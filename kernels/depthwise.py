@@ -119,7 +119,7 @@ def plan_words(a1, a2):
 
 
 @plain
-def write_plan(a1, a2, size, numbers):
+def write_plan(call, a0, a1, a2, size, numbers):
     """Write a `Slab` and its `Rectangle`s behind the numbers of the call; where they end, or 0: no few rows fit."""
     slab = choose_slab(a1, a2, size)
     if slab.out_rows == 0:

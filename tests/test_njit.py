@@ -44,19 +44,7 @@ def everything(x, w, groups, stride, before, after, dilation, fill, bias, out):
     )
 
 
-def from_python(x, w, groups, stride, before, after, dilation, fill, bias, out):
-    return fastconv.convolve2d(
-        x,
-        w,
-        groups=groups,
-        stride=(stride, 1),
-        padding_mode=((before, after), (after, 0)),
-        dilation=dilation,
-        fillvalue=fill,
-        bias=bias,
-        activation="relu",
-        out=out,
-    )
+from_python = everything.py_func
 
 
 @pytest.mark.parametrize("groups, outputs", [(1, 1), (1, 3), (1, 4), (1, 17), (2, 2), (2, 8), (6, 6), (6, 12), (3, 48)])
@@ -110,19 +98,13 @@ def plain_3d(x, w):
 @pytest.mark.parametrize("dtypes", ["f4 f4", "f8 f8", "f4 f8", "i2 i2", "c8 c8", "u1 i4", "? ?", "i8 f4"])
 def test_dtypes_and_ranks(dtypes):
     first, second = dtypes.split()
-    for function, x_shape, w_shape, options in (
-        (same, (1, 3, 9, 8), (20, 3, 2, 3), {"padding_mode": "same", "fillvalue": 1}),
-        (full_1d, (2, 3, 9), (4, 3, 4), {"padding_mode": "full", "boundary": "wrap", "stride": 2}),
-        (
-            plain_3d,
-            (1, 2, 5, 6, 7),
-            (3, 2, 2, 3, 2),
-            {"padding_mode": (1, 0, 2), "boundary": ("edge", "wrap", "reflect"), "dilation": (1, 2, 1)},
-        ),
+    for function, x_shape, w_shape in (
+        (same, (1, 3, 9, 8), (20, 3, 2, 3)),
+        (full_1d, (2, 3, 9), (4, 3, 4)),
+        (plain_3d, (1, 2, 5, 6, 7), (3, 2, 2, 3, 2)),
     ):
         x, w = values(x_shape, first), values(w_shape, second, 1)
-        name = {same: "correlate_nd", full_1d: "convolve1d", plain_3d: "correlate3d"}[function]
-        got, want = function(x, w), getattr(fastconv, name)(x, w, **options)
+        got, want = function(x, w), function.py_func(x, w)
         assert got.dtype == want.dtype
         np.testing.assert_array_equal(got, want)
 
@@ -145,9 +127,7 @@ def of_sequences(a, v):
 @pytest.mark.parametrize("dtypes", ["f8 f8", "c16 c16", "f4 i4"])
 def test_numpys_drop_ins(sizes, dtypes):
     a, v = (values((n,), dtype, i) for i, (n, dtype) in enumerate(zip(sizes, dtypes.split(), strict=True)))
-    want = [fnp.convolve(a, v, mode) for mode in ("full", "same", "valid")]
-    want += [fnp.correlate(a, v, mode) for mode in ("valid", "same", "full")]
-    for mine, theirs in zip(of_sequences(a, v), want, strict=True):
+    for mine, theirs in zip(of_sequences(a, v), of_sequences.py_func(a, v), strict=True):
         assert mine.dtype == theirs.dtype
         np.testing.assert_array_equal(mine, theirs)
 
@@ -214,9 +194,7 @@ def far(x, w, stride, dilation, before, after):
 )
 def test_steps_and_pads_far_beyond_the_input(outputs, channels, numbers):
     x, w = values((1, channels, 5, 4), "f8"), values((outputs, channels, 3, 2), "f8", 1)
-    stride, dilation, *pads = numbers
-    want = fastconv.correlate2d(x, w, stride=stride, dilation=dilation, padding_mode=(tuple(pads),) * 2, fillvalue=7)
-    np.testing.assert_array_equal(far(x, w, *numbers), want)
+    np.testing.assert_array_equal(far(x, w, *numbers), far.py_func(x, w, *numbers))
 
 
 def test_out_beside_an_input_in_one_array():
