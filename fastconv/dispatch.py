@@ -66,6 +66,21 @@ def _compute_size(problem: Problem) -> int:
     return size
 
 
+def _small_supports(problem: Problem) -> str | None:
+    from .kernels import small
+    from .kernels.strided import compute_dtype
+
+    refused = _vectors_support(problem)
+    if refused is not None:
+        return refused
+    if compute_dtype(problem.dtype.name) != problem.dtype.name:
+        return f"{problem.dtype} is computed in another type"
+    call, axes = call_of(problem, three_axes(problem))
+    if small.is_small(call, *axes, problem.dtype.itemsize):
+        return None
+    return f"the call takes more than {small.TILES} vectors, or its window is of another kind"
+
+
 def _depthwise_supports(problem: Problem) -> str | None:
     from .kernels import depthwise
 
@@ -98,6 +113,21 @@ def _dense_supports(problem: Problem) -> str | None:
         share, lanes = dense.filled(problem.outputs, size), dense.VECTOR_BYTES // size
         return f"{problem.outputs} outputs in a group fill {share:.0%} of vectors of {lanes}"
     return None
+
+
+def _prepare_small(problem: Problem) -> Run:
+    from .kernels import small
+
+    numbers = numbers_of(problem, three_axes(problem))
+    correlate = entry_point(small.correlate, *[problem.dtype.name] * 5, "int64")
+    second = next(each for each in IMPLEMENTATIONS[1:] if each.supports(problem) is None)
+    prepare = functools.cache(lambda: second.prepare(problem))
+
+    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        if not correlate(x, w, fill if bias is None else bias, out, fill, numbers):
+            prepare()(x, w, bias, fill, out)  # whatever the strides are
+
+    return run
 
 
 def _prepare_dense(problem: Problem) -> Run:
@@ -220,6 +250,7 @@ def _always(problem: Problem) -> str | None:
 
 
 IMPLEMENTATIONS = (
+    Implementation("small", "direct", _small_supports, _prepare_small),
     Implementation("depthwise", "direct", _depthwise_supports, _prepare_depthwise),
     Implementation("dense", "direct", _dense_supports, _prepare_dense),
     Implementation("direct", "direct", _direct_supports, _prepare_direct),

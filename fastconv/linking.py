@@ -44,7 +44,7 @@ class Needs:
 def _load(dtype: str) -> int:
     """Compile or read what calls on arrays of a dtype need, and write down where it lies; the index of its kernels."""
     from .kernels import calls
-    from .kernels.strided import DTYPES
+    from .kernels.strided import DTYPES, compute_dtype
 
     if not TABLE[calls.EXPLAIN]:
         for at, text in zip((calls.REFUSED, calls.UNHELD, calls.FAILED), _TEXTS, strict=True):
@@ -55,9 +55,11 @@ def _load(dtype: str) -> int:
         workspace.others.append(lambda: release(TABLE))
         TABLE[calls.EXPLAIN] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
     kernels: int = calls.FUNCTIONS + len(calls.KINDS) * DTYPES.index(dtype)
-    for i, module in enumerate(calls.KINDS):
-        if np.dtype(dtype).kind != "c" or module is calls.KINDS[-1]:
-            TABLE[kernels + i] = entry_address(module.correlate, *sharing_formats(dtype))
+    kinds = [calls.DIRECT] if np.dtype(dtype).kind == "c" else [calls.DEPTHWISE, calls.DENSE, calls.DIRECT]
+    for kind in kinds:
+        TABLE[kernels + kind] = entry_address(calls.KINDS[kind].correlate, *sharing_formats(dtype))
+    if len(kinds) > 1 and compute_dtype(dtype) == dtype:
+        TABLE[kernels + calls.SMALL] = entry_address(calls.KINDS[calls.SMALL].correlate, *[dtype] * 5, "int64")
     return kernels
 
 

@@ -221,7 +221,8 @@ def convolution(
             x_value, w_value, group_value, stride_value, padding_value, dilation_value = args[:6]
             fill_value, bias_value, out_value = args[6:]
             frame = Frame(context, builder)
-            frame.put(calls.KERNELS, needs.kernels, compute_size, dtype.kind != "c", kind)
+            frame.put(calls.KERNELS, needs.kernels, compute_size)
+            frame.put(calls.PADDING, kind)
             frame.put(calls.HAS_OUT, has_out, index, dtype.itemsize)
             x_shape, w_shape = frame.put_array(calls.X, x, x_value), frame.put_array(calls.W, w, w_value)
             filled, is_lost = number_in_memory(context, builder, constant_fill, fill, fill_value, scalar)

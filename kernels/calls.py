@@ -9,15 +9,15 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from . import dense, depthwise, direct
+from . import dense, depthwise, direct, small
 from .jit import entry, kernel
 from .strided import StridedType, address, load_tuple
 from .team import exchange
-from .window import AXIS_FIELDS, CALL_FIELDS, Axis, Call, write_tuple
+from .window import AXIS_FIELDS, CALL_FIELDS, Axis, Call
 
 # Words of a frame: the arrays first, each a pointer to its elements, its shape and its strides.
 X, W, BIAS, OUT, FILL, NUMBERS = 0, 3, 6, 9, 12, 15
-TABLE, KERNELS, SIZE, IS_REAL = 18, 19, 20, 21
+TABLE, KERNELS, SIZE = 18, 19, 20
 PADDING, BIASES, HAS_OUT, FUNCTION, ITEM = 22, 23, 24, 25, 26  # what only `resolve` and `EXPLAIN` need
 CALL = 32
 FRAME = CALL + 96  # with room for all plans but some of `depthwise`; callers that were kept have frames of this size
@@ -27,12 +27,16 @@ assert max(dense.PLAN_WORDS, direct.PLAN_WORDS) <= FRAME - CALL
 RESOLVE, RUN, EXPLAIN, REFUSED, UNHELD, FAILED, BLOCKS = 0, 1, 2, 3, 4, 5, 8
 _KEPT = 24  # blocks of workspace
 FUNCTIONS = BLOCKS + _KEPT
-KINDS = depthwise, dense, direct  # the functions of a dtype, in this order
+KINDS = small, depthwise, dense, direct  # the functions of a dtype, in this order; 0 where there is none for it
+SMALL, DEPTHWISE, DENSE, DIRECT = range(len(KINDS))
 
 PADDINGS = "valid", "full", "same"
 VALID, FULL, SAME, GIVEN = range(4)
 _LARGEST = 1 << 62
-_BYTES = max(module.WORKSPACE_BYTES for module in KINDS)
+_BYTES = max(module.WORKSPACE_BYTES for module in KINDS[1:])
+
+_OUTPUTS = Call._fields.index("outputs")
+_STRIDE, _DILATION, _BEFORE, _AFTER, _OUT = map(Axis._fields.index, ("stride", "dilation", "before", "after", "out"))
 
 _INT64 = ir.IntType(64)
 WORDS, MEMORY = StridedType("int64"), StridedType("uint8")
@@ -74,31 +78,37 @@ def free(typingctx, place):
 
 
 @intrinsic
+def call_small(typingctx, function, frame):
+    """The function `SMALL`."""
+    return types.boolean(types.intp, frame), _calling
+
+
+@intrinsic
 def call_kernel(typingctx, function, frame, workspace):
-    """An entry of `KINDS`, on one thread."""
-    arguments = (MEMORY,) * 8 + (types.intp,) * 2
+    """One of the other functions, on one thread."""
+    return types.boolean(types.intp, frame, types.intp), _calling
 
-    def codegen(context, builder, signature, args):
-        place, words, block = args
-        data = cgutils.create_struct_proxy(frame)(context, builder, value=words).data
 
-        def array(at):
-            value = cgutils.create_struct_proxy(MEMORY)(context, builder)
-            for i, field in enumerate(("data", "shape", "strides")):
-                word = builder.load(builder.gep(data, [_INT64(at + i)]))
-                setattr(value, field, builder.inttoptr(word, getattr(value, field).type))
-            return value._getvalue()
+def _calling(context, builder, signature, args):
+    place, words, *workspace = args
+    data = cgutils.create_struct_proxy(signature.args[1])(context, builder, value=words).data
 
+    def array(at):
+        value = cgutils.create_struct_proxy(MEMORY)(context, builder)
+        for i, field in enumerate(("data", "shape", "strides")):
+            word = builder.load(builder.gep(data, [_INT64(at + i)]))
+            setattr(value, field, builder.inttoptr(word, getattr(value, field).type))
+        return value._getvalue()
+
+    values, kinds = [array(at) for at in (X, W, BIAS, OUT, FILL, NUMBERS)], (MEMORY,) * 6
+    for block in workspace:
         memory = cgutils.create_struct_proxy(MEMORY)(context, builder)
         memory.data = builder.inttoptr(block, memory.data.type)
-        values = [array(at) for at in (X, W, BIAS, OUT, FILL, NUMBERS)]
         values += [memory._getvalue(), values[-1], _INT64(1), _INT64(0)]
-        kind = context.call_conv.get_function_type(types.boolean, arguments)
-        pointer = builder.inttoptr(place, kind.as_pointer())
-        _, result = context.call_conv.call_function(builder, pointer, types.boolean, arguments, values)
-        return result
-
-    return types.boolean(types.intp, frame, types.intp), codegen
+        kinds += (MEMORY, MEMORY, types.intp, types.intp)
+    kind = context.call_conv.get_function_type(types.boolean, kinds)
+    function = builder.inttoptr(place, kind.as_pointer())
+    return context.call_conv.call_function(builder, function, types.boolean, kinds, values)[1]
 
 
 @kernel
@@ -137,10 +147,9 @@ def release_blocks(table):
 
 @kernel
 def resolve_axis(axis, padding, flip, is_empty):
-    """The axis with its padding and the size of its output in numbers, -1 where they do not fit."""
-    bad = Axis(axis.size, axis.kernel, axis.stride, axis.dilation, axis.before, axis.after, axis.boundary, -1)
-    if min(axis.kernel, axis.stride, axis.dilation) < 1 or axis.dilation - 1 > _LARGEST // axis.kernel:
-        return bad
+    """Padding before and after an axis and the size of its output; -1 where they do not fit."""
+    if min(axis.kernel, axis.stride, axis.dilation) < 1 or float(axis.dilation) * float(axis.kernel) > _LARGEST:
+        return 0, 0, -1
     reach = axis.dilation * (axis.kernel - 1)
     before, after = axis.before, axis.after
     if padding == VALID:
@@ -148,21 +157,19 @@ def resolve_axis(axis, padding, flip, is_empty):
     elif padding == FULL:
         before, after = reach, reach
     elif padding == SAME:
-        out = -(-axis.size // axis.stride)
-        if out > 1 and axis.stride > _LARGEST // out:
-            return bad
+        out = axis.size if axis.stride == 1 else -(-axis.size // axis.stride)
+        if float(out) * float(axis.stride) > _LARGEST:
+            return 0, 0, -1
         total = max((out - 1) * axis.stride + reach + 1 - axis.size, 0)
         before, after = total // 2, total - total // 2
         if flip and axis.kernel % 2 == 0:
             before, after = after, before
     if min(before, after) < 0 or max(before, after, reach) >= _LARGEST // 4:
-        return bad
+        return 0, 0, -1
     room = axis.size + before + after - reach - 1
-    out = 0 if is_empty else room // axis.stride + 1
-    if room < 0 and not is_empty:
-        return bad
-    stride, dilation = axis.stride if out > 1 else 1, axis.dilation if axis.kernel > 1 else 1
-    return Axis(axis.size, axis.kernel, stride, dilation, before, after, axis.boundary, out)
+    if room < 0 or is_empty:
+        return before, after, 0 if is_empty else -1
+    return before, after, (room if axis.stride == 1 else room // axis.stride) + 1
 
 
 @kernel
@@ -223,36 +230,33 @@ def resolve(frame):
     `outputs` counts the channels of all groups before, of one group after.
     """
     words = frame.data
-    call = load_tuple(words, CALL, Call)
-    if call.groups < 1 or call.channels > _LARGEST // call.groups:
+    call, has_out = load_tuple(words, CALL, Call), words[HAS_OUT]
+    if call.groups < 1 or float(call.channels) * float(call.groups) > _LARGEST:
         return True
-    if call.channels * call.groups != shape_of(words, X, 1) or call.outputs % call.groups != 0:
+    if call.channels * call.groups != shape_of(words, X, 1) or (call.groups > 1 and call.outputs % call.groups != 0):
         return True
     if call.has_bias and words[BIASES] != call.outputs:
         return True
-    is_empty = False
-    for i in range(3):
+    is_empty, elements, first = False, float(call.batch) * float(call.outputs), 3 - call.rank
+    for i in range(first, 3):
         is_empty = is_empty or load_axis(words, i).size == 0
-    elements = float(call.batch) * float(call.outputs)
-    axes = (
-        resolve_axis(load_axis(words, 0), words[PADDING], call.flip, is_empty),
-        resolve_axis(load_axis(words, 1), words[PADDING], call.flip, is_empty),
-        resolve_axis(load_axis(words, 2), words[PADDING], call.flip, is_empty),
-    )
-    for i in range(3):
-        out = axes[i].out
-        shown = i - 3 + call.rank
-        if out < 0 or (words[HAS_OUT] and shown >= 0 and shape_of(words, OUT, 2 + shown) != out):
+    for i in range(first, 3):
+        before, after, out = resolve_axis(load_axis(words, i), words[PADDING], call.flip, is_empty)
+        if out < 0 or (has_out and shape_of(words, OUT, 2 + i - first) != out):
             return True
         elements *= float(out)
+        at = CALL + CALL_FIELDS + i * AXIS_FIELDS
+        words[at + _BEFORE], words[at + _AFTER], words[at + _OUT] = before, after, out
     if elements * 16 >= float(_LARGEST):
         return True
-    if words[HAS_OUT] and (shape_of(words, OUT, 0) != call.batch or shape_of(words, OUT, 1) != call.outputs):
+    if has_out and (shape_of(words, OUT, 0) != call.batch or shape_of(words, OUT, 1) != call.outputs):
         return True
-    for i in range(3):
-        write_tuple(words, CALL + CALL_FIELDS + i * AXIS_FIELDS, axes[i])
-    words[CALL + 3], words[PADDING] = call.outputs // call.groups, GIVEN
-    if not words[HAS_OUT] or elements == 0:
+    for i in range(first, 3):  # as `problem.make_axes` does: a step that is never taken is 1
+        axis, at = load_axis(words, i), CALL + CALL_FIELDS + i * AXIS_FIELDS
+        words[at + _STRIDE] = axis.stride if axis.out > 1 else 1
+        words[at + _DILATION] = axis.dilation if axis.kernel > 1 else 1
+    words[CALL + _OUTPUTS], words[PADDING] = call.outputs // call.groups if call.groups > 1 else call.outputs, GIVEN
+    if not has_out or elements == 0:
         return False
     rank = call.rank + 2
     shared = overlaps(words, X, rank, rank) or overlaps(words, W, rank, rank)
@@ -268,9 +272,13 @@ def run(frame):
     a0, a1, a2 = load_axis(words, 0), load_axis(words, 1), load_axis(words, 2)
     if call.batch * call.groups * call.outputs * a0.out * a1.out * a2.out == 0:
         return True
-    kind, held, size = 2, 0, words[SIZE]
+    held, size, kernels = 0, words[SIZE], words[KERNELS]
     words[NUMBERS] = address(frame) + 8 * CALL
-    if words[IS_REAL] and 0 < call.outputs <= depthwise.OUTPUTS and call.channels > 0:
+    if table.data[kernels + SMALL] != 0 and small.is_small(call, a0, a1, a2, size):
+        if call_small(table.data[kernels + SMALL], frame):
+            return True
+    kind, is_real = DIRECT, table.data[kernels + DEPTHWISE] != 0
+    if is_real and 0 < call.outputs <= depthwise.OUTPUTS and call.channels > 0:
         room = depthwise.plan_words(a1, a2)
         if room > FRAME - CALL:
             held = allocate(8 * room)
@@ -280,17 +288,17 @@ def run(frame):
                 words_at(held).data[i] = words[CALL + i]
             words[NUMBERS] = held
         if room > 0 and depthwise.write_plan(call, a0, a1, a2, size, words_at(words[NUMBERS]).data) > 0:
-            kind = 0
-    if kind == 2 and words[IS_REAL] and dense.refuses(call, a0, a1, a2, size) == 0:
-        kind = 1
-    if kind == 1:
+            kind = DEPTHWISE
+    if kind == DIRECT and is_real and dense.refuses(call, a0, a1, a2, size) == 0:
+        kind = DENSE
+    if kind == DENSE:
         dense.write_plan(call, a0, a1, a2, size, words_at(words[NUMBERS]).data)
-    if kind == 2:
+    if kind == DIRECT:
         direct.write_plan(call, a0, a1, a2, size, words_at(words[NUMBERS]).data)
     block = take_block(table)
     whole = False
     if block != 0:
-        whole = call_kernel(table.data[words[KERNELS] + kind], frame, block)
+        whole = call_kernel(table.data[kernels + kind], frame, block)
         give_block(table, block)
     if held != 0:
         free(held)

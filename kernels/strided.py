@@ -349,11 +349,10 @@ def mean(typingctx, array, total, count):
 @kernel
 def is_whole(array, rank):
     """Whether every element lies a whole number of elements from the first, and that one where its type may lie."""
-    size = item_size(array)
-    whole = address(array) % alignment(array) == 0
+    bits = 0
     for axis in range(rank):
-        whole = whole and array.strides[axis] % size == 0
-    return whole
+        bits |= array.strides[axis]
+    return bits % item_size(array) == 0 and address(array) % alignment(array) == 0  # sizes are powers of two
 
 
 class Strides(NamedTuple):

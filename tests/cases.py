@@ -1,9 +1,13 @@
 """Inputs for tests: values by dtype, views by memory layout, and calls that are checked against the oracle."""
 
+from unittest import mock
+
 import numpy as np
 import oracle
 
 import fastconv
+from fastconv import conv, dispatch
+from fastconv.problem import as_bias, as_fill, common_dtype
 
 RANK_NAMES = {1: "1d", 2: "2d", 3: "3d"}
 
@@ -98,9 +102,32 @@ def check_convolution(operation, x, w, **options):
         assert got.flags.c_contiguous, f"{note}: a new result is contiguous"
     else:
         assert got is options["out"], f"{note}: out is what is returned"
+    if options.get("algorithm", "auto") in ("auto", "direct") and got.size:
+        expected = getattr(oracle, operation)(x, w, **expected_options)
+        check_second(operation, np.asarray(x), np.asarray(w), expected, options)
     for a, b in zip(inputs, before, strict=True):
         oracle.assert_same(a, b, f"{note}: an input has changed")
     return got
+
+
+def check_second(operation, x, w, expected, options):
+    """Where a call is small, what would run a larger one must agree, too."""
+    name, rank = f"{operation}{RANK_NAMES.get(w.ndim - 2, '_nd')}", w.ndim - 2
+    defaults = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"}
+    named = [options.get(key, default) for key, default in (defaults | {"activation": None}).items()]
+    bias, dtype = options.get("bias"), common_dtype(name, x=x, w=w)
+    arguments = name, rank, operation == "convolve", x, w, *named, "direct", bias is not None
+    taken = []
+    with mock.patch.object(dispatch, "chosen", lambda problem, name, *more: taken.append(name)):
+        conv._prepare(*arguments)
+        if taken != ["small"]:
+            return
+        with mock.patch.object(dispatch, "IMPLEMENTATIONS", dispatch.IMPLEMENTATIONS[1:]):
+            run, *_ = conv._prepare(*arguments)
+    out = poison(expected.value.shape, expected.dtype)
+    bias = None if bias is None else as_bias(name, bias, w.shape[0], dtype)
+    run(x, w, bias, as_fill(name, options.get("fillvalue", 0), dtype), out)
+    oracle.check(out, expected, f"{taken[-1]}: {name}(x {x.shape}, w {w.shape}, {options})")
 
 
 def _oracle_of(name):

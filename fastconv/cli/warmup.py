@@ -33,7 +33,8 @@ class Call(NamedTuple):
 CALLS = (
     Call("correlate, convolve", lambda ones: fastconv.correlate2d(ones(1, 1, 3, 3), ones(64, 1, 3, 3))),
     Call("the same, large kernels", lambda ones: fastconv.correlate1d(ones(1, 1, 5000), ones(4, 1, 5000))),
-    Call("the same, few outputs", lambda ones: fastconv.correlate2d(ones(1, 1, 8, 8), ones(1, 1, 3, 3))),
+    Call("the same, few outputs", lambda ones: fastconv.correlate2d(ones(1, 1, 32, 32), ones(1, 1, 3, 3))),
+    Call("the same, few numbers", lambda ones: fastconv.correlate2d(ones(1, 1, 3, 3), ones(1, 1, 3, 3))),
     Call("the same, 4 axes or more", lambda ones: fastconv.correlate_nd(ones(*[1] * 6), ones(*[1] * 6))),
     Call(
         "the same, algorithm='im2col'",

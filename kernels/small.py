@@ -1,0 +1,59 @@
+"""Correlation of so little that to set up a faster kernel takes longer than the work.
+
+Each vector of an output row is summed in a register, tap by tap: what padding there is comes from masked lanes, and
+nothing is packed, written down or shared between threads.
+"""
+
+from .activation import RELU6, bounds
+from .jit import entry, plain
+from .simd_tiles import MASKED, SMALL_BYTES, small_tile
+from .strided import elements, five_strides, is_whole, item_size, load, stride, zero
+from .window import CALL_FIELDS, CONSTANT, HUGE, is_padded, load_axes, load_call
+
+TILES = 80  # vectors of input that are multiplied
+
+
+@plain
+def is_small(call, a0, a1, a2, size):
+    """Whether a call of one or two axes takes few vectors; in floating point, since sizes may be of any magnitude."""
+    if not MASKED or a0.size != 1 or a0.kernel != 1 or a0.before + a0.after != 0 or a2.stride != 1:
+        return False
+    if call.activation > RELU6 or (is_padded(a0, a1, a2) and (a1.boundary != CONSTANT or a2.boundary != CONSTANT)):
+        return False
+    if max(a2.size, a2.before, (a2.kernel - 1) * a2.dilation) >= HUGE:
+        return False
+    outputs = float(call.batch) * float(call.groups) * float(call.outputs) * float(a1.out)
+    taps = float(call.channels) * float(a1.kernel) * float(a2.kernel)
+    return outputs * taps * (a2.out * size // SMALL_BYTES + 1) <= TILES
+
+
+@entry
+def correlate(x, w, bias, out, fill, numbers):
+    """`generic.correlate` of a call that `is_small`. False: the elements of a row do not lie next to each other."""
+    call = load_call(numbers.data)
+    if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
+        return False
+    _, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
+    xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
+    if xs.s2 != 1 or outs.s2 != 1:
+        return False
+    low, high = bounds(call, elements(out), out)
+    lanes, padding = SMALL_BYTES // item_size(out), load(fill, 0)
+    w1, w2, corner = ws.s1, ws.s2, 0
+    if call.flip:
+        w1, w2, corner = -w1, -w2, (a1.kernel - 1) * w1 + (a2.kernel - 1) * w2
+    for n in range(call.batch):
+        for group in range(call.groups):
+            first = n * xs.batch + group * call.channels * xs.channel
+            for o in range(group * call.outputs, (group + 1) * call.outputs):
+                initial = load(bias, o * stride(bias, 0)) if call.has_bias else zero(out)
+                weights = o * ws.batch + corner
+                for p1 in range(a1.out):
+                    i1 = p1 * a1.stride - a1.before
+                    where = n * outs.batch + o * outs.channel + p1 * outs.s1
+                    for p2 in range(0, a2.out, lanes):
+                        small_tile(elements(x), first, xs.channel, xs.s1, i1, a1.dilation, a1.size, p2 - a2.before,
+                                   a2.dilation, a2.size, elements(w), weights, ws.channel, w1, w2, call.channels,
+                                   a1.kernel, a2.kernel, elements(out), where + p2, a2.out - p2, initial, padding,
+                                   low, high)  # fmt: skip
+    return True
