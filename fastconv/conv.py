@@ -204,5 +204,5 @@ DEFINED = [  # name, rank or None for any, whether the kernel is flipped
 correlate1d, correlate2d, correlate3d, correlate_nd, convolve1d, convolve2d, convolve3d, convolve_nd = (
     _define(*each) for each in DEFINED
 )
-for _index, _each in enumerate(DEFINED):
-    offer(globals()[_each[0]], "convolution", _index, *_each)
+for _each in DEFINED:
+    offer(globals()[_each[0]], "convolution.implement", *_each)

@@ -34,7 +34,7 @@ def init() -> None:
 
 
 def offer(function: Callable[..., Any], maker: str, *facts: Any) -> None:
-    """Have Numba know a function. `overloads.<maker>` gives its implementation, from facts and the arguments' types."""
+    """Have Numba know a function, which `njit.<maker>` implements, from facts and the types of arguments."""
     _offers.append((function, maker, *facts))
     if _is_told:
         _tell(function, maker, *facts)
@@ -54,8 +54,9 @@ def _tell(function: Callable[..., Any], maker: str, *facts: Any) -> None:
     def typing(*args: Any, **options: Any) -> Any:
         bound = signature.bind(*args, **options)
         bound.apply_defaults()
-        overloads = importlib.import_module(".overloads", __package__)  # when the first caller is compiled
-        return getattr(overloads, maker)(*facts, **bound.arguments)
+        module, name = maker.split(".")
+        makers = importlib.import_module(f".njit.{module}", __package__)  # when the first caller is compiled
+        return getattr(makers, name)(*facts, **bound.arguments)
 
     typing.__signature__ = signature  # type: ignore[attr-defined]
     overload(function, prefer_literal=True)(typing)

@@ -107,5 +107,5 @@ def _padding(mode: str, size: int) -> tuple[int, int]:
     return (size // 2, size - 1 - size // 2) if mode == "same" else (0, 0)
 
 
-offer(convolve, "sequences", "convolve")
-offer(correlate, "sequences", "correlate")
+offer(convolve, "sequences.implement", "convolve")
+offer(correlate, "sequences.implement", "correlate")

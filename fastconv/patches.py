@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import problem as checks
+from .extending import offer
 from .launch import all_axes, entry_point, numbers_of
 from .problem import Array, aligned
 from .verbose import traced
@@ -192,3 +193,9 @@ def _combine(
     run = traced(combine, problem, "generic", patches=patches.shape, out=out.shape, window=problem.window)
     run(aligned(patches), out, numbers_of(problem, all_axes(problem, leading), len(problem.axes)))
     return out
+
+
+for _function in (extract_patches, im2col):
+    offer(_function, "windows.patches", _function.__name__)
+offer(combine_patches, "windows.combination", "combine_patches", "patches")
+offer(col2im, "windows.combination", "col2im", "cols")

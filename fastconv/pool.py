@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from . import problem as checks
-from .launch import all_axes, entry_point, numbers_of
+from .extending import offer
+from .launch import all_axes, call_of, entry_point, numbers_of, three_axes
 from .problem import Array, Problem, aligned
 from .threads import get_num_threads, share
 from .verbose import chosen, traced
@@ -43,6 +44,26 @@ _ERRORS_DOC = """
 Run = Callable[[Array], Any]
 _INDEX = np.dtype(np.int64)
 _KEPT = 4096  # prepared calls of a function; past it they are made anew
+
+
+def row_formats(dtype: str, result: str) -> tuple[str, ...]:
+    """The formats of `pool_rows`' kernels."""
+    return dtype, result, "int64", dtype, "int64", "uint8", "int64", "intp", "intp"
+
+
+def extremum_formats(dtype: str) -> tuple[str, ...]:
+    """The formats of `kernels.pool.extremum`."""
+    return dtype, dtype, "int64", dtype, "int64", "boolean", "boolean"
+
+
+def average_formats(dtype: str, result: str) -> tuple[str, ...]:
+    """The formats of `kernels.pool.average`."""
+    return dtype, result, "int64", "boolean", "boolean"
+
+
+def unpool_formats(dtype: str) -> tuple[str, ...]:
+    """The formats of `kernels.pool.unpool`."""
+    return dtype, "int64", dtype, "int64"
 
 
 def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
@@ -86,15 +107,15 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
     from .kernels import pool, pool_rows
 
     checks.check_ordered(problem.function, x)
-    lowest = _outermost(x.dtype, smallest)
+    lowest = outermost(x.dtype, smallest)
     types = (x.dtype, _INDEX) if return_indices else (x.dtype,)
     refused = _rows_refuse(problem, x)
     if refused is None:
         kernel = f"{'indexed_' if return_indices else ''}{'minimum' if smallest else 'maximum'}"
         return _traced(_by_rows(getattr(pool_rows, kernel), problem, x, types, lowest), problem, x, None)
-    name, (leading, shape) = x.dtype.name, _shapes(problem, x)
+    leading, shape = _shapes(problem, x)
     numbers = numbers_of(problem, all_axes(problem, leading), len(problem.axes))
-    extremum = entry_point(pool.extremum, name, name, "int64", name, "int64", "boolean", "boolean")
+    extremum = entry_point(pool.extremum, *extremum_formats(x.dtype.name))
 
     def run(x: Array) -> Any:
         out = np.empty(shape, x.dtype)
@@ -140,10 +161,10 @@ def _by_rows(
     from .kernels import pool_rows, simd_fold
 
     _, shape = _shapes(problem, x)
-    steps = [stride // x.itemsize for stride in x.strides]
-    numbers = pool_rows.plan(x.shape, steps, problem.axes, x.itemsize, include_padding, x.dtype.kind in "biu")
-    formats = x.dtype.name, dtypes[0].name, "int64", x.dtype.name, "int64", "uint8", "int64", "intp", "intp"
-    pool = entry_point(kernel, *formats)
+    numbers, rank, exact = np.zeros(pool_rows.PLAN_WORDS, np.int64), len(problem.axes), x.dtype.kind in "biu"
+    _, axes = call_of(problem, three_axes(problem))
+    pool_rows.write_plan(x.shape, x.strides, x.ndim - rank, rank, *axes, x.itemsize, include_padding, exact, numbers)
+    pool = entry_point(kernel, *row_formats(x.dtype.name, dtypes[0].name))
     size = simd_fold.WORKSPACE_BYTES
     empty, several, shared = 0 in shape, len(dtypes) > 1, x.nbytes >= _SHARED_BYTES
 
@@ -163,7 +184,7 @@ def _traced(run: Run, problem: Problem, x: Array, refused: str | None) -> Run:
     return traced(run, problem, name, x=x.shape, window=problem.window)
 
 
-def _outermost(dtype: np.dtype[Any], smallest: bool) -> Array:
+def outermost(dtype: np.dtype[Any], smallest: bool) -> Array:
     """What padding of a maximum (or minimum) holds: the value that loses against every other."""
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
@@ -173,18 +194,22 @@ def _outermost(dtype: np.dtype[Any], smallest: bool) -> Array:
     return np.array([np.inf if smallest else -np.inf]).astype(dtype)
 
 
+def mean_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of averages."""
+    return np.dtype(np.float64) if dtype.kind in "biu" else dtype
+
+
 def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
     from .kernels import pool, pool_rows
 
-    exact = x.dtype.kind in "biu"
-    dtype = np.dtype(np.float64) if exact else x.dtype
+    exact, dtype = x.dtype.kind in "biu", mean_dtype(x.dtype)
     refused = _rows_refuse(problem, x)
     if refused is None:
         by_rows = _by_rows(pool_rows.average, problem, x, (dtype,), np.zeros(1, x.dtype), include_padding)
         return _traced(by_rows, problem, x, None)
     leading, shape = _shapes(problem, x)
     numbers = numbers_of(problem, all_axes(problem, leading), len(problem.axes))
-    average = entry_point(pool.average, x.dtype.name, dtype.name, "int64", "boolean", "boolean")
+    average = entry_point(pool.average, *average_formats(x.dtype.name, dtype.name))
 
     def run(x: Array) -> Array:
         out = np.empty(shape, dtype)
@@ -389,15 +414,11 @@ def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...], giv
     out = np.zeros((*values.shape[:2], *size), dtype=values.dtype)
     if values.size == 0:
         return out
-    unpool = entry_point(pool.unpool, values.dtype.name, "int64", values.dtype.name, "int64")
+    unpool = entry_point(pool.unpool, *unpool_formats(values.dtype.name))
     run = traced(unpool, problem._replace(axes=()), "generic", values=values.shape, out=out.shape)
     bad = run(aligned(values), aligned(indices), out, numbers_of(problem, axes, rank))
     if bad >= 0:
-        where = tuple(int(i) for i in np.unravel_index(bad, values.shape))
-        raise ValueError(
-            f"{name}(): indices holds {int(given[where])} at {where}, expected 0 or more and less than the output's "
-            f"{' * '.join(map(str, size))} = {problem.outputs}"
-        )
+        raise checks.bad_index(name, given, bad, size)
     return out
 
 
@@ -457,3 +478,11 @@ minimum_filter = _define_extremum_filter("minimum_filter", "Smallest", True, "[1
 uniform_filter = _define_filter(
     "uniform_filter", "Mean", ", float64 for integers and bools", "", "[3. , 3.5, 2.5]", _average_filter
 )
+
+for _rank in (1, 2, 3):
+    offer(globals()[f"avg_pool{_rank}d"], "windows.average_pool", f"avg_pool{_rank}d", _rank)
+    offer(globals()[f"max_unpool{_rank}d"], "windows.unpool", f"max_unpool{_rank}d", _rank)
+    for _name, _smallest in ((f"max_pool{_rank}d", False), (f"min_pool{_rank}d", True)):
+        offer(globals()[_name], "windows.extremum_pool", _name, _rank, _smallest)
+for _each, _kind in ((maximum_filter, "maximum"), (minimum_filter, "minimum"), (uniform_filter, "average")):
+    offer(_each, "windows.filter_of", _each.__name__, _kind)

@@ -589,6 +589,15 @@ def as_indices(function: str, values: Array, indices: Any) -> Array:
     return flat
 
 
+def bad_index(function: str, indices: Array, position: int, size: Sequence[int]) -> ValueError:
+    """What is wrong with the index at a flat position."""
+    where = tuple(int(i) for i in np.unravel_index(position, indices.shape))
+    return ValueError(
+        f"{function}(): indices holds {int(indices[where])} at {where}, expected 0 or more and less than the output's "
+        f"{' * '.join(map(str, size))} = {math.prod(size)}"
+    )
+
+
 def unpooled_size(
     function: str,
     values: Array,

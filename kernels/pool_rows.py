@@ -10,16 +10,15 @@ A window that covers whole rows is one along them: a mean over contiguous planes
 windows is a single one, as there, its columns are folded to one vector as they are read. Where the channels of the
 input lie next to each other, an element of a line is a run of channels, and results are transposed on their way out.
 
-`plan` decides all that once for inputs of one shape and strides. Wide rows are cut into blocks of columns; the
+`write_plan` decides all that once for inputs of one shape and strides. Wide rows are cut into blocks of columns; the
 workspace has the same size for every input.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from .jit import entry, kernel
+from .jit import entry, kernel, plain
 from .pool import padded_taps
 from .simd import VECTOR_BYTES
 from .simd_fold import COLUMNS, DIVISORS, POSITIONS, ROOM, ROWS, TAPS, WORKSPACE_BYTES
@@ -39,7 +38,7 @@ from .simd_pool import (
 )
 from .strided import load_tuple, scratch, scratch_index, stride
 from .team import close_team, open_team, part_of, take_item
-from .window import Axis, load_axes, real_range, whole_windows
+from .window import AXIS_FIELDS, HUGE, Axis, load_axes, real_range, whole_windows, write_tuple
 
 LINES = 1024  # elements of several lines, which are written before the first is read again
 LANES = 64  # channels folded at once
@@ -71,52 +70,81 @@ class Plan(NamedTuple):
 
 
 _AXES = len(Plan._fields)  # where the axes begin
+PLAN_WORDS = _AXES + 3 * AXIS_FIELDS
 
 
-def plan(shape, strides, axes, item_size, include_padding, is_exact):
-    """A `Plan` and the three axes that go with it, as one array."""
-    leading = len(shape) - len(axes)
-    axes = [Axis(*axis[:6], 0, axis.out) for axis in axes]
-    steps = list(strides[leading:])
-    for a in reversed(range(len(axes) - 1)):
-        first, second = axes[a : a + 2]
-        whole = second.out == 1 and second.kernel == second.size and second.dilation == first.dilation == 1
-        if whole and second.before == second.after == 0 and steps[a] == second.size * steps[a + 1]:
-            n = second.size
-            axes[a : a + 2] = [Axis(first.size * n, first.kernel * n, first.stride * n, 1,
-                                    first.before * n, first.after * n, 0, first.out)]  # fmt: skip
-            steps[a : a + 2] = steps[a + 1 :][:1]
+@plain
+def write_plan(shape, strides, leading, count, a0, a1, a2, item_size, include_padding, is_exact, numbers):
+    """Write a `Plan` and the three axes that go with it, of which the last `count` are those of the window.
+
+    `shape` and `strides`, in bytes, are those of the input, with so many `leading` axes.
+    """
+    s2 = strides[leading + count - 1] // item_size
+    s1 = strides[leading + count - 2] // item_size if count > 1 else 0
+    s0 = strides[leading] // item_size if count > 2 else 0
+    if count > 1 and joins(a1, a2, s1, s2):
+        a0, a1, a2, s0, s1, count = UNIT, a0, joined(a1, a2), 0, s0, count - 1
+        if count > 1 and joins(a1, a2, s1, s2):
+            a1, a2, s1, count = UNIT, joined(a1, a2), 0, count - 1
+    elif count > 2 and joins(a0, a1, s0, s1):
+        a0, a1, s0, count = UNIT, joined(a0, a1), 0, count - 1
     # A line of channels has all the taps that it can above each other.
-    last = axes[-1]
-    beside = leading > 0 and steps[-1] != 1 and strides[leading - 1] == 1 and shape[leading - 1] >= 8
-    if beside and last.out == 1 and len(axes) < 3:
-        axes, steps = [*axes, UNIT], [*steps, 0]
-    elif beside and ((last.kernel - 1) * last.dilation + 1) * LANES > ROOM:
-        beside = False
-    axes, steps = [UNIT] * (3 - len(axes)) + axes, [0] * (3 - len(steps)) + steps
+    beside = leading > 0 and s2 != 1 and strides[leading - 1] == item_size and shape[leading - 1] >= 8
+    if beside and a2.out == 1 and count < 3:
+        a0, a1, a2, s0, s1, s2 = a1, a2, UNIT, s1, s2, 0
+    reach = min((a2.kernel - 1) * a2.dilation + 1, HUGE)
+    beside = beside and reach * LANES <= ROOM
     channels = shape[leading - 1] if beside else 1
-    lanes, rows, last = min(channels, LANES), axes[0].out * axes[1].out, axes[2]
-    regular = all(strides[a] == shape[a + 1] * strides[a + 1] for a in range(leading - 1))
-    step = strides[leading - 1] if leading > 0 and regular and not beside else 0
-    lines = math.prod(shape[: leading - beside]) * -(-channels // lanes) * rows
-    reach = (last.kernel - 1) * last.dilation + 1
-    columns = min(last.out, (ROOM // lanes - reach) // last.stride + 1) if last.out > 1 else 1
+    lanes, rows = min(channels, LANES), a0.out * a1.out
+    planes, regular = 1, leading > 0 and not beside
+    for a in range(leading - 1):
+        regular = regular and strides[a] == shape[a + 1] * strides[a + 1]
+    for a in range(leading - 1 if beside else leading):
+        planes *= shape[a]
+    step = strides[leading - 1] // item_size if regular else 0
+    columns = min(a2.out, (ROOM // lanes - reach) // a2.stride + 1) if a2.out > 1 else 1
     vector = VECTOR_BYTES // item_size  # at most: what is written past a line must not reach the next one
-    pitch = (-(-((columns - 1) * last.stride + reach) * lanes // vector) + 1) * vector
-    contiguous = step != 0 and axes[:2] == [UNIT, UNIT] and steps[2] == 1 and last.out == 1
-    contiguous = contiguous and last.kernel == last.size and last.before == last.after == 0 and last.dilation == 1
-    short = HAS_MASKS and not beside and steps[2] == 1 and last.out > 1 and axes[0].kernel == 1
-    short = short and last.kernel in (2, 3) and last.stride in (1, 2) and last.dilation == 1
-    short = short and all(meets_all(axis) for axis in axes[:2])
-    numbers = Plan(*steps, leading, step, channels, lanes, rows, lines, columns, pitch, include_padding, is_exact,
-                   contiguous, short)  # fmt: skip
-    return np.array([*numbers, *axes[0], *axes[1], *axes[2]], dtype=np.int64)
+    pitch = (-(-((columns - 1) * a2.stride + reach) * lanes // vector) + 1) * vector
+    contiguous = step != 0 and is_unit(a0) and is_unit(a1) and s2 == 1 and a2.out == 1 and is_one_window(a2)
+    short = HAS_MASKS and not beside and s2 == 1 and a2.out > 1 and a0.kernel == 1
+    short = short and 2 <= a2.kernel <= 3 and a2.stride <= 2 and a2.dilation == 1 and meets_all(a0) and meets_all(a1)
+    walk = Plan(s0, s1, s2, leading, step, channels, lanes, rows, planes * -(-channels // lanes) * rows, columns, pitch,
+                int(include_padding), int(is_exact), int(contiguous), int(short))  # fmt: skip
+    end = write_tuple(numbers, 0, walk)
+    for axis in (a0, a1, a2):
+        end = write_tuple(numbers, end, axis)
 
 
+@plain
+def is_unit(axis):
+    return axis.size == 1 and axis.kernel == 1 and axis.out == 1 and axis.before + axis.after == 0
+
+
+@plain
+def is_one_window(axis):
+    """Whether a window covers all of an axis and nothing else."""
+    return axis.kernel == axis.size and axis.dilation == 1 and axis.before + axis.after == 0
+
+
+@plain
+def joins(first, second, step, inner):
+    """Whether windows over whole rows are such along them: what the second axis holds lies in one piece."""
+    if max(first.kernel, first.before, first.after) >= HUGE or first.dilation > 1 or second.out > 1:
+        return False
+    return is_one_window(second) and step == second.size * inner
+
+
+@plain
+def joined(first, second):
+    n = second.size
+    return Axis(first.size * n, first.kernel * n, first.stride * n, 1, first.before * n, first.after * n, 0, first.out)
+
+
+@plain
 def meets_all(axis):
     """Whether every window has an element of the input."""
     first, last = -axis.before, (axis.out - 1) * axis.stride - axis.before
-    return axis.dilation == 1 and first + axis.kernel > 0 and last < axis.size > 0
+    return axis.dilation == 1 and first + axis.kernel > 0 and last < axis.size and axis.size > 0
 
 
 @kernel
@@ -286,8 +314,8 @@ def pool(kind):
     def run(x, out, indices, lowest, numbers, workspace, team, threads, thread):
         """All results. `lowest` is the padding's value, `indices` are written by the kinds that have some.
 
-        `numbers` are a `plan`. `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; this is number
-        `thread`, 0 the one that calls.
+        `numbers` are those of `write_plan`. `threads` share the work, each with `WORKSPACE_BYTES` of the workspace;
+        this is number `thread`, 0 the one that calls.
         """
         if threads > 1 and thread == 0:
             open_team(team, (x, out, indices, lowest, numbers, workspace, team, threads), threads)

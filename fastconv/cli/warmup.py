@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import fastconv
 from fastconv.cli.console import progress, table
-from fastconv.linking import Needs
+from fastconv.njit.linking import Needs
 from fastconv.problem import DTYPES
 
 Array = NDArray[Any]
@@ -41,7 +41,8 @@ CALLS = (
         lambda ones: fastconv.correlate2d(ones(1, 1, 3, 3), ones(1, 1, 2, 2), algorithm="im2col"),
     ),
     Call("the same, on several threads", lambda ones: fastconv.correlate2d(ones(1, 64, 32, 32), ones(64, 64, 3, 3))),
-    Call("the same, from njit code", lambda ones: Needs(ones(1).dtype.name)),
+    Call("the same, from njit code", lambda ones: Needs("convolution", ones(1).dtype.name)),
+    Call("pools and patches, from njit code", lambda ones: Needs("average", ones(1).dtype.name)),
     Call("avg_pool, uniform_filter", lambda ones: fastconv.avg_pool2d(ones(1, 1, 4, 4), 2)),
     Call("max_pool, maximum_filter", lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
     Call("min_pool, minimum_filter", lambda ones: fastconv.min_pool2d(ones(1, 1, 4, 4), 2), ordered=True),

@@ -1,8 +1,8 @@
-"""The code that fills a frame of words on a caller's stack and hands it to the functions of `kernels/calls.py`."""
+"""The code that fills a frame of words on a caller's stack and hands it to the functions of `kernels`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from .extending import SYMBOL
-from .kernels import calls, window
+from ..extending import SYMBOL
+from ..kernels import frame as layout
+from ..kernels import window
 
 _INT64, _BYTE = ir.IntType(64), ir.IntType(8)
 
@@ -19,15 +20,17 @@ _INT64, _BYTE = ir.IntType(64), ir.IntType(8)
 class Frame:
     """A frame of one call, while the code of its caller is emitted."""
 
-    def __init__(self, context: Any, builder: Any) -> None:
+    def __init__(self, context: Any, builder: Any, function: str) -> None:
         self.context, self.builder = context, builder
-        place = cgutils.alloca_once(builder, ir.ArrayType(_INT64, calls.FRAME))
+        place = cgutils.alloca_once(builder, ir.ArrayType(_INT64, layout.FRAME))
         self._words = builder.bitcast(place, _INT64.as_pointer())
         table = builder.module.globals.get(SYMBOL)
         if table is None:
             table = ir.GlobalVariable(builder.module, _INT64, SYMBOL)
         self._table = table
-        self.put(calls.TABLE, table)
+        self.put(layout.TABLE, table)
+        self.put(layout.FUNCTION, context.insert_const_string(builder.module, function))
+        self.put(layout.BAD, -1)
 
     def put(self, at: int, *values: Any) -> None:
         """Write numbers or pointers from a word on."""
@@ -42,12 +45,16 @@ class Frame:
         """Write where an array lies, its shape and its strides; the numbers of its shape."""
         array = self.context.make_array(kind)(self.context, self.builder, value)
         shape, steps = (cgutils.unpack_tuple(self.builder, t, kind.ndim) for t in (array.shape, array.strides))
-        self.put(at, array.data, self._held(shape), self._held(steps))
+        self.put_memory(at, array.data, shape, steps)
         return list(shape)
+
+    def put_memory(self, at: int, data: Any, shape: Sequence[Any], steps: Sequence[Any]) -> None:
+        """Write where an array of another shape lies in memory."""
+        self.put(at, data, self._held(shape), self._held(steps))
 
     def put_scalar(self, at: int, pointer: Any, size: int) -> None:
         """Write where a number of so many bytes lies, as an array of one element."""
-        self.put(at, pointer, self._held([_INT64(1)]), self._held([_INT64(size)]))
+        self.put_memory(at, pointer, [_INT64(1)], [_INT64(size)])
 
     def _held(self, numbers: Sequence[Any]) -> Any:
         place = cgutils.alloca_once(self.builder, ir.ArrayType(_INT64, len(numbers)))
@@ -56,26 +63,47 @@ class Frame:
         return place
 
     def put_axis(self, i: int, *numbers: Any) -> None:
-        """Write one of three axes."""
-        self.put(calls.CALL + window.CALL_FIELDS + i * window.AXIS_FIELDS, *numbers)
+        """Write one of the axes."""
+        self.put(layout.AXES + i * window.AXIS_FIELDS, *numbers)
 
     def out_size(self, i: int) -> Any:
-        """The size of the output along one of three axes, once the frame is resolved."""
-        at = calls.CALL + window.CALL_FIELDS + (i + 1) * window.AXIS_FIELDS - 1
+        """The size of the output along one of the axes, once the frame is resolved."""
+        return self.word(layout.AXES + (i + 1) * window.AXIS_FIELDS - 1)
+
+    def word(self, at: int) -> Any:
+        """A word of the frame."""
         return self.builder.load(self.builder.gep(self._words, [_INT64(at)]))
 
     def word_of_table(self, at: int) -> Any:
         """A word of the table."""
         return self.builder.load(self.builder.gep(self._table, [_INT64(at)]))
 
+    def perform(self, resolve: int, run: int, allocate: Callable[[], None], is_lost: Any = cgutils.false_bit) -> Any:
+        """Have the frame resolved, make room for results, and have it run; the address of a message, or 0."""
+        builder = self.builder
+        message = cgutils.alloca_once_value(builder, _INT64(0))
+        with builder.if_then(self.call(resolve), likely=False):
+            builder.store(self.explain(), message)
+        with builder.if_then(is_lost, likely=False):
+            builder.store(self.word_of_table(layout.UNHELD), message)
+        with builder.if_then(cgutils.is_null(builder, builder.load(message))):
+            allocate()
+            with builder.if_then(builder.not_(self.call(run)), likely=False):
+                builder.store(self.word_of_table(layout.FAILED), message)
+                with builder.if_then(builder.icmp_signed(">=", self.word(layout.BAD), _INT64(0))):
+                    builder.store(self.explain(), message)
+        return builder.load(message)
+
     def call(self, at: int) -> Any:
         """What a function of the table answers to this frame."""
         convention = self.context.call_conv
-        kind = convention.get_function_type(types.boolean, (calls.WORDS,))
-        array = cgutils.create_struct_proxy(calls.WORDS)(self.context, self.builder)
+        kind = convention.get_function_type(types.boolean, (layout.WORDS,))
+        array = cgutils.create_struct_proxy(layout.WORDS)(self.context, self.builder)
         array.data = self._words
         function = self.builder.inttoptr(self.word_of_table(at), kind.as_pointer())
-        _, answer = convention.call_function(self.builder, function, types.boolean, (calls.WORDS,), [array._getvalue()])
+        _, answer = convention.call_function(
+            self.builder, function, types.boolean, (layout.WORDS,), [array._getvalue()]
+        )
         return self.context.is_true(self.builder, types.boolean, answer)
 
     def explain(self) -> Any:
@@ -86,9 +114,9 @@ class Frame:
         builder = self.builder
         kind = ir.FunctionType(_BYTE.as_pointer(), [])
         thread = cgutils.get_or_insert_function(builder.module, kind, "PyGILState_GetThisThreadState")
-        answer = cgutils.alloca_once_value(builder, self.word_of_table(calls.REFUSED))
+        answer = cgutils.alloca_once_value(builder, self.word_of_table(layout.REFUSED))
         with builder.if_then(cgutils.is_not_null(builder, builder.call(thread, []))):
             function = ir.FunctionType(_INT64, [_INT64]).as_pointer()
-            function = builder.inttoptr(self.word_of_table(calls.EXPLAIN), function)
+            function = builder.inttoptr(self.word_of_table(layout.EXPLAIN), function)
             builder.store(builder.call(function, [builder.ptrtoint(self._words, _INT64)]), answer)
         return builder.load(answer)

@@ -1,0 +1,1 @@
+"""fastconv's functions inside users' own `numba.njit` code. Imported when the first caller is compiled."""

@@ -1,0 +1,356 @@
+"""Pools, filters and patches: what Numba compiles where a user's function calls one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic, register_jitable
+from numba.np.arrayobj import _empty_nd_impl
+from numba.np.numpy_support import from_dtype
+
+from .. import problem as checks
+from ..kernels import frame as layout
+from ..kernels import window_calls
+from ..pool import mean_dtype, outermost
+from .arguments import (
+    array_of,
+    cast_to,
+    checked,
+    constant,
+    ints_of,
+    message_at,
+    name_of,
+    number_in_memory,
+    padding_of,
+    truth_of,
+)
+from .frames import Frame
+from .linking import Needs
+
+_INT64 = ir.IntType(64)
+Reader = Callable[..., Any]
+
+
+class Window(NamedTuple):
+    """What is known of a call when its caller is compiled; a reader gives a number from the value of an argument."""
+
+    name: str
+    kind: int  # one of `window_calls.KINDS`
+    dtype: np.dtype[Any]
+    leading: int  # axes before those of the window
+    kernel: list[Reader]  # for each axis of the window
+    stride: list[Reader] | None  # None: the window's size
+    dilation: list[Reader]
+    padding: int
+    pads: list[tuple[Reader, Reader]]
+    option: int
+    flag: Reader | None  # whether to ceil
+    size: list[Reader] | None  # that of the result, if it is asked for
+    is_folded: bool  # channels and window share an axis of the columns: `im2col`, `col2im`
+
+
+def window_of(
+    name: str, kind: int, label: str, x: Any, leading: int, rank: int, kernel_size: Any, stride: Any, dilation: Any,
+    padding: tuple[str, Any], option: int = 0, flag: Reader | None = None, size: list[Reader] | None = None,
+    is_folded: bool = False,
+) -> Window:  # fmt: skip
+    """A window over `rank` axes behind the leading ones; `padding` comes with its name."""
+    dtype = array_of(name, label, x)
+    kernel, dilations = ints_of(name, "kernel_size", kernel_size, rank), ints_of(name, "dilation", dilation, rank)
+    strides = None if constant(stride) is None else ints_of(name, "stride", stride, rank)
+    if leading + rank > layout.MOST_AXES:
+        raise TypingError(
+            f"{name}(): {label} has {leading + rank} axes, expected {layout.MOST_AXES} or fewer inside compiled code"
+        )
+    pads = padding_of(name, *padding, rank)
+    return Window(name, kind, dtype, leading, kernel, strides, dilations, *pads, option, flag, size, is_folded)
+
+
+def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[..., Any]:
+    """What fills a frame, and gives a message's address and the results, of so many axes each."""
+    needs = Needs(window_calls.NAMES[window.kind], window.dtype.name)
+    kinds = [types.Array(from_dtype(dtype), ndim, "C") for dtype, ndim in results]
+    rank, leading, is_unpool = len(window.kernel), window.leading, window.kind == window_calls.UNPOOL
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def call(
+        typingctx: Any, x: Any, indices: Any, kernel_size: Any, stride: Any, dilation: Any, padding: Any, flag: Any,
+        size: Any,
+    ) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            context.environment.consts.append(needs)
+            x_value, indices_value, kernel_value, stride_value, dilation_value, padding_value, flag_value = args[:7]
+            size_value, frame = args[7], Frame(context, builder, window.name)
+            frame.put(layout.KERNELS, needs.kernels)
+            frame.put(layout.PADDING, window.padding)
+            frame.put(layout.ITEM, window.dtype.itemsize, window.dtype.alignment, window.kind)
+            option: Any = _INT64(window.option)
+            if window.flag is not None:
+                given = builder.icmp_signed("!=", window.flag(context, builder, flag_value), _INT64(0))
+                option = builder.select(given, _INT64(window.option | window_calls.CEIL), option)
+            frame.put(layout.OPTION, option)
+            frame.put(layout.CALL, 0, 1, 1, 1, leading + rank, 0, 0, 0, rank)
+            kernel = [read(context, builder, kernel_value) for read in window.kernel]
+            asked: Any = None if window.size is None else [read(context, builder, size_value) for read in window.size]
+            frame.put(layout.BIASES, -1)
+            if window.is_folded and window.kind == window_calls.COMBINE:
+                shape = put_columns(frame, x, x_value, kernel)
+            else:
+                shape = frame.put_array(layout.X, x, x_value)
+            if is_unpool:
+                frame.put_array(layout.INDICES, indices, indices_value)
+                frame.put(layout.HAS_OUT, asked is not None)
+            elif window.kind < window_calls.UNPOOL:
+                lowest = outermost(window.dtype, window.kind % 2 == window_calls.MINIMUM)
+                place, _ = number_in_memory(context, builder, lowest, None, None, from_dtype(window.dtype))
+                frame.put_scalar(layout.FILL, place, window.dtype.itemsize)
+                frame.put_scalar(layout.INDICES, place, window.dtype.itemsize)  # not written, unless there are some
+            whole = asked is not None and is_unpool and len(asked) > rank  # a full shape is asked for
+            for i in range(leading):
+                frame.put_axis(i, shape[i], 1, 1, 1, 0, 0, 0, asked[i] if whole else shape[i])
+            sizes = asked if window.kind == window_calls.COMBINE else shape[leading : leading + rank]
+            for i in range(rank):
+                step = kernel[i] if window.stride is None else window.stride[i](context, builder, stride_value)
+                gap = window.dilation[i](context, builder, dilation_value)
+                before, after = (read(context, builder, padding_value) for read in window.pads[i])
+                wanted = asked[i - rank] if is_unpool and asked is not None else 0
+                frame.put_axis(leading + i, sizes[i], kernel[i], step, gap, before, after, 0, wanted)
+            values = [cgutils.alloca_once(builder, context.get_value_type(kind), zfill=True) for kind in kinds]
+
+            def allocate() -> None:
+                dims = result_shape(builder, frame, window, shape, asked, kernel)
+                for kind, value, at in zip(kinds, values, (layout.OUT, layout.INDICES), strict=False):
+                    array = _empty_nd_impl(context, builder, kind, dims)
+                    builder.store(array._getvalue(), value)
+                    frame.put_array(at, kind, array._getvalue())
+                    if is_unpool:
+                        cgutils.memset(builder, array.data, builder.mul(array.nitems, array.itemsize), 0)
+
+            message = frame.perform(layout.RESOLVE_WINDOW, layout.RUN_WINDOW, allocate)
+            return context.make_tuple(builder, signature.return_type, [message, *map(builder.load, values)])
+
+        given = x, indices, kernel_size, stride, dilation, padding, flag, size
+        return types.Tuple((types.intp, *kinds))(*given), codegen
+
+    # Numba's compiler reads what follows: without annotations, and one return type each.
+    def one_result(x, indices, kernel_size, stride, dilation, padding, flag, size):  # type: ignore[no-untyped-def]
+        message, out = call(x, indices, kernel_size, stride, dilation, padding, flag, size)
+        if message != 0:
+            raise ValueError(message_at(message))
+        return out
+
+    def two_results(x, indices, kernel_size, stride, dilation, padding, flag, size):  # type: ignore[no-untyped-def]
+        message, out, found = call(x, indices, kernel_size, stride, dilation, padding, flag, size)
+        if message != 0:
+            raise ValueError(message_at(message))
+        return out, found
+
+    run: Callable[..., Any] = register_jitable(two_results if len(results) > 1 else one_result)
+    return run
+
+
+def put_columns(frame: Frame, kind: Any, value: Any, kernel: list[Any]) -> list[Any]:
+    """`(N, C * taps, P)` as `(N, C, taps, P)`; the second axis stands in `BIASES`."""
+    builder = frame.builder
+    array = frame.context.make_array(kind)(frame.context, builder, value)
+    (n, rows, columns), steps = (cgutils.unpack_tuple(builder, t, 3) for t in (array.shape, array.strides))
+    taps = functools.reduce(builder.mul, kernel)
+    taps = builder.select(builder.icmp_signed("<", taps, _INT64(1)), _INT64(1), taps)  # is refused later
+    shape = [n, builder.sdiv(rows, taps), taps, columns]
+    frame.put_memory(layout.X, array.data, shape, [steps[0], builder.mul(steps[1], taps), *steps[1:]])
+    frame.put(layout.BIASES, rows)
+    return shape
+
+
+def result_shape(builder: Any, frame: Frame, window: Window, shape: list[Any], asked: Any, kernel: list[Any]) -> Any:
+    """The sizes of the result, once the frame is resolved."""
+    leading, rank = window.leading, len(kernel)
+    if window.kind == window_calls.COMBINE:
+        return [*shape[:leading], *asked]
+    if window.kind == window_calls.UNPOOL:
+        return [*shape[:leading], *(frame.word(layout.PLAN + leading + i) for i in range(rank))]
+    outs = [frame.out_size(leading + i) for i in range(rank)]
+    if window.kind != window_calls.EXTRACT:
+        return [*shape[:leading], *outs]
+    taps, positions = functools.reduce(builder.mul, kernel), functools.reduce(builder.mul, outs)
+    if window.is_folded:
+        return [shape[0], builder.mul(shape[1], taps), positions]
+    return [*shape[:leading], taps, positions]
+
+
+# ---- the functions
+
+
+def extremum_pool(
+    name: str, rank: int, smallest: bool, /, x: Any, return_indices: Any, **options: Any
+) -> Callable[..., Any]:
+    """The implementation of `max_pool*d` and `min_pool*d`."""
+    rank_of(name, "x", x, rank)
+    indexed = bool(name_of(name, "return_indices", return_indices))
+    results = (ordered(name, x), x.ndim), (np.dtype(np.int64), x.ndim)
+    kind = (window_calls.INDEXED_MAXIMUM if indexed else window_calls.MAXIMUM) + smallest
+    call = caller(pool_window(name, kind, x, rank, **options), *results[: 1 + indexed])
+
+    def implementation(  # type: ignore[no-untyped-def]
+        x, kernel_size, stride=None, dilation=1, padding_spec="valid", ceil_mode=False, return_indices=False
+    ):
+        return call(x, None, kernel_size, stride, dilation, padding_spec, ceil_mode, None)
+
+    return implementation
+
+
+def average_pool(name: str, rank: int, /, x: Any, count_include_pad: Any, **options: Any) -> Callable[..., Any]:
+    """The implementation of `avg_pool*d`."""
+    rank_of(name, "x", x, rank)
+    option, dtype = average_of(name, x, bool(name_of(name, "count_include_pad", count_include_pad)))
+    call = caller(pool_window(name, window_calls.AVERAGE, x, rank, option=option, **options), (dtype, x.ndim))
+
+    def implementation(  # type: ignore[no-untyped-def]
+        x, kernel_size, stride=None, dilation=1, padding_spec="valid", ceil_mode=False, count_include_pad=True
+    ):
+        return call(x, None, kernel_size, stride, dilation, padding_spec, ceil_mode, None)
+
+    return implementation
+
+
+def pool_window(
+    name: str, kind: int, x: Any, rank: int, padding_spec: Any = "valid", ceil_mode: Any = False, option: int = 0,
+    **options: Any,
+) -> Window:  # fmt: skip
+    """A window over the last axes of an array."""
+    return window_of(
+        name, kind, "x", x, x.ndim - rank, rank, padding=("padding_spec", padding_spec), option=option,
+        flag=truth_of(name, "ceil_mode", ceil_mode), **options,
+    )  # fmt: skip
+
+
+def filter_of(name: str, kind: str, /, x: Any, kernel_size: Any, stride: Any) -> Callable[..., Any]:
+    """The implementation of `maximum_filter`, `minimum_filter` and `uniform_filter`."""
+    rank, number, option = rank_of_tuple(name, "kernel_size", kernel_size), window_calls.NAMES.index(kind), 0
+    at_least(name, "x", x, rank)
+    if kind == "average":
+        option, dtype = average_of(name, x, True)
+    else:
+        dtype = ordered(name, x)
+    window = pool_window(name, number, x, rank, option=option, kernel_size=kernel_size, stride=stride, dilation=1)
+    call = caller(window, (dtype, x.ndim))
+
+    def implementation(x, kernel_size, stride=None):  # type: ignore[no-untyped-def]
+        return call(x, None, kernel_size, stride, 1, None, None, None)
+
+    return implementation
+
+
+def ordered(name: str, x: Any) -> np.dtype[Any]:
+    """The dtype of an array of which a largest element is asked for."""
+    dtype = array_of(name, "x", x)
+    checked(checks.check_ordered, name, np.empty(0, dtype))
+    return dtype
+
+
+def average_of(name: str, x: Any, include_padding: bool) -> tuple[int, np.dtype[Any]]:
+    """How averages of an array are taken, and their dtype."""
+    dtype = array_of(name, "x", x)
+    is_exact = dtype.kind in "biu"
+    option = window_calls.INCLUDE_PADDING * include_padding | window_calls.IS_EXACT * is_exact
+    return option | window_calls.IS_COMPLEX * (dtype.kind == "c"), mean_dtype(dtype)
+
+
+def unpool(name: str, rank: int, /, values: Any, indices: Any, padding_spec: Any, output_size: Any, **options: Any
+) -> Callable[..., Any]:  # fmt: skip
+    """The implementation of `max_unpool*d`."""
+    rank_of(name, "values", values, rank)
+    index = array_of(name, "indices", indices)
+    if index.kind not in "iu":
+        raise TypingError(f"{name}(): indices has dtype {index}, expected integers")
+    if indices.ndim != values.ndim:
+        raise TypingError(f"{name}(): indices has {indices.ndim} dimensions, expected those of values, {values.ndim}")
+    size = None
+    if constant(output_size) is not None:
+        is_whole = isinstance(output_size, types.BaseTuple) and len(output_size) == rank + 2
+        size = ints_of(name, "output_size", output_size, rank + 2 * is_whole)
+    window = window_of(name, window_calls.UNPOOL, "values", values, 2, rank, padding=("padding_spec", padding_spec),
+                       size=size, **options)  # fmt: skip
+    call, flat = caller(window, (window.dtype, values.ndim)), cast_to(indices, np.dtype(np.int64))
+
+    def implementation(  # type: ignore[no-untyped-def]
+        values, indices, kernel_size, stride=None, dilation=1, padding_spec="valid", output_size=None
+    ):
+        return call(values, flat(indices), kernel_size, stride, dilation, padding_spec, None, output_size)
+
+    return implementation
+
+
+def patches(name: str, /, x: Any, kernel_size: Any, padding: Any, **options: Any) -> Callable[..., Any]:
+    """The implementation of `extract_patches` and `im2col`."""
+    is_folded = name == "im2col"
+    if is_folded:
+        at_least(name, "x", x, 3)
+        leading = 2
+    else:
+        rank = rank_of_tuple(name, "kernel_size", kernel_size)
+        at_least(name, "x", x, rank)
+        leading = x.ndim - rank
+    window = window_of(name, window_calls.EXTRACT, "x", x, leading, x.ndim - leading, kernel_size,
+                       padding=("padding", padding), is_folded=is_folded, **options)  # fmt: skip
+    call = caller(window, (window.dtype, 3 if is_folded else leading + 2))
+
+    def implementation(x, kernel_size, stride=1, dilation=1, padding=0):  # type: ignore[no-untyped-def]
+        return call(x, None, kernel_size, stride, dilation, padding, None, None)
+
+    return implementation
+
+
+def combination(
+    name: str, label: str, /, output_size: Any, kernel_size: Any, padding: Any, **options: Any
+) -> Callable[..., Any]:
+    """The implementation of `combine_patches` and `col2im`."""
+    x, is_folded = options.pop(label), name == "col2im"
+    rank = rank_of_tuple(name, "output_size", output_size)
+    at_least(name, label, x, 3 if is_folded else 2)
+    if is_folded and x.ndim != 3:
+        raise TypingError(f"{name}(): cols has {x.ndim} dimensions, expected 3")
+    if not is_folded and rank_of_tuple(name, "kernel_size", kernel_size) != rank:
+        raise TypingError(f"{name}(): kernel_size is {kernel_size}, expected {rank} ints, as output_size has")
+    window = window_of(name, window_calls.COMBINE, label, x, 2 if is_folded else x.ndim - 2, rank, kernel_size,
+                       padding=("padding", padding), size=ints_of(name, "output_size", output_size, rank),
+                       is_folded=is_folded, **options)  # fmt: skip
+    call = caller(window, (window.dtype, window.leading + rank))
+
+    def of_columns(cols, output_size, kernel_size, stride=1, dilation=1, padding=0):  # type: ignore[no-untyped-def]
+        return call(cols, None, kernel_size, stride, dilation, padding, None, output_size)
+
+    def of_patches(patches, output_size, kernel_size, stride=1, dilation=1, padding=0):  # type: ignore[no-untyped-def]
+        return call(patches, None, kernel_size, stride, dilation, padding, None, output_size)
+
+    return of_columns if is_folded else of_patches
+
+
+def rank_of(name: str, label: str, x: Any, rank: int) -> None:
+    """Refuse an array that has not two axes before `rank` more."""
+    array_of(name, label, x)
+    if x.ndim != rank + 2:
+        raise TypingError(f"{name}(): {label} has {x.ndim} dimensions, expected {rank + 2}")
+
+
+def at_least(name: str, label: str, x: Any, rank: int) -> None:
+    """Refuse an array of too few axes."""
+    array_of(name, label, x)
+    if x.ndim < rank:
+        raise TypingError(f"{name}(): {label} has {x.ndim} dimensions, expected at least {rank}")
+
+
+def rank_of_tuple(name: str, option: str, kind: Any) -> int:
+    """How many axes a tuple speaks of."""
+    value = constant(kind)
+    shown = kind if value is ... else value
+    if not isinstance(kind, types.BaseTuple):
+        checked(checks.check_sequence, name, option, shown)
+    return len(kind if isinstance(kind, types.BaseTuple) else value)
