@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,14 @@ import numpy as np
 SYMBOL = "fastconv_table_1"
 TABLE = np.zeros(512, np.int64)
 
+# SciPy's functions, and who implements them: offered once compiled code speaks of one.
+_SIGNAL = {
+    "convolve": "signal.by_method",
+    "correlate": "signal.by_method",
+    "convolve2d": "signal.by_boundary",
+    "correlate2d": "signal.by_boundary",
+}
+
 _offers: list[tuple[Any, ...]] = []
 _is_told = False
 
@@ -26,11 +36,28 @@ def init() -> None:
     """Numba's entry point."""
     global _is_told
     import llvmlite.binding
+    from numba.extending import typeof_impl
 
     llvmlite.binding.add_symbol(SYMBOL, TABLE.ctypes.data)
     _is_told = True
     for offered in _offers:
         _tell(*offered)
+    generic = typeof_impl.dispatch(object)
+
+    def typeof_function(value: Any, context: Any) -> Any:
+        """What Numba asks of a function in compiled code, before it looks among those that it was told of."""
+        _offer_signal(value)
+        return generic(value, context)
+
+    typeof_impl.register(FunctionType)(typeof_function)
+
+
+def _offer_signal(function: Callable[..., Any]) -> None:
+    signal = sys.modules.get("scipy.signal")
+    for name in _SIGNAL:
+        if function is getattr(signal, name, None):
+            offer(function, _SIGNAL.pop(name), name)
+            return
 
 
 def offer(function: Callable[..., Any], maker: str, *facts: Any) -> None:
