@@ -151,6 +151,9 @@ def plain(function):
     return function
 
 
+lesson = numba.njit(nogil=True)  # a function of ordinary arrays, compiled when it is first called, for anyone
+
+
 def overload(function):
     """Numba's `overload`, whose implementations are inner functions."""
     return numba_overload(function, jit_options=_INNER)
