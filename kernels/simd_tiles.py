@@ -580,56 +580,56 @@ SMALL_BYTES = min(VECTOR_BYTES, 32)  # of a vector that is mostly not full: wide
 
 
 @intrinsic
-def small_tile(typingctx, source, start, source_channel, source_row, row, row_step, rows, column, column_step, columns,
-               w, w_start, w_channel, w_row, w_column, channels, taps1, taps2, target, to, width, initial, padding,
-               low, high):  # fmt: skip
-    """One vector of an output row: `initial` and the sum over all channels and taps, held between two bounds.
+def small_tile(typingctx, source, start, source_channel, source_row, row, hop, row_step, rows, column, column_step,
+               columns, w, w_start, w_channel, w_row, w_column, channels, taps1, taps2, target, to, to_row, height,
+               width, initial, padding, low, high):  # fmt: skip
+    """One vector of each of two output rows: `initial` and the sum over all channels and taps, held between two bounds.
 
-    Tap `q, e` of channel `c` meets row `row + q * row_step` and, in lane `j`, column `column + e * column_step + j` of
-    that channel's `rows` by `columns`; outside of them lies padding. `width` lanes are stored, or as many as there are.
+    Tap `q, e` of channel `c` meets row `row + i * hop + q * row_step` for output row `i` and, in lane `j`, column
+    `column + e * column_step + j` of that channel's `rows` by `columns`; outside of them lies padding. `height` rows of
+    `width` lanes are stored, or as many as there are.
     """
     element = target.dtype
 
     def emit(context, builder, signature, args):
-        (source, start, source_channel, source_row, row, row_step, rows, column, column_step, columns,
-         w, w_start, w_channel, w_row, w_column, channels, taps1, taps2, target, to, width, initial, padding,
-         low, high) = args  # fmt: skip
-        lanes = SMALL_BYTES * 8 // element.bitwidth
+        (source, start, source_channel, source_row, row, hop, row_step, rows, column, column_step, columns, w, w_start,
+         w_channel, w_row, w_column, channels, taps1, taps2, target, to, to_row, height, width, initial, padding, low,
+         high) = args  # fmt: skip
+        lanes, zero = SMALL_BYTES * 8 // element.bitwidth, _INT64(0)
         vector = ir.VectorType(context.get_value_type(element), lanes)
         index = ir.VectorType(ir.IntType(32), lanes)
         padding, initial, low, high = (broadcast(builder, value, vector) for value in (padding, initial, low, high))
-        total = cgutils.alloca_once(builder, vector)
-        builder.store(initial, total)
+        totals = [cgutils.alloca_once_value(builder, initial) for _ in range(2)]
         order = ir.Constant(index, list(range(lanes)))
 
-        def at(pointer, *products):
-            for a, b in products:
-                pointer = builder.gep(pointer, [builder.mul(a, b)])
-            return pointer
+        def at(pointer, i, step):
+            return builder.gep(pointer, [builder.mul(i, step)])
 
         source, w = builder.gep(source, [start]), builder.gep(w, [w_start])
         with cgutils.for_range(builder, channels) as c:
-            image, kernel = at(source, (c.index, source_channel)), at(w, (c.index, w_channel))
+            image, kernel = at(source, c.index, source_channel), at(w, c.index, w_channel)
             with cgutils.for_range(builder, taps1) as q:
-                i = builder.add(row, builder.mul(q.index, row_step))
-                inside = builder.icmp_unsigned("<", i, rows)
-                line, weights = (
-                    at(image, (builder.select(inside, i, _INT64(0)), source_row)),
-                    at(kernel, (q.index, w_row)),
-                )
-                there = broadcast(
-                    builder, builder.trunc(builder.select(inside, columns, _INT64(0)), index.element), index
-                )
+                weights, i, lines = at(kernel, q.index, w_row), builder.add(row, builder.mul(q.index, row_step)), []
+                for there in (i, builder.add(i, hop)):
+                    inside = builder.icmp_unsigned("<", there, rows)
+                    size = builder.trunc(builder.select(inside, columns, zero), index.element)
+                    lines.append(
+                        (at(image, builder.select(inside, there, zero), source_row), broadcast(builder, size, index))
+                    )
                 with cgutils.for_range(builder, taps2) as e:
                     first = builder.add(column, builder.mul(e.index, column_step))
                     lane = builder.add(broadcast(builder, builder.trunc(first, index.element), index), order)
-                    mask = builder.icmp_unsigned("<", lane, there)
-                    value = load_vector(builder, builder.gep(line, [first]), vector, mask, padding)
-                    factor = broadcast(builder, builder.load(at(weights, (e.index, w_column))), vector)
-                    builder.store(multiply_add(builder, element, value, factor, builder.load(total)), total)
-        value = clamp(builder, element, builder.load(total), low, high)
-        store_vector(builder, value, builder.gep(target, [to]), first_lanes(builder, width, lanes))
+                    factor = broadcast(builder, builder.load(at(weights, e.index, w_column)), vector)
+                    for total, (line, size) in zip(totals, lines, strict=True):
+                        mask = builder.icmp_unsigned("<", lane, size)
+                        value = load_vector(builder, builder.gep(line, [first]), vector, mask, padding)
+                        builder.store(multiply_add(builder, element, value, factor, builder.load(total)), total)
+        target = builder.gep(target, [to])
+        for i, total in enumerate(totals):
+            value = clamp(builder, element, builder.load(total), low, high)
+            with builder.if_then(builder.icmp_signed(">", height, _INT64(i))):
+                store_vector(builder, value, at(target, _INT64(i), to_row), first_lanes(builder, width, lanes))
         return context.get_dummy_value()
 
     n, x = types.intp, element
-    return types.void(source, *[n] * 9, w, *[n] * 7, target, n, n, *[x] * 4), emit
+    return types.void(source, *[n] * 10, w, *[n] * 7, target, *[n] * 4, *[x] * 4), emit

@@ -10,21 +10,22 @@ from .simd_tiles import MASKED, SMALL_BYTES, small_tile
 from .strided import elements, five_strides, is_whole, item_size, load, stride, zero
 from .window import CALL_FIELDS, CONSTANT, HUGE, is_padded, load_axes, load_call
 
-TILES = 80  # vectors of input that are multiplied
+TILES = 170  # vectors of input that are multiplied
 
 
 @plain
 def is_small(call, a0, a1, a2, size):
-    """Whether a call of one or two axes takes few vectors; in floating point, since sizes may be of any magnitude."""
+    """Whether a call of one or two axes takes few vectors."""
     if not MASKED or a0.size != 1 or a0.kernel != 1 or a0.before + a0.after != 0 or a2.stride != 1:
         return False
     if call.activation > RELU6 or (is_padded(a0, a1, a2) and (a1.boundary != CONSTANT or a2.boundary != CONSTANT)):
         return False
     if max(a2.size, a2.before, (a2.kernel - 1) * a2.dilation) >= HUGE:
         return False
-    outputs = float(call.batch) * float(call.groups) * float(call.outputs) * float(a1.out)
-    taps = float(call.channels) * float(a1.kernel) * float(a2.kernel)
-    return outputs * taps * (a2.out * size // SMALL_BYTES + 1) <= TILES
+    outputs, vectors = call.groups * call.outputs, a2.out * size // SMALL_BYTES + 1
+    if max(call.batch, outputs, call.channels, a1.out, a1.kernel, a2.kernel, vectors) > TILES:
+        return False  # so that 64 bits hold the product
+    return call.batch * outputs * call.channels * a1.out * a1.kernel * a2.kernel * vectors <= TILES
 
 
 @entry
@@ -48,12 +49,12 @@ def correlate(x, w, bias, out, fill, numbers):
             for o in range(group * call.outputs, (group + 1) * call.outputs):
                 initial = load(bias, o * stride(bias, 0)) if call.has_bias else zero(out)
                 weights = o * ws.batch + corner
-                for p1 in range(a1.out):
+                for p1 in range(0, a1.out, 2):
                     i1 = p1 * a1.stride - a1.before
                     where = n * outs.batch + o * outs.channel + p1 * outs.s1
                     for p2 in range(0, a2.out, lanes):
-                        small_tile(elements(x), first, xs.channel, xs.s1, i1, a1.dilation, a1.size, p2 - a2.before,
-                                   a2.dilation, a2.size, elements(w), weights, ws.channel, w1, w2, call.channels,
-                                   a1.kernel, a2.kernel, elements(out), where + p2, a2.out - p2, initial, padding,
-                                   low, high)  # fmt: skip
+                        small_tile(elements(x), first, xs.channel, xs.s1, i1, a1.stride, a1.dilation, a1.size,
+                                   p2 - a2.before, a2.dilation, a2.size, elements(w), weights, ws.channel, w1, w2,
+                                   call.channels, a1.kernel, a2.kernel, elements(out), where + p2, outs.s1,
+                                   a1.out - p1, a2.out - p2, initial, padding, low, high)  # fmt: skip
     return True
