@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-# Compiled code calls through a table of addresses that it knows by the name of a symbol. Another number stands for
-# another layout of the table or of frames: code that was kept goes on, or is not found.
-SYMBOL = "fastconv_table_1"
+# Compiled code calls through a table of addresses that it knows by the name of a symbol.
+SYMBOL = "fastconv_table"
 TABLE = np.zeros(512, np.int64)
 
 # SciPy's functions, and who implements them: offered once compiled code speaks of one.

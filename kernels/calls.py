@@ -1,6 +1,6 @@
 """Convolutions called from compiled code: what the frontend does in Python, without the interpreter."""
 
-from . import dense, depthwise, direct, small
+from . import dense, depthwise, direct, generic, small
 from .frame import (
     AXES,
     BIAS,
@@ -25,6 +25,8 @@ from .frame import (
     drop_steps,
     free,
     give_block,
+    invoke,
+    is_aligned,
     is_true,
     load_axis,
     memory_at,
@@ -39,8 +41,8 @@ from .jit import entry, kernel
 from .strided import address, load_tuple
 from .window import AXIS_FIELDS, Call
 
-KINDS = small, depthwise, dense, direct  # the functions of a dtype, in this order; 0 where there is none for it
-SMALL, DEPTHWISE, DENSE, DIRECT = range(len(KINDS))
+KINDS = small, depthwise, dense, direct, generic  # the functions of a dtype, in this order; 0: there is none for it
+SMALL, DEPTHWISE, DENSE, DIRECT, GENERIC = range(len(KINDS))
 _OUTPUTS = Call._fields.index("outputs")
 assert max(dense.PLAN_WORDS, direct.PLAN_WORDS) <= FRAME - CALL
 
@@ -95,10 +97,10 @@ def resolve(frame):
         return True
     if call.has_bias and words[BIASES] != call.outputs:
         return True
-    is_empty, elements, first = False, float(call.batch) * float(call.outputs), 3 - call.rank
-    for i in range(first, 3):
+    is_empty, elements, first = False, float(call.batch) * float(call.outputs), max(3 - call.rank, 0)
+    for i in range(first, first + call.rank):
         is_empty = is_empty or load_axis(words, i).size == 0
-    for i in range(first, 3):
+    for i in range(first, first + call.rank):
         axis = load_axis(words, i)
         before, after, room = pad_axis(axis, words[PADDING], call.flip)
         if room < (-LARGEST if is_empty else 0):
@@ -112,7 +114,7 @@ def resolve(frame):
         return True
     if has_out and (shape_of(words, OUT, 0) != call.batch or shape_of(words, OUT, 1) != call.outputs):
         return True
-    for i in range(first, 3):
+    for i in range(first, first + call.rank):
         drop_steps(words, i)
     words[CALL + _OUTPUTS], words[PADDING] = call.outputs // call.groups if call.groups > 1 else call.outputs, GIVEN
     if not has_out or elements == 0:
@@ -128,6 +130,10 @@ def run(frame):
     words = frame.data
     table = words_at(words[TABLE])
     call = load_tuple(words, CALL, Call)
+    if call.has_bias and not is_aligned(words, BIAS, 1):
+        return False
+    if call.rank > 3:
+        return run_generic(frame, call, table)
     a0, a1, a2 = load_axis(words, 0), load_axis(words, 1), load_axis(words, 2)
     if call.batch * call.groups * call.outputs * a0.out * a1.out * a2.out == 0:
         return True
@@ -162,6 +168,21 @@ def run(frame):
     if held != 0:
         free(held)
     return whole
+
+
+@kernel
+def run_generic(frame, call, table):
+    words, positions = frame.data, call.batch * call.groups * call.outputs
+    words[NUMBERS] = address(frame) + 8 * CALL
+    for i in range(call.rank):
+        positions *= load_axis(words, i).out
+    if positions == 0:
+        return True
+    for array in (X, W, OUT):
+        if not is_aligned(words, array, call.rank + 2):
+            return False
+    invoke(table.data[words[KERNELS] + GENERIC], arrays(frame))
+    return True
 
 
 @kernel

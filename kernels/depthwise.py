@@ -23,7 +23,7 @@ from .jit import entry, kernel, plain
 from .pack import Slab as PackedSlab
 from .pack import pack_slab, pack_weights
 from .simd import VECTOR_BYTES, lanes_of
-from .simd_tiles import OUTSIDE, ROWS, row_tiles
+from .simd_rows import OUTSIDE, ROWS, row_tiles
 from .strided import (
     address,
     compute_size,

@@ -20,9 +20,8 @@ from typing import NamedTuple
 from .activation import NONE, RELU6, bounds, finish_row
 from .jit import entry, kernel, overload, plain
 from .pack import SLACK, Slab, pack_slab, pack_weights, tap_index
-from .simd import VECTOR_BYTES, is_vector_type, lanes_of
+from .simd import MASKED, VECTOR_BYTES, is_vector_type, lanes_of
 from .simd_pack import finish_run
-from .simd_tiles import MASKED
 from .strided import (
     compute_size,
     elements,

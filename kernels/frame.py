@@ -148,6 +148,20 @@ def step_of(words, array, i):
 
 
 @kernel
+def is_aligned(words, array, rank):
+    """Whether an array's elements lie whole numbers of them apart, and where their type may."""
+    return lies_whole(words, array, rank, words[ITEM], words[ALIGNMENT])
+
+
+@kernel
+def lies_whole(words, array, rank, item, alignment):
+    bits = 0
+    for i in range(rank):
+        bits |= step_of(words, array, i)
+    return bits % item == 0 and words[array] % alignment == 0  # sizes are powers of two
+
+
+@kernel
 def pad_axis(axis, padding, flip):
     """Padding before and after an axis, and how far its window can move; no room: -1 - `LARGEST`, too much of it."""
     nothing = 0, 0, -1 - LARGEST

@@ -1,8 +1,8 @@
 """Vectors of the host's registers, and what LLVM IR for them is built from.
 
 Widths come from the CPU that Numba compiles for, `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` included. All IR stands in
-the modules named `simd`: register tiles in `simd_tiles`, packing and storing in `simd_pack`, pools in `simd_fold` and
-`simd_pool`; the layout of arrays in `strided`.
+the modules named `simd`: register tiles in `simd_tiles` and `simd_rows`, packing and storing in `simd_pack`, pools in
+`simd_fold` and `simd_pool`; the layout of arrays in `strided`, calls in `frame`.
 """
 
 import math
@@ -51,6 +51,9 @@ def target():
 
 
 _, VECTOR_BYTES, REGISTERS = target()
+# Whether lanes that are not read cost nothing: elsewhere LLVM reads them one by one.
+MASKED = VECTOR_BYTES >= 32
+_ARM = cpu_target.target_context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64"))
 
 
 def is_vector_type(element):
@@ -159,6 +162,17 @@ def clamp(builder, element, value, low, high):
 
 def add(builder, a, b):
     return builder.fadd(a, b) if a.type.element in _LLVM_FLOATS else builder.add(a, b)
+
+
+def pin(builder, value):
+    """The value, after all loads before this point and before all loads after it.
+
+    It keeps LLVM from gathering a tile's loads, which takes more registers than there are, and from unrolling its loop.
+    """
+    kind = ir.FunctionType(value.type, [value.type])
+    register = "w" if _ARM else "v" if VECTOR_BYTES == 64 else "x"
+    assembly = ir.InlineAsm(kind, "", f"={register},0,~{{memory}}", side_effect=True)
+    return builder.call(assembly, [value], attrs=("convergent",))
 
 
 def keep_whole(builder):

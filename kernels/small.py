@@ -6,7 +6,8 @@ nothing is packed, written down or shared between threads.
 
 from .activation import RELU6, bounds
 from .jit import entry, plain
-from .simd_tiles import MASKED, SMALL_BYTES, small_tile
+from .simd import MASKED
+from .simd_rows import SMALL_BYTES, small_tile
 from .strided import elements, five_strides, is_whole, item_size, load, stride, zero
 from .window import CALL_FIELDS, CONSTANT, HUGE, is_padded, load_axes, load_call
 

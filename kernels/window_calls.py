@@ -2,7 +2,6 @@
 
 from . import patches, pool, pool_rows
 from .frame import (
-    ALIGNMENT,
     AXES,
     BAD,
     BIASES,
@@ -27,13 +26,14 @@ from .frame import (
     drop_steps,
     give_block,
     invoke,
+    is_aligned,
     is_true,
+    lies_whole,
     load_axis,
     memory_at,
     number_from,
     pad_axis,
     shape_of,
-    step_of,
     take_block,
     words_at,
     write_ends,
@@ -168,7 +168,7 @@ def run_window(frame):
         return True
     words[NUMBERS] = address(frame) + 8 * CALL
     rank = call.rank - call.option + 2 if kind == COMBINE else call.rank
-    if elements > 0 and not (is_aligned(words, X, rank, words[ITEM], words[ALIGNMENT])):
+    if elements > 0 and not is_aligned(words, X, rank):
         return False
     x, out, indices, numbers = (
         array_at(frame, X),
@@ -177,7 +177,7 @@ def run_window(frame):
         array_at(frame, NUMBERS),
     )
     if kind == UNPOOL:
-        if not is_aligned(words, INDICES, rank, 8, 8):
+        if not lies_whole(words, INDICES, rank, 8, 8):
             return False
         words[BAD] = number_from(table[kernels + UNPOOL], (x, indices, out, numbers))
         return words[BAD] < 0
@@ -194,15 +194,6 @@ def run_window(frame):
         smallest, indexed = kind == MINIMUM or kind == INDEXED_MINIMUM, kind >= INDEXED_MAXIMUM
         invoke(table[kernels + EXTREMUM], (x, out, indices, lowest, numbers, smallest, indexed))
     return True
-
-
-@kernel
-def is_aligned(words, array, rank, item, alignment):
-    """Whether elements lie whole numbers of them apart, and where their type may."""
-    bits = 0
-    for i in range(rank):
-        bits |= step_of(words, array, i)
-    return bits % item == 0 and words[array] % alignment == 0  # sizes are powers of two
 
 
 @kernel

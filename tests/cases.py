@@ -6,8 +6,6 @@ import numpy as np
 import oracle
 
 import fastconv
-from fastconv import conv, dispatch
-from fastconv.problem import as_bias, as_fill, common_dtype
 
 RANK_NAMES = {1: "1d", 2: "2d", 3: "3d"}
 
@@ -112,6 +110,9 @@ def check_convolution(operation, x, w, **options):
 
 def check_second(operation, x, w, expected, options):
     """Where a call is small, what would run a larger one must agree, too."""
+    from fastconv import conv, dispatch  # not before guarded.py has replaced what they take from NumPy
+    from fastconv.problem import as_bias, as_fill, common_dtype
+
     name, rank = f"{operation}{RANK_NAMES.get(w.ndim - 2, '_nd')}", w.ndim - 2
     defaults = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"}
     named = [options.get(key, default) for key, default in (defaults | {"activation": None}).items()]

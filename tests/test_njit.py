@@ -197,6 +197,28 @@ def test_steps_and_pads_far_beyond_the_input(outputs, channels, numbers):
     np.testing.assert_array_equal(far(x, w, *numbers), far.py_func(x, w, *numbers))
 
 
+@numba.njit
+def four_axes(x, w, bias, stride, out):
+    return fastconv.convolve_nd(x, w, groups=2, bias=bias, stride=stride, padding_mode="same", boundary="wrap", out=out)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i2", "c16"])
+def test_more_axes_than_three(dtype):
+    x, w, bias = values((1, 4, 3, 4, 3, 5), dtype), values((2, 2, 2, 1, 3, 2), dtype, 1), values((2,), dtype, 2)
+    for stride in ((1, 1, 1, 1), (2, 1, 3, 2)):
+        want = four_axes.py_func(x, w, bias, stride, None)
+        np.testing.assert_array_equal(four_axes(x, w, bias, stride, None), want)
+        out = np.zeros_like(want)
+        np.testing.assert_array_equal(four_axes(x[..., ::-1], w, bias[::-1], stride, out[..., ::-1]), out[..., ::-1])
+        np.testing.assert_array_equal(out[..., ::-1], four_axes.py_func(x[..., ::-1], w, bias[::-1], stride, None))
+    for wrong in ((0, 1, 1, 1), (1, 1, 1, -2)):
+        with pytest.raises(ValueError) as expected:
+            four_axes.py_func(x, w, bias, wrong, None)
+        with pytest.raises(ValueError) as raised:
+            four_axes(x, w, bias, wrong, None)
+        assert str(raised.value) == str(expected.value)
+
+
 def test_out_beside_an_input_in_one_array():
     """Their memory is interleaved, and shares no element: only the interpreter can tell."""
     memory = np.ones((2, 4, 8, 18), "f4")
@@ -314,8 +336,11 @@ def test_release_workspace_frees_what_compiled_callers_left():
 
 
 CACHED = """
-import numba, numpy as np, fastconv
+import sys, numba, numpy as np, fastconv
+from fastconv.njit import linking
 {tell}
+if sys.argv[1:]:
+    linking.source_hash = lambda: sys.argv[1]
 
 @numba.njit(parallel={parallel}, cache=True)
 def f(x, w):
@@ -332,15 +357,19 @@ print(sum(f.stats.cache_hits.values()))
 
 @pytest.mark.parametrize("parallel", [False, True])
 def test_what_callers_keep_in_numbas_cache(tmp_path, parallel):
-    """The second process reads its caller's code, and gets the functions behind it before that runs."""
+    """The second process reads its caller's code, and gets the functions behind it before that runs. After an upgrade
+    of the kernels the caller is compiled anew, once."""
     points = entry_points(group="numba_extensions")
     known = any(point.value == "fastconv.extending:init" for point in points)
     script = tmp_path / "user.py"
     script.write_text(
         CACHED.format(parallel=parallel, tell="" if known else "import fastconv.extending; fastconv.extending.init()")
     )
-    hits = [subprocess.run([sys.executable, script], check=True, capture_output=True, text=True).stdout for _ in "12"]
-    assert hits == ["0\n", "1\n"]
+    hits = [
+        subprocess.run([sys.executable, script, *version], check=True, capture_output=True, text=True).stdout
+        for version in ([], [], ["an upgrade"], ["an upgrade"])
+    ]
+    assert hits == ["0\n", "1\n", "0\n", "1\n"]
 
 
 LAZY = """

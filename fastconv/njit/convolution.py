@@ -60,8 +60,8 @@ def implement(
     for label, array in (("x", x), ("w", w)):
         if array.ndim != rank + 2:
             raise TypingError(f"{name}(): {label} has {array.ndim} dimensions, expected {rank + 2}")
-    if not 1 <= rank <= 3:
-        raise TypingError(f"{name}(): w has {rank} spatial axes, expected 1 to 3 inside compiled code")
+    if not 1 <= rank <= layout.MOST_AXES:
+        raise TypingError(f"{name}(): w has {rank} spatial axes, expected 1 to {layout.MOST_AXES} inside compiled code")
     dtype = checked(checks.common_dtype, name, x=np.empty(0, given[0]), w=np.empty(0, given[1]))
     boundaries = checked(
         checks.as_names, name, "boundary", name_of(name, "boundary", boundary), rank, checks.BOUNDARIES
@@ -93,7 +93,11 @@ def implement(
         constant_fill = checked(checks.as_fill, name, constant_fill, dtype)
     elif not holds(scalar, fillvalue):
         raise TypingError(f"{name}(): fillvalue is {fillvalue}, expected {scalar}, the result's type, or a constant")
-    needs, compute_size = Needs("convolution", dtype.name), np.dtype(compute_dtype(dtype.name)).itemsize
+    needs, compute_size = (
+        Needs("convolution" if rank <= 3 else "generic", dtype.name),
+        np.dtype(compute_dtype(dtype.name)).itemsize,
+    )
+    first = max(3 - rank, 0)  # of the axes in the frame: kernels know three, or all
     active_number = activations.NAMES.index(active)
     result_type = out if has_out else types.Array(scalar, rank + 2, "C")
 
@@ -118,7 +122,7 @@ def implement(
             frame.put(layout.KERNELS, needs.kernels, compute_size)
             frame.put(layout.PADDING, kind)
             frame.put(layout.HAS_OUT, has_out)
-            frame.put(layout.ITEM, dtype.itemsize)
+            frame.put(layout.ITEM, dtype.itemsize, dtype.alignment)
             x_shape, w_shape = frame.put_array(layout.X, x, x_value), frame.put_array(layout.W, w, w_value)
             filled, is_lost = number_in_memory(context, builder, constant_fill, fill, fill_value, scalar)
             frame.put_scalar(layout.FILL, filled, dtype.itemsize)
@@ -129,7 +133,7 @@ def implement(
                 frame.put_array(layout.OUT, out, out_value)
             count = group_count(context, builder, group_value)
             frame.put(layout.CALL, x_shape[0], count, w_shape[1], w_shape[0], rank, flip, has_bias, active_number, 0)
-            for i in range(3 - rank):
+            for i in range(first):
                 frame.put_axis(i, 1, 1, 1, 1, 0, 0, 0, 1)
             for i in range(rank):
                 step, gap = (
@@ -138,7 +142,7 @@ def implement(
                 )
                 before, after = (read(context, builder, padding_value) for read in pads[i])
                 sizes = x_shape[2 + i], w_shape[2 + i]
-                frame.put_axis(3 - rank + i, *sizes, step, gap, before, after, window.BOUNDARIES[boundaries[i]], 0)
+                frame.put_axis(first + i, *sizes, step, gap, before, after, window.BOUNDARIES[boundaries[i]], 0)
 
             result = cgutils.alloca_once(builder, context.get_value_type(result_type), zfill=True)
 
@@ -147,7 +151,7 @@ def implement(
                     context.nrt.incref(builder, result_type, out_value)
                     builder.store(out_value, result)
                     return
-                shape = [x_shape[0], w_shape[0], *(frame.out_size(3 - rank + i) for i in range(rank))]
+                shape = [x_shape[0], w_shape[0], *(frame.out_size(first + i) for i in range(rank))]
                 array = _empty_nd_impl(context, builder, result_type, shape)._getvalue()
                 builder.store(array, result)
                 frame.put_array(layout.OUT, result_type, array)

@@ -1,7 +1,7 @@
 """What lies behind the table that compiled callers know: found, or compiled, when they are.
 
 Who calls on arrays of a dtype holds a `Needs` among its constants. Numba makes those anew when it reads the caller from
-its cache, so that an upgrade asks nothing of code that was kept.
+its cache, before its code is linked, and compiles the caller once more where that fails: after an upgrade.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .. import workspace
 from ..extending import TABLE
 from ..kernels import calls, pool, window_calls
 from ..kernels import frame as layout
+from ..kernels.jit import source_hash
 from ..kernels.strided import DTYPES, compute_dtype
 from ..kernels.window import Axis, Call
 from ..launch import entry_address, entry_point, sharing_formats
@@ -46,7 +47,14 @@ class Needs:
         self.kind, self.dtype, self.kernels = kind, dtype, _load(kind, dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Needs, (self.kind, self.dtype)
+        return _needs_of, (source_hash(), self.kind, self.dtype)
+
+
+def _needs_of(version: str, kind: str, dtype: str) -> Needs:
+    """What a caller that was kept needs. One that was compiled for other kernels knows other frames."""
+    if version != source_hash():
+        raise OSError("the caller was compiled for other kernels")  # Numba takes the file for gone, and compiles anew
+    return Needs(kind, dtype)
 
 
 @functools.cache
@@ -58,18 +66,23 @@ def _load(kind: str, dtype: str) -> int:
         release = entry_point(layout.release_blocks, "int64")
         workspace.others.append(lambda: release(TABLE))
         TABLE[layout.EXPLAIN] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
-    return _load_convolution(dtype) if kind == "convolution" else _load_window(kind, dtype)
+    if kind in ("convolution", "generic"):
+        return _load_convolution(kind, dtype)
+    return _load_window(kind, dtype)
 
 
-def _load_convolution(dtype: str) -> int:
+def _load_convolution(kind: str, dtype: str) -> int:
     TABLE[layout.RESOLVE] = entry_address(calls.resolve, "int64")
     TABLE[layout.RUN] = entry_address(calls.run, "int64")
     kernels: int = _CONVOLUTIONS + len(calls.KINDS) * DTYPES.index(dtype)
-    kinds = [calls.DIRECT] if np.dtype(dtype).kind == "c" else [calls.DEPTHWISE, calls.DENSE, calls.DIRECT]
-    for kind in kinds:
-        TABLE[kernels + kind] = entry_address(calls.KINDS[kind].correlate, *sharing_formats(dtype))
-    if len(kinds) > 1 and compute_dtype(dtype) == dtype:
-        TABLE[kernels + calls.SMALL] = entry_address(calls.KINDS[calls.SMALL].correlate, *[dtype] * 5, "int64")
+    alone, is_real = (*[dtype] * 5, "int64"), np.dtype(dtype).kind != "c"
+    if kind == "generic":
+        TABLE[kernels + calls.GENERIC] = entry_address(calls.KINDS[calls.GENERIC].correlate, *alone)
+        return kernels
+    for at in (calls.DEPTHWISE, calls.DENSE, calls.DIRECT) if is_real else (calls.DIRECT,):
+        TABLE[kernels + at] = entry_address(calls.KINDS[at].correlate, *sharing_formats(dtype))
+    if is_real and compute_dtype(dtype) == dtype:
+        TABLE[kernels + calls.SMALL] = entry_address(calls.KINDS[calls.SMALL].correlate, *alone)
     return kernels
 
 
@@ -110,7 +123,7 @@ def _check_frame(frame: int) -> None:
     call, size = Call(*words[layout.CALL : layout.AXES]), len(Axis._fields)
     name = ctypes.string_at(words[layout.FUNCTION]).decode()
     is_window = words[layout.KERNELS] >= _WINDOWS
-    count = call.rank if is_window else 3
+    count = call.rank if is_window else max(call.rank, 3)
     axes = [Axis(*words[i : i + size]) for i in range(layout.AXES, layout.AXES + count * size, size)]
     (_check_window if is_window else _check_convolution)(name, words, call, axes[count - call.rank :])
 
