@@ -16,6 +16,7 @@ from .frame import (
     NUMBERS,
     OUT,
     PADDING,
+    RESOLVED,
     SIZE,
     TABLE,
     W,
@@ -116,7 +117,8 @@ def resolve(frame):
         return True
     for i in range(first, first + call.rank):
         drop_steps(words, i)
-    words[CALL + _OUTPUTS], words[PADDING] = call.outputs // call.groups if call.groups > 1 else call.outputs, GIVEN
+    words[CALL + _OUTPUTS] = call.outputs // call.groups if call.groups > 1 else call.outputs
+    words[PADDING], words[RESOLVED] = GIVEN, 1
     if not has_out or elements == 0:
         return False
     rank = call.rank + 2

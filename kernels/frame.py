@@ -20,7 +20,7 @@ X, W, BIAS, OUT, FILL, NUMBERS = 0, 3, 6, 9, 12, 15
 INDICES = W
 TABLE, KERNELS, SIZE = 18, 19, 20
 # What says more about the call, and about what is wrong with it.
-PADDING, BIASES, HAS_OUT, FUNCTION, ITEM, ALIGNMENT, KIND, OPTION, BAD = 21, 22, 23, 24, 25, 26, 27, 28, 29
+PADDING, BIASES, HAS_OUT, FUNCTION, ITEM, ALIGNMENT, KIND, OPTION, BAD, RESOLVED = range(21, 31)
 CALL = 32
 AXES = CALL + CALL_FIELDS
 MOST_AXES = 8  # of an array that windows move over

@@ -19,6 +19,7 @@ from .frame import (
     OUT,
     PADDING,
     PLAN,
+    RESOLVED,
     SAME,
     TABLE,
     X,
@@ -92,7 +93,7 @@ def resolve_window(frame):
             return True
     for i in range(leading, call.rank):
         drop_steps(words, i)
-    words[PADDING] = GIVEN
+    words[PADDING], words[RESOLVED] = GIVEN, 1
     return False
 
 
@@ -150,7 +151,7 @@ def resolve_unpool(words):
     for i in range(call.rank):
         n = shape_of(words, X, i)
         write_tuple(words, AXES + i * AXIS_FIELDS, Axis(n, 1, 1, 1, 0, 0, 0, n))
-    words[CALL + _OUTPUTS], words[PADDING] = outputs, GIVEN
+    words[CALL + _OUTPUTS], words[PADDING], words[RESOLVED] = outputs, GIVEN, 1
     return False
 
 

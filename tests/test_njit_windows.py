@@ -208,6 +208,15 @@ def test_unpooling(dtype, index):
         assert not agrees(unpooled, pooled, indices, kernel, stride, pads)
 
 
+def test_numbers_that_only_the_interpreter_can_add_up():
+    """In 64 bits the size before padding is taken off is too large: refused, whatever Python's integers make of it."""
+    x, far = np.ones((1, 1, 2, 2)), 1 << 59
+    indices = np.zeros(x.shape, np.int64)
+    assert unpooled.py_func(x, indices, (1, 1), (far, 1), ((far - 1, 0), (0, 0))).shape == (1, 1, 2, 2)
+    with pytest.raises(ValueError, match="the arguments of a call do not fit"):
+        unpooled(x, indices, (1, 1), (far, 1), ((far - 1, 0), (0, 0)))
+
+
 def test_an_index_outside_of_the_result():
     x, indices = np.ones((1, 2, 2, 2)), np.zeros((1, 2, 2, 2), np.int64)
     for bad in (16, -1, 1 << 40):

@@ -30,7 +30,7 @@ class Frame:
         self._table = table
         self.put(layout.TABLE, table)
         self.put(layout.FUNCTION, context.insert_const_string(builder.module, function))
-        self.put(layout.BAD, -1)
+        self.put(layout.BAD, -1, 0)
 
     def put(self, at: int, *values: Any) -> None:
         """Write numbers or pointers from a word on."""
@@ -83,7 +83,12 @@ class Frame:
         builder = self.builder
         message = cgutils.alloca_once_value(builder, _INT64(0))
         with builder.if_then(self.call(resolve), likely=False):
-            builder.store(self.explain(), message)
+            text = self.explain()
+            # Nothing may be wrong with a frame that is resolved: arrays in each other's gaps seem to overlap.
+            accepted = builder.or_(
+                cgutils.is_not_null(builder, text), cgutils.is_not_null(builder, self.word(layout.RESOLVED))
+            )
+            builder.store(builder.select(accepted, text, self.word_of_table(layout.REFUSED)), message)
         with builder.if_then(is_lost, likely=False):
             builder.store(self.word_of_table(layout.UNHELD), message)
         with builder.if_then(cgutils.is_null(builder, builder.load(message))):
