@@ -224,6 +224,12 @@ def test_an_index_outside_of_the_result():
         assert not agrees(unpooled, x, indices, (2, 2), (2, 2), ((0, 0), (0, 0)))
 
 
+def test_a_window_over_no_axes():
+    function = numba.njit(lambda x: (fastconv.maximum_filter(x, ()), fastconv.extract_patches(x, ())))
+    x = values((2, 3), "f4")
+    same(function(x), function.py_func(x))
+
+
 @numba.njit(parallel=True)
 def in_prange(images):
     out = np.empty((images.shape[0], 3, 16, 16), np.float32)

@@ -161,7 +161,7 @@ def put_columns(frame: Frame, kind: Any, value: Any, kernel: list[Any]) -> list[
     builder = frame.builder
     array = frame.context.make_array(kind)(frame.context, builder, value)
     (n, rows, columns), steps = (cgutils.unpack_tuple(builder, t, 3) for t in (array.shape, array.strides))
-    taps = functools.reduce(builder.mul, kernel)
+    taps = functools.reduce(builder.mul, kernel, _INT64(1))
     taps = builder.select(builder.icmp_signed("<", taps, _INT64(1)), _INT64(1), taps)  # is refused later
     shape = [n, builder.sdiv(rows, taps), taps, columns]
     frame.put_memory(layout.X, array.data, shape, [steps[0], builder.mul(steps[1], taps), *steps[1:]])
@@ -179,7 +179,7 @@ def result_shape(builder: Any, frame: Frame, window: Window, shape: list[Any], a
     outs = [frame.out_size(leading + i) for i in range(rank)]
     if window.kind != window_calls.EXTRACT:
         return [*shape[:leading], *outs]
-    taps, positions = functools.reduce(builder.mul, kernel), functools.reduce(builder.mul, outs)
+    taps, positions = (functools.reduce(builder.mul, numbers, _INT64(1)) for numbers in (kernel, outs))
     if window.is_folded:
         return [shape[0], builder.mul(shape[1], taps), positions]
     return [*shape[:leading], taps, positions]
