@@ -131,10 +131,13 @@ def common_dtype(function: str, **arrays: Array) -> np.dtype[Any]:
 def check_rank(function: str, name: str, array: Array, rank: int, leading: str) -> None:
     """Refuse an array that has not its leading axes and `rank` spatial ones."""
     if array.ndim != len(leading) + rank:
-        letters = ", ".join([*leading, *AXES.get(rank, [f"{leading[0]}{i}" for i in range(rank)])])
-        raise ValueError(
-            f"{function}(): {name} has shape {array.shape}, expected {len(leading) + rank} dimensions ({letters})"
-        )
+        raise ValueError(f"{function}(): {name} has shape {array.shape}, expected {dimensions(rank, leading)}")
+
+
+def dimensions(rank: int, leading: str) -> str:
+    """What an array with leading axes and `rank` spatial ones has."""
+    letters = ", ".join([*leading, *AXES.get(rank, [f"{leading[0]}{i}" for i in range(rank)])])
+    return f"{len(leading) + rank} dimensions ({letters})"
 
 
 def check_out(

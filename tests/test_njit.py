@@ -251,7 +251,7 @@ def test_a_fill_value_that_the_result_cannot_hold():
         (lambda x, w: fastconv.correlate2d(x, w, activation="gelu"), "activation 'gelu' takes floating point"),
         (lambda x, w: fastconv.correlate2d(x, w, algorithm="fft"), "algorithm is 'fft', expected 'auto' or 'direct'"),
         (lambda x, w: fastconv.correlate2d(x, w, stride=1.5), "stride is float64, expected an int or 2 of them"),
-        (lambda x, w: fastconv.correlate1d(x, w), "x has 4 dimensions, expected 3"),
+        (lambda x, w: fastconv.correlate1d(x, w), r"x has 4 dimensions, expected 3 dimensions \(N, C, W\)"),
         (lambda x, w: fastconv.correlate2d(x, w, out=w[0]), "out has 3 dimensions, expected 4"),
         (lambda x, w: fastconv.correlate2d(x, w, bias=1.5 * w[0, 0, 0]), "bias has dtype float64, which does not cast"),
         (lambda x, w: fastconv.correlate2d(x, w, fillvalue=0.5), "fillvalue is float64, expected int32"),

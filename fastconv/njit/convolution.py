@@ -57,9 +57,11 @@ def implement(
     """The implementation for arguments of the given types."""
     given = array_of(name, "x", x), array_of(name, "w", w)
     rank = w.ndim - 2 if rank is None else rank
-    for label, array in (("x", x), ("w", w)):
+    for label, array, leading in (("x", x, "NC"), ("w", w, "OI")):
         if array.ndim != rank + 2:
-            raise TypingError(f"{name}(): {label} has {array.ndim} dimensions, expected {rank + 2}")
+            raise TypingError(
+                f"{name}(): {label} has {array.ndim} dimensions, expected {checks.dimensions(rank, leading)}"
+            )
     if not 1 <= rank <= layout.MOST_AXES:
         raise TypingError(f"{name}(): w has {rank} spatial axes, expected 1 to {layout.MOST_AXES} inside compiled code")
     dtype = checked(checks.common_dtype, name, x=np.empty(0, given[0]), w=np.empty(0, given[1]))

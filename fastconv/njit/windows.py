@@ -337,7 +337,7 @@ def rank_of(name: str, label: str, x: Any, rank: int) -> None:
     """Refuse an array that has not two axes before `rank` more."""
     array_of(name, label, x)
     if x.ndim != rank + 2:
-        raise TypingError(f"{name}(): {label} has {x.ndim} dimensions, expected {rank + 2}")
+        raise TypingError(f"{name}(): {label} has {x.ndim} dimensions, expected {checks.dimensions(rank, 'NC')}")
 
 
 def at_least(name: str, label: str, x: Any, rank: int) -> None:
