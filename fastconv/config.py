@@ -55,7 +55,7 @@ def _report() -> dict[str, Any]:
 
     from fastconv import __version__
     from fastconv.kernels.jit import cache_directory
-    from fastconv.kernels.simd import VECTOR_BYTES, target
+    from fastconv.kernels.simd.vectors import VECTOR_BYTES, target
 
     return {
         "version": __version__,

@@ -67,7 +67,7 @@ def _compute_size(problem: Problem) -> int:
 
 
 def _small_supports(problem: Problem) -> str | None:
-    from .kernels import small
+    from .kernels.convolution import small
     from .kernels.strided import compute_dtype
 
     refused = _vectors_support(problem)
@@ -82,7 +82,7 @@ def _small_supports(problem: Problem) -> str | None:
 
 
 def _depthwise_supports(problem: Problem) -> str | None:
-    from .kernels import depthwise
+    from .kernels.convolution import depthwise
 
     refused = _vectors_support(problem)
     if refused is not None:
@@ -98,7 +98,7 @@ def _depthwise_supports(problem: Problem) -> str | None:
 
 
 def _dense_supports(problem: Problem) -> str | None:
-    from .kernels import dense
+    from .kernels.convolution import dense
 
     refused = _vectors_support(problem)
     if refused is not None:
@@ -116,7 +116,7 @@ def _dense_supports(problem: Problem) -> str | None:
 
 
 def _prepare_small(problem: Problem) -> Run:
-    from .kernels import small
+    from .kernels.convolution import small
 
     numbers = numbers_of(problem, three_axes(problem))
     correlate = entry_point(small.correlate, *[problem.dtype.name] * 5, "int64")
@@ -131,19 +131,19 @@ def _prepare_small(problem: Problem) -> Run:
 
 
 def _prepare_dense(problem: Problem) -> Run:
-    from .kernels import dense
+    from .kernels.convolution import dense
 
     return _sharing(problem, dense, dense.PLAN_WORDS)
 
 
 def _prepare_direct(problem: Problem) -> Run:
-    from .kernels import direct
+    from .kernels.convolution import direct
 
     return _sharing(problem, direct, direct.PLAN_WORDS)
 
 
 def _prepare_depthwise(problem: Problem) -> Run:
-    from .kernels import depthwise
+    from .kernels.convolution import depthwise
 
     return _sharing(problem, depthwise, depthwise.plan_words(*three_axes(problem)[1:]))
 
@@ -187,7 +187,7 @@ def _run_aligned(run: Run, x: Array, w: Array, bias: Array | None, fill: Array, 
 
 
 def _prepare_generic(problem: Problem) -> Run:
-    from .kernels import generic
+    from .kernels.convolution import generic
 
     numbers = numbers_of(problem, problem.axes)
     correlate = entry_point(generic.correlate, *[problem.dtype.name] * 5, "int64")
@@ -199,7 +199,7 @@ def _prepare_generic(problem: Problem) -> Run:
 
 
 def _prepare_im2col(problem: Problem) -> Run:
-    from .kernels import activation
+    from .kernels.convolution import activation
     from .kernels.strided import compute_dtype
 
     compute, numbers = compute_dtype(problem.dtype.name), numbers_of(problem, problem.axes)

@@ -39,7 +39,8 @@ def sharing_formats(dtype: str) -> tuple[str, ...]:
 
 def call_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None) -> tuple[Any, list[Any]]:
     """A call and its axes as kernels know them. Where `axes` are all of an array's, `trailing` counts the window's."""
-    from .kernels import activation, window
+    from .kernels import window
+    from .kernels.convolution import activation
 
     call = window.Call(
         problem.batch,

@@ -164,7 +164,7 @@ def col2im(
 
 
 def _extract(function: str, x: Any, kernel_size: Any, stride: Any, dilation: Any, padding: Any) -> Array:
-    from .kernels import patches
+    from .kernels.windows import patches
 
     x = checks.as_array(function, "x", x)
     checks.check_sequence(function, "kernel_size", kernel_size)
@@ -184,7 +184,7 @@ def _extract(function: str, x: Any, kernel_size: Any, stride: Any, dilation: Any
 def _combine(
     function: str, name: str, patches: Any, output_size: Any, kernel_size: Any, stride: Any, dilation: Any, padding: Any
 ) -> Array:
-    from .kernels import patches as kernels
+    from .kernels.windows import patches as kernels
 
     patches = checks.as_array(function, name, patches)
     problem, leading = checks.combination(function, name, patches, output_size, kernel_size, stride, dilation, padding)

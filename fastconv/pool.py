@@ -104,7 +104,7 @@ def _filter(function: str, x: Array, kernel_size: Any, stride: Any) -> Problem:
 
 def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices: bool) -> Run:
     """Values, or values and flat indices."""
-    from .kernels import pool, pool_rows
+    from .kernels.windows import pool, pool_rows
 
     checks.check_ordered(problem.function, x)
     lowest = outermost(x.dtype, smallest)
@@ -134,7 +134,7 @@ def _shapes(problem: Problem, x: Array) -> tuple[tuple[int, ...], tuple[int, ...
 
 def _rows_refuse(problem: Problem, x: Array) -> str | None:
     """Why the vector kernels do not take a problem; None where they do."""
-    from .kernels import pool_rows
+    from .kernels.windows import pool_rows
 
     if not 1 <= len(problem.axes) <= 3:
         return f"the window has {len(problem.axes)} axes, expected 1 to 3"
@@ -158,7 +158,8 @@ def _by_rows(
     include_padding: bool = False,
 ) -> Run:
     """The row-wise kernel on new results of the given types, the only one or a tuple of them."""
-    from .kernels import pool_rows, simd_fold
+    from .kernels.simd import fold as simd_fold
+    from .kernels.windows import pool_rows
 
     _, shape = _shapes(problem, x)
     numbers, rank, exact = np.zeros(pool_rows.PLAN_WORDS, np.int64), len(problem.axes), x.dtype.kind in "biu"
@@ -200,7 +201,7 @@ def mean_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
-    from .kernels import pool, pool_rows
+    from .kernels.windows import pool, pool_rows
 
     exact, dtype = x.dtype.kind in "biu", mean_dtype(x.dtype)
     refused = _rows_refuse(problem, x)
@@ -406,7 +407,7 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
 
 
 def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...], given: Array) -> Array:
-    from .kernels import pool
+    from .kernels.windows import pool
 
     rank = len(size)
     axes = tuple(checks.Axis(n, 1, 1, 1, 0, 0, "constant", n) for n in values.shape)

@@ -193,8 +193,8 @@ def compiled(dispatcher, *types):
 def source_hash():
     """Hash of every kernel source and of the compilers' versions."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.relative_to(Path(__file__).parent).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:20]
 
@@ -228,7 +228,7 @@ class _EntryCache(_Cache):
     """One file for each entry, signature and CPU, written whole or not at all."""
 
     def __init__(self, function):
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        self._name = f"{function.__module__.partition('.kernels.')[2]}.{function.__name__}"
 
     @property
     def cache_path(self):

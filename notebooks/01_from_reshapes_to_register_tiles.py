@@ -26,8 +26,8 @@ for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "
 import matplotlib.pyplot as plt
 import numba
 import numpy as np
-from fastconv.kernels.simd import VECTOR_BYTES
-from fastconv.kernels.simd_tiles import CHANNEL_TILE
+from fastconv.kernels.simd.tiles import CHANNEL_TILE
+from fastconv.kernels.simd.vectors import VECTOR_BYTES
 
 import fastconv
 from fastconv.cli.bench import SIZES, allocated, measure

@@ -324,7 +324,7 @@ def test_two_threads_run_at_once_without_the_interpreter():
 
 
 def test_release_workspace_frees_what_compiled_callers_left():
-    from fastconv.kernels import frame
+    from fastconv.kernels.calls import frame
 
     x, w = values((1, 1, 32, 32), "f4"), values((1, 1, 3, 3), "f4", 1)
     plain(x, w)

@@ -124,9 +124,9 @@ def test_the_wheel_is_small_and_pure(wheel):
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     files = {name for name in contents(wheel) if ".dist-info/" not in name}
     expected = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "fastconv").rglob("*.py") if path.parent.name != "kernels"
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "fastconv").rglob("*.py") if "kernels" not in path.parts
     }
-    expected |= {f"fastconv/kernels/{path.name}" for path in (ROOT / "kernels").glob("*.py")}
+    expected |= {f"fastconv/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "kernels").rglob("*.py")}
     assert {"fastconv/__main__.py", "fastconv/cli/demo.py", "fastconv/kernels/jit.py"} <= expected
     assert files == expected | {"fastconv/py.typed"}
     for name in files:
@@ -212,7 +212,7 @@ for name in answer:
         importlib.import_module(name)
 """
     names = installed.run(code, tmp_path)
-    assert {"fastconv.conv", "fastconv.cli.bench", "fastconv.kernels.direct"} <= set(names)
+    assert {"fastconv.conv", "fastconv.cli.bench", "fastconv.kernels.convolution.direct"} <= set(names)
 
 
 def test_an_editable_installation_works_elsewhere(checkout, tmp_path):

@@ -19,7 +19,7 @@ NARROWER = """
 import sys
 sys.path.insert(0, {tests!r})
 import test_simd
-from fastconv.kernels import simd
+from fastconv.kernels.simd import vectors as simd
 assert simd.VECTOR_BYTES == {width}, simd.VECTOR_BYTES
 test_simd.{sweep}({dtypes!r})
 """

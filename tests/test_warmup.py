@@ -29,8 +29,8 @@ def compiled(dispatcher, *types):
 jit.compiled = compiled
 assert main(["warmup"]) == 0
 entries = set()
-for module in pkgutil.iter_modules(kernels.__path__):
-    for value in vars(importlib.import_module(f"fastconv.kernels.{module.name}")).values():
+for module in pkgutil.walk_packages(kernels.__path__, "fastconv.kernels."):
+    for value in vars(importlib.import_module(module.name)).values():
         if isinstance(value, CPUDispatcher) and isinstance(value._cache, jit._EntryCache):
             entries.add(name(value))
 print(json.dumps([sorted(asked), sorted(entries)]))

@@ -15,7 +15,7 @@ from numba.extending import intrinsic, register_jitable
 from numba.np.numpy_support import as_dtype, from_dtype
 
 from .. import problem as checks
-from ..kernels import frame as layout
+from ..kernels.calls import frame as layout
 
 _INT64 = ir.IntType(64)
 

@@ -15,9 +15,9 @@ from numba.np.arrayobj import _empty_nd_impl
 from numba.np.numpy_support import as_dtype, from_dtype
 
 from .. import problem as checks
-from ..kernels import activation as activations
-from ..kernels import frame as layout
 from ..kernels import window
+from ..kernels.calls import frame as layout
+from ..kernels.convolution import activation as activations
 from ..kernels.strided import compute_dtype
 from .arguments import (
     array_of,

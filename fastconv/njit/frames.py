@@ -11,8 +11,8 @@ from numba import types
 from numba.core import cgutils
 
 from ..extending import SYMBOL
-from ..kernels import frame as layout
 from ..kernels import window
+from ..kernels.calls import frame as layout
 
 _INT64, _BYTE = ir.IntType(64), ir.IntType(8)
 

@@ -18,11 +18,13 @@ import numpy as np
 from .. import problem as checks
 from .. import workspace
 from ..extending import TABLE
-from ..kernels import calls, pool, window_calls
-from ..kernels import frame as layout
+from ..kernels.calls import convolution as calls
+from ..kernels.calls import frame as layout
+from ..kernels.calls import windows as window_calls
 from ..kernels.jit import source_hash
 from ..kernels.strided import DTYPES, compute_dtype
 from ..kernels.window import Axis, Call
+from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, sharing_formats
 from ..pool import average_formats, extremum_formats, mean_dtype, row_formats, unpool_formats
 from ..problem import Array

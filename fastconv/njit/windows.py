@@ -16,8 +16,8 @@ from numba.np.arrayobj import _empty_nd_impl
 from numba.np.numpy_support import from_dtype
 
 from .. import problem as checks
-from ..kernels import frame as layout
-from ..kernels import window_calls
+from ..kernels.calls import frame as layout
+from ..kernels.calls import windows as window_calls
 from ..pool import mean_dtype, outermost
 from .arguments import (
     array_of,

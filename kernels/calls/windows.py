@@ -1,6 +1,9 @@
 """Pools, filters and patches called from compiled code: what the frontend does in Python, without the interpreter."""
 
-from . import patches, pool, pool_rows
+from ..jit import entry, kernel
+from ..strided import address, load_tuple
+from ..window import AXIS_FIELDS, Axis, Call, write_tuple
+from ..windows import patches, pool, pool_rows
 from .frame import (
     AXES,
     BAD,
@@ -39,9 +42,6 @@ from .frame import (
     words_at,
     write_ends,
 )
-from .jit import entry, kernel
-from .strided import address, load_tuple
-from .window import AXIS_FIELDS, Axis, Call, write_tuple
 
 # The functions of a dtype, in this order. What is found by rows has a second one for all that they do not take.
 KINDS = (pool_rows.maximum, pool_rows.minimum, pool_rows.indexed_maximum, pool_rows.indexed_minimum, pool_rows.average,

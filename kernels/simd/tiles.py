@@ -8,7 +8,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import (
+from .vectors import (
     MASKED,
     REGISTERS,
     VECTOR_BYTES,

@@ -4,10 +4,10 @@ import math
 
 from numba import types
 
-from .jit import entry, kernel, overload
-from .simd import limits
-from .strided import item_size, load, store, stride, zero
-from .window import count_positions, load_call, spatial_offset
+from ..jit import entry, kernel, overload
+from ..simd.vectors import limits
+from ..strided import item_size, load, store, stride, zero
+from ..window import count_positions, load_call, spatial_offset
 
 NAMES = (None, "relu", "relu6", "silu", "gelu", "tanh", "sigmoid")
 NONE, RELU, RELU6, SILU, GELU, TANH, SIGMOID = range(7)

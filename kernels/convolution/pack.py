@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from .jit import kernel, overload
-from .simd import is_vector_type
-from .simd_pack import CHANNELS, pack_channels, pack_run
-from .strided import load, scratch
-from .window import CONSTANT, source_index
+from ..jit import kernel, overload
+from ..simd.packing import CHANNELS, pack_channels, pack_run
+from ..simd.vectors import is_vector_type
+from ..strided import load, scratch
+from ..window import CONSTANT, source_index
 
 SLACK = 16
 _TOGETHER = 16  # channels: a line of memory that is fetched is used as a whole

@@ -16,13 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .activation import NONE, RELU6, bounds, finish
-from .jit import entry, kernel, plain
-from .pack import SLACK, Slab, lies_in_order, pack_slab
-from .simd import VECTOR_BYTES, is_finite, lanes_of
-from .simd_pack import pack_transposed, store_transposed
-from .simd_tiles import CHANNEL_TILE, channel_tile
-from .strided import (
+from ..jit import entry, kernel, plain
+from ..simd.packing import pack_transposed, store_transposed
+from ..simd.tiles import CHANNEL_TILE, channel_tile
+from ..simd.vectors import VECTOR_BYTES, is_finite, lanes_of
+from ..strided import (
     Strides,
     address,
     compute_size,
@@ -38,8 +36,8 @@ from .strided import (
     stride,
     zero,
 )  # fmt: skip
-from .team import close_team, open_team, part_of, take_item
-from .window import (
+from ..team import close_team, open_team, part_of, take_item
+from ..window import (
     AXIS_FIELDS,
     CALL_FIELDS,
     CONSTANT,
@@ -53,6 +51,8 @@ from .window import (
     whole_windows,
     write_tuple,
 )
+from .activation import NONE, RELU6, bounds, finish
+from .pack import SLACK, Slab, lies_in_order, pack_slab
 
 POSITIONS, VECTORS = CHANNEL_TILE
 ENTRIES = 2304  # taps of all channels whose kernels are packed at a time

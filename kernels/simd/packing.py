@@ -5,7 +5,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import (
+from ..strided import data_of, narrow, widen
+from .vectors import (
     VECTOR_BYTES,
     add,
     broadcast,
@@ -19,7 +20,6 @@ from .simd import (
     store_vector,
     transpose,
 )
-from .strided import data_of, narrow, widen
 
 _INT64 = ir.IntType(64)
 

@@ -18,13 +18,10 @@ Threads share blocks of rows of one output plane; a block's sums are the same wh
 import math
 from typing import NamedTuple
 
-from .activation import NONE, RELU6, bounds, finish_row
-from .jit import entry, kernel, plain
-from .pack import Slab as PackedSlab
-from .pack import pack_slab, pack_weights
-from .simd import VECTOR_BYTES, lanes_of
-from .simd_rows import OUTSIDE, ROWS, row_tiles
-from .strided import (
+from ..jit import entry, kernel, plain
+from ..simd.rows import OUTSIDE, ROWS, row_tiles
+from ..simd.vectors import VECTOR_BYTES, lanes_of
+from ..strided import (
     address,
     compute_size,
     elements,
@@ -38,8 +35,8 @@ from .strided import (
     stride,
     zero,
 )  # fmt: skip
-from .team import close_team, open_team, part_of, take_item
-from .window import (
+from ..team import close_team, open_team, part_of, take_item
+from ..window import (
     AXIS_FIELDS,
     CALL_FIELDS,
     CONSTANT,
@@ -50,6 +47,9 @@ from .window import (
     source_index,
     write_tuple,
 )
+from .activation import NONE, RELU6, bounds, finish_row
+from .pack import Slab as PackedSlab
+from .pack import pack_slab, pack_weights
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
 TAPS = 4096  # of a kernel's plane

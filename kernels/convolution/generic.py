@@ -1,9 +1,9 @@
 """Correlation as plain strided loops: any rank, any type, nothing packed. The yardstick of the faster kernels."""
 
+from ..jit import entry, kernel
+from ..strided import item_size, load, multiply_add, stride, zero
+from ..window import count_positions, load_axis, load_call, source_index, spatial_offset
 from .activation import finish
-from .jit import entry, kernel
-from .strided import item_size, load, multiply_add, stride, zero
-from .window import count_positions, load_axis, load_call, source_index, spatial_offset
 
 
 @entry

@@ -4,12 +4,12 @@ Each vector of an output row is summed in a register, tap by tap: what padding t
 nothing is packed, written down or shared between threads.
 """
 
+from ..jit import entry, plain
+from ..simd.rows import SMALL_BYTES, small_tile
+from ..simd.vectors import MASKED
+from ..strided import elements, five_strides, is_whole, item_size, load, stride, zero
+from ..window import CALL_FIELDS, CONSTANT, HUGE, is_padded, load_axes, load_call
 from .activation import RELU6, bounds
-from .jit import entry, plain
-from .simd import MASKED
-from .simd_rows import SMALL_BYTES, small_tile
-from .strided import elements, five_strides, is_whole, item_size, load, stride, zero
-from .window import CALL_FIELDS, CONSTANT, HUGE, is_padded, load_axes, load_call
 
 TILES = 170  # vectors of input that are multiplied
 

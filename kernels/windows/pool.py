@@ -1,8 +1,8 @@
 """Pools over a window of any rank. The window covers every axis of the array, those that are not pooled with size 1."""
 
-from .jit import entry, kernel
-from .strided import convert, item_size, load, mean, store, zero
-from .window import count_plane, count_positions, load_axis, load_call, spatial_offset, window_element
+from ..jit import entry, kernel
+from ..strided import convert, item_size, load, mean, store, zero
+from ..window import count_plane, count_positions, load_axis, load_call, spatial_offset, window_element
 
 
 @entry

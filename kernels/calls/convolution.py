@@ -1,6 +1,9 @@
 """Convolutions called from compiled code: what the frontend does in Python, without the interpreter."""
 
-from . import dense, depthwise, direct, generic, small
+from ..convolution import dense, depthwise, direct, generic, small
+from ..jit import entry, kernel
+from ..strided import address, load_tuple
+from ..window import AXIS_FIELDS, Call
 from .frame import (
     AXES,
     BIAS,
@@ -38,9 +41,6 @@ from .frame import (
     words_at,
     write_ends,
 )  # fmt: skip
-from .jit import entry, kernel
-from .strided import address, load_tuple
-from .window import AXIS_FIELDS, Call
 
 KINDS = small, depthwise, dense, direct, generic  # the functions of a dtype, in this order; 0: there is none for it
 SMALL, DEPTHWISE, DENSE, DIRECT, GENERIC = range(len(KINDS))

@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from .strided import narrow, widen
+from ..strided import narrow, widen
 
 FLOATS = {types.float32: "f32", types.float64: "f64"}
 _LLVM_FLOATS = (ir.FloatType(), ir.DoubleType())

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import (
+from .vectors import (
     VECTOR_BYTES,
     broadcast,
     clamp,

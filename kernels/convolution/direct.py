@@ -17,12 +17,11 @@ adds its terms in an order that depends on the sizes of one image alone: threads
 
 from typing import NamedTuple
 
-from .activation import NONE, RELU6, bounds, finish_row
-from .jit import entry, kernel, overload, plain
-from .pack import SLACK, Slab, pack_slab, pack_weights, tap_index
-from .simd import MASKED, VECTOR_BYTES, is_vector_type, lanes_of
-from .simd_pack import finish_run
-from .strided import (
+from ..jit import entry, kernel, overload, plain
+from ..simd.packing import finish_run
+from ..simd.tiles import TILES, tile, tile_shape
+from ..simd.vectors import MASKED, VECTOR_BYTES, is_vector_type, lanes_of
+from ..strided import (
     compute_size,
     elements,
     five_strides,
@@ -35,10 +34,12 @@ from .strided import (
     stride,
     zero,
 )  # fmt: skip
-from .team import close_team, open_team, part_of, take_item
-from .tile import BAND, multiply_band
-from .window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, HUGE, Axis, is_padded, load_axes, load_call, write_tuple
+from ..team import close_team, open_team, part_of, take_item
+from ..window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, HUGE, Axis, is_padded, load_axes, load_call, write_tuple
+from .activation import NONE, RELU6, bounds, finish_row
+from .pack import SLACK, Slab, pack_slab, pack_weights, tap_index
 
+BAND = TILES[0][0]  # output channels of the widest tile
 SLAB_BYTES = 384 << 10  # under half of a common L2
 SUMS_BYTES = 192 << 10
 TABLE_ENTRIES = 2304
@@ -312,6 +313,27 @@ def correlate_slab(
                     out, where + i * outs.channel + r * outs.s1, outs.s2, columns,
                     sums, i * target_row + r * step, bias, (o + i) * stride(bias, 0), call,
                 )  # fmt: skip
+
+
+@kernel
+def multiply_band(
+    rows, vectors, source, start, table, taps, channels, source_channel, places, masks,
+    w, w_start, w_row, w_channel, target, to, target_row, accumulate, initial, held, low, high
+):  # fmt: skip
+    """`tile` for up to `BAND` output channels and any number of vectors."""
+    m = 0
+    while m < rows:
+        few, most = tile_shape(target, rows - m)
+        v = 0
+        while v < vectors:
+            together = most if v + most <= vectors else 1
+            tile(
+                few, together, source, start, table, taps, channels, source_channel, places, masks, v,
+                w, w_start + m * w_row, w_row, w_channel, target, to + m * target_row, target_row,
+                accumulate, initial, m, held, low, high,
+            )  # fmt: skip
+            v += together
+        m += few
 
 
 @kernel

@@ -7,8 +7,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import VECTOR_BYTES, broadcast, first_lanes, for_vectors, load_vector, store_vector
-from .simd_fold import RECIPROCALS, SPARE, Fold, lane_count, line_type
+from .fold import RECIPROCALS, SPARE, Fold, lane_count, line_type
+from .vectors import VECTOR_BYTES, broadcast, first_lanes, for_vectors, load_vector, store_vector
 
 HAS_MASKS = VECTOR_BYTES == 64  # AVX-512 reads and writes parts of vectors at no cost
 BLOCK = 16  # the largest block of vectors that is transposed in registers

@@ -9,8 +9,8 @@ elements asked for.
 from llvmlite import ir
 from numba.core import cgutils
 
-from .simd import FLOATS, VECTOR_BYTES, assembly, broadcast, load_vector, store_vector, transpose, zip_orders
-from .strided import narrow, widen
+from ..strided import narrow, widen
+from .vectors import FLOATS, VECTOR_BYTES, assembly, broadcast, load_vector, store_vector, transpose, zip_orders
 
 ROOM = 4096  # elements of a line
 SLACK = 512  # what whole vectors at the largest step may touch past the end of a line

@@ -18,11 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import entry, kernel, plain
-from .pool import padded_taps
-from .simd import VECTOR_BYTES
-from .simd_fold import COLUMNS, DIVISORS, POSITIONS, ROOM, ROWS, TAPS, WORKSPACE_BYTES
-from .simd_pool import (
+from ..jit import entry, kernel, plain
+from ..simd.fold import COLUMNS, DIVISORS, POSITIONS, ROOM, ROWS, TAPS, WORKSPACE_BYTES
+from ..simd.pool_lines import (
     HAS_MASKS,
     ROW,
     fill,
@@ -36,9 +34,11 @@ from .simd_pool import (
     store_transposed,
     vector_lanes,
 )
-from .strided import load_tuple, scratch, scratch_index, stride
-from .team import close_team, open_team, part_of, take_item
-from .window import AXIS_FIELDS, HUGE, Axis, load_axes, real_range, whole_windows, write_tuple
+from ..simd.vectors import VECTOR_BYTES
+from ..strided import load_tuple, scratch, scratch_index, stride
+from ..team import close_team, open_team, part_of, take_item
+from ..window import AXIS_FIELDS, HUGE, Axis, load_axes, real_range, whole_windows, write_tuple
+from .pool import padded_taps
 
 LINES = 1024  # elements of several lines, which are written before the first is read again
 LANES = 64  # channels folded at once

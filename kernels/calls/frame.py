@@ -9,11 +9,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from . import dense, depthwise, direct, simd_fold
-from .jit import entry, kernel
-from .strided import StridedType, load_tuple
-from .team import exchange
-from .window import AXIS_FIELDS, CALL_FIELDS, Axis
+from ..convolution import dense, depthwise, direct
+from ..jit import entry, kernel
+from ..simd import fold as simd_fold
+from ..strided import StridedType, load_tuple
+from ..team import exchange
+from ..window import AXIS_FIELDS, CALL_FIELDS, Axis
 
 # Words of a frame: the arrays first, each a pointer to its elements, its shape and its strides.
 X, W, BIAS, OUT, FILL, NUMBERS = 0, 3, 6, 9, 12, 15

@@ -1,8 +1,8 @@
 """Copies of sliding windows, and their adjoint. The window covers every axis of the array, leading ones with size 1."""
 
-from .jit import entry, kernel
-from .strided import convert, item_size, load, store, zero
-from .window import count_plane, count_positions, load_axis, load_call, window_element
+from ..jit import entry, kernel
+from ..strided import convert, item_size, load, store, zero
+from ..window import count_plane, count_positions, load_axis, load_call, window_element
 
 
 @entry

@@ -1,0 +1,1 @@
+"""Calls from compiled code: what the frontend does in Python, without the interpreter."""

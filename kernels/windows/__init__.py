@@ -1,0 +1,1 @@
+"""Pools and patches: windows that move over an array without a kernel of weights."""
