@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import problem as checks
-from .dispatch import Run, select
+from .dispatch import Run, prepare
 from .extending import offer
 from .problem import Array
 from .verbose import traced
@@ -169,19 +169,18 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
 
 
 def _prepare(
-    name: str, rank: int | None, flip: bool, x: Array, w: Array, *options: Any
+    name: str, rank: int | None, flip: bool, x: Array, w: Array, *options: Any, only: str | None = None
 ) -> tuple[Run, tuple[int, ...], np.dtype[Any], Array]:
-    """What a call needs besides its arrays: checked once, and kept for all calls like it."""
+    """What a call needs besides its arrays: checked once, and kept for all calls like it. `only`: see `prepare`."""
     given = x.dtype, w.dtype
     x, w = checks.as_array(name, "x", x), checks.as_array(name, "w", w)
     dtype = checks.common_dtype(name, x=x, w=w)
     problem = checks.convolution(name, x, w, dtype, rank, flip, *options)
     with _preparing:
-        implementation = select(problem)
-        run = implementation.prepare(problem) if 0 not in problem.out_shape else _nothing
+        used, run = prepare(problem, only)
     if given != (dtype, dtype):
         run = _converting(run, dtype)
-    run = traced(run, problem, implementation.name, x=x.shape, w=w.shape)
+    run = traced(run, problem, used, x=x.shape, w=w.shape)
     return run, problem.out_shape, dtype, np.zeros(1, dtype)
 
 
@@ -190,10 +189,6 @@ def _converting(run: Run, dtype: np.dtype[Any]) -> Run:
         run(x.astype(dtype, copy=False), w.astype(dtype, copy=False), bias, fill, out)
 
     return convert_and_run
-
-
-def _nothing(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-    """The result is empty."""
 
 
 DEFINED = [  # name, rank or None for any, whether the kernel is flipped

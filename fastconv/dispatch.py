@@ -1,173 +1,137 @@
-"""Which kernel runs a convolution: an ordered list of implementations, each of which says why it refuses a problem."""
+"""Which kernel runs a convolution, and what runs it: families of compiled kernels, or a matrix product by NumPy."""
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from . import workspace
-from .launch import call_of, entry_point, numbers_of, sharing_formats, three_axes
-from .problem import Array, Problem, aligned
+from .kernels.shapes import ALGORITHMS, BOUNDARIES, CONSTANT, Axis, compute_dtype, element_of, pack_numbers, three_axes
+from .launch import entry_point, family_formats
+from .problem import Array, Problem, aligned, check_name
 from .threads import get_num_threads, share
 from .verbose import chosen
 
 Run = Callable[[Array, Array, Array | None, Array, Array], None]  # x, w, bias, fill, out
-
-
-class Implementation(NamedTuple):
-    """One way to run a convolution. `prepare` does once what a problem needs before its first run."""
-
-    name: str
-    algorithm: str  # what a caller asks for with `algorithm=`
-    supports: Callable[[Problem], str | None]  # None, or the reason of a refusal
-    prepare: Callable[[Problem], Run]
-
-
-def select(problem: Problem) -> Implementation:
-    """The first implementation that takes the problem."""
-    reasons: list[str] = []
-    for implementation in IMPLEMENTATIONS:
-        if problem.algorithm in ("auto", implementation.algorithm):
-            reason = implementation.supports(problem)
-            if reason is None:
-                chosen(problem, implementation.name, reasons)
-                return implementation
-            reasons.append(f"{implementation.name}: {reason}")
-    known = ", ".join(sorted({repr(implementation.algorithm) for implementation in IMPLEMENTATIONS}))
-    why = "; ".join(reasons) or f"no implementation of it exists yet, expected 'auto', {known}"
-    raise ValueError(f"{problem.function}(): algorithm is {problem.algorithm!r}, which cannot do this call: {why}")
-
-
+IM2COL = "im2col"
+_PLANNED = "winograd", "fft"
 _SHARED_MACS = 3_000_000  # some 50 us on one core; a thread that sleeps takes 30 us to wake, and more to come
 _ELEMENT_MACS = 2  # what reading an element of the input or writing one of the result takes, in multiply-adds
 
 
-def _direct_supports(problem: Problem) -> str | None:
-    rank = len(problem.axes)
-    return None if rank <= 3 else f"the call has {rank} spatial axes, expected 3 or fewer"
+def prepare(problem: Problem, only: str | None = None) -> tuple[str, Run]:
+    """The name of what runs a problem, and the function that does, on arrays.
+
+    `only` names a family that has to, whatever others would: for tests.
+    """
+    check_algorithm(problem.function, problem.algorithm)
+    is_empty = 0 in problem.out_shape
+    if problem.algorithm == IM2COL:
+        chosen(problem, IM2COL)
+        return IM2COL, _do_nothing if is_empty else _run_im2col(problem)
+    place = _choose(problem, only)
+    name = _families()[place].name
+    chosen(problem, name, _refusals(problem, place))
+    return name, _do_nothing if is_empty else _run_family(problem, place)
 
 
-def _vectors_support(problem: Problem) -> str | None:
-    """What holds for all that compute in vectors of real numbers."""
-    if problem.dtype.kind == "c":
-        return _direct_supports(problem) or "the numbers are complex, expected real ones"
-    return _direct_supports(problem)
-
-
-def _compute_size(problem: Problem) -> int:
-    """Bytes of an element in the type that kernels compute with."""
-    from .kernels.strided import compute_dtype
-
-    size: int = np.dtype(compute_dtype(problem.dtype.name)).itemsize
-    return size
-
-
-def _small_supports(problem: Problem) -> str | None:
-    from .kernels.convolution import small
-    from .kernels.strided import compute_dtype
-
-    refused = _vectors_support(problem)
-    if refused is not None:
-        return refused
-    if compute_dtype(problem.dtype.name) != problem.dtype.name:
-        return f"{problem.dtype} is computed in another type"
-    call, axes = call_of(problem, three_axes(problem))
-    if small.is_small(call, *axes, problem.dtype.itemsize):
-        return None
-    return f"the call takes more than {small.TILES} vectors, or its window is of another kind"
-
-
-def _depthwise_supports(problem: Problem) -> str | None:
-    from .kernels.convolution import depthwise
-
-    refused = _vectors_support(problem)
-    if refused is not None:
-        return refused
-    if problem.outputs > depthwise.OUTPUTS or problem.channels == 0:
-        return (
-            f"a group has {problem.outputs} outputs and {problem.channels} channels, expected 1 to {depthwise.OUTPUTS}"
+def check_algorithm(function: str, algorithm: Any) -> None:
+    """Refuse what is not the name of an algorithm, and the names of those to come."""
+    if isinstance(algorithm, str) and algorithm in _PLANNED:
+        raise ValueError(
+            f"{function}(): algorithm is {algorithm!r}, which cannot do this call: no implementation of it exists yet, "
+            f"expected {', '.join(map(repr, ALGORITHMS))}"
         )
-    _, rows, columns = three_axes(problem)
-    if depthwise.plan_words(rows, columns) and depthwise.choose_slab(rows, columns, _compute_size(problem)).out_rows:
-        return None
-    return "the input of a few rows of the output is too large"
+    check_name(function, "algorithm", algorithm, ALGORITHMS)
 
 
-def _dense_supports(problem: Problem) -> str | None:
-    from .kernels.convolution import dense
-
-    refused = _vectors_support(problem)
-    if refused is not None:
-        return refused
-    size, (call, axes) = _compute_size(problem), call_of(problem, three_axes(problem))
-    reason = dense.refuses(call, *axes, size)
-    if reason == dense.MANY_TAPS:
-        return f"the kernel has {problem.taps} taps, expected {dense.TAPS} or fewer"
-    if reason == dense.LARGE_WINDOW:
-        return "a window does not fit in the workspace"
-    if reason == dense.WASTEFUL:
-        share, lanes = dense.filled(problem.outputs, size), dense.VECTOR_BYTES // size
-        return f"{problem.outputs} outputs in a group fill {share:.0%} of vectors of {lanes}"
-    return None
+def _do_nothing(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+    """The result is empty."""
 
 
-def _prepare_small(problem: Problem) -> Run:
-    from .kernels.convolution import small
+def _families() -> Any:
+    from .kernels.convolution.choose import FAMILIES
 
-    numbers = numbers_of(problem, three_axes(problem))
-    correlate = entry_point(small.correlate, *[problem.dtype.name] * 5, "int64")
-    second = next(each for each in IMPLEMENTATIONS[1:] if each.supports(problem) is None)
-    prepare = functools.cache(lambda: second.prepare(problem))
+    return FAMILIES
+
+
+def facts_of(problem: Problem) -> tuple[Any, ...]:
+    """What families are chosen by: call, three axes, element."""
+    return problem.call, three_axes(problem.axes)[:3], element_of(problem.dtype.name)
+
+
+def _choose(problem: Problem, only: str | None = None, first: int = 0) -> int:
+    """The place of the first family, from one on, that takes a problem, or of the one that has to."""
+    from .kernels.convolution import choose
+
+    algorithm = ALGORITHMS.index(problem.algorithm)
+    if only is not None:
+        place = [family.name for family in choose.FAMILIES].index(only)
+        refusal = choose.refusals[place](*facts_of(problem), algorithm)
+        if refusal:
+            why = choose.reason(place, refusal, *facts_of(problem))
+            raise ValueError(f"{problem.function}(): {only} cannot do this call: {why}")
+        return place
+    place = choose.choose(*facts_of(problem), algorithm, first)
+    if place < 0:
+        why = "; ".join(_refusals(problem, len(choose.FAMILIES)))
+        raise ValueError(f"{problem.function}(): algorithm is {problem.algorithm!r}, which cannot do this call: {why}")
+    return int(place)
+
+
+def _refusals(problem: Problem, end: int) -> Iterator[str]:
+    """Why the families before a place do not run a problem."""
+    from .kernels.convolution import choose
+
+    facts, algorithm = facts_of(problem), ALGORITHMS.index(problem.algorithm)
+    for place, family in enumerate(choose.FAMILIES[:end]):
+        refusal = choose.refusals[place](*facts, algorithm)
+        if refusal:
+            yield f"{family.name}: {choose.reason(place, refusal, *facts)}"
+
+
+def _run_family(problem: Problem, place: int) -> Run:
+    """What runs a problem with the kernels of a family."""
+    family = _families()[place]
+    module, facts = family.module, facts_of(problem)
+    axes = problem.axes if family.most_axes > 3 else facts[1]
+    numbers = pack_numbers(problem.call, axes, module.plan_words(*facts))
+    if hasattr(module, "write_plan"):
+        module.write_plan(*facts, numbers)
+    correlate = entry_point(module.correlate, *family_formats(module, problem.dtype.name))
+    if module.WORKSPACE_BYTES:
+        return _with_workspace(problem, correlate, numbers, module.WORKSPACE_BYTES)
+    second: list[Run] = []  # what takes arrays that this family does not, made at the first need
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        if not correlate(x, w, fill if bias is None else bias, out, fill, numbers):
-            prepare()(x, w, bias, fill, out)  # whatever the strides are
+        if correlate(x, w, fill if bias is None else bias, out, fill, numbers):
+            return
+        if not family.wants_rows:
+            _run_aligned(run, x, w, bias, fill, out)
+            return
+        if not second:
+            second.append(_run_family(problem, _choose(problem, first=place + 1)))
+        second[0](x, w, bias, fill, out)
 
     return run
 
 
-def _prepare_dense(problem: Problem) -> Run:
-    from .kernels.convolution import dense
-
-    return _sharing(problem, dense, dense.PLAN_WORDS)
-
-
-def _prepare_direct(problem: Problem) -> Run:
-    from .kernels.convolution import direct
-
-    return _sharing(problem, direct, direct.PLAN_WORDS)
-
-
-def _prepare_depthwise(problem: Problem) -> Run:
-    from .kernels.convolution import depthwise
-
-    return _sharing(problem, depthwise, depthwise.plan_words(*three_axes(problem)[1:]))
-
-
-def _sharing(problem: Problem, kernels: Any, words: int) -> Run:
-    """Run a module of kernels whose threads share the work; a call and its plan take so many words."""
-    from .kernels.window import pack_numbers
-
-    call, axes = call_of(problem, three_axes(problem))
-    numbers, size = pack_numbers(call, axes, words), kernels.WORKSPACE_BYTES
-    kernels.write_plan(call, *axes, _compute_size(problem), numbers)
-    correlate = entry_point(kernels.correlate, *sharing_formats(problem.dtype.name))
+def _with_workspace(problem: Problem, correlate: Any, numbers: Array, size: int) -> Run:
+    """What runs kernels that take a workspace, and share their work among threads where there is enough of it."""
     take, give = workspace.take, workspace.give
-
-    planes, results = problem.batch * problem.groups * problem.channels, math.prod(problem.out_shape)
-    elements = planes * math.prod(axis.size for axis in problem.axes) + results
-    macs = results * problem.channels * problem.taps + _ELEMENT_MACS * elements
+    call, results = problem.call, math.prod(problem.out_shape)
+    elements = call.batch * call.groups * call.channels * math.prod(axis.size for axis in problem.axes) + results
+    macs = results * call.channels * problem.taps + _ELEMENT_MACS * elements
     shared = macs * (2 if problem.dtype.itemsize > 4 else 1) >= _SHARED_MACS
 
     def run_alone(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
         scratch = take(size)
-        whole = correlate(x, w, fill if bias is None else bias, out, fill, numbers, scratch, numbers, 1, 0)
+        done = correlate(x, w, fill if bias is None else bias, out, fill, numbers, scratch, numbers, 1, 0)
         give(scratch)
-        if not whole:
+        if not done:
             _run_aligned(run_alone, x, w, bias, fill, out)
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
@@ -186,36 +150,25 @@ def _run_aligned(run: Run, x: Array, w: Array, bias: Array | None, fill: Array, 
         out[...] = result
 
 
-def _prepare_generic(problem: Problem) -> Run:
-    from .kernels.convolution import generic
-
-    numbers = numbers_of(problem, problem.axes)
-    correlate = entry_point(generic.correlate, *[problem.dtype.name] * 5, "int64")
-
-    def run_whole(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        correlate(x, w, fill if bias is None else bias, out, fill, numbers)
-
-    return functools.partial(_run_aligned, run_whole)
-
-
-def _prepare_im2col(problem: Problem) -> Run:
+def _run_im2col(problem: Problem) -> Run:
+    """What runs a problem as the product of the kernels with a matrix of windows, image by image and group by group."""
     from .kernels.convolution import activation
-    from .kernels.strided import compute_dtype
 
-    compute, numbers = compute_dtype(problem.dtype.name), numbers_of(problem, problem.axes)
+    call, taps = problem.call, problem.taps
+    compute, numbers = compute_dtype(problem.dtype.name), pack_numbers(call, problem.axes)
     finish_sums = entry_point(activation.finish_sums, compute, problem.dtype.name, problem.dtype.name, "int64")
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
         result = aligned(out)
-        for g in range(problem.groups):
-            channels = slice(g * problem.channels, (g + 1) * problem.channels)
-            outputs = slice(g * problem.outputs, (g + 1) * problem.outputs)
+        for g in range(call.groups):
+            channels = slice(g * call.channels, (g + 1) * call.channels)
+            outputs = slice(g * call.outputs, (g + 1) * call.outputs)
             rows = w[outputs].astype(compute)
-            if problem.flip:
+            if call.flip:
                 rows = np.flip(rows, tuple(range(2, rows.ndim)))
-            rows = rows.reshape(problem.outputs, problem.channels * problem.taps)
-            for n in range(problem.batch):
-                columns = _columns(problem, x[n, channels], fill).astype(compute, copy=False)
+            rows = rows.reshape(call.outputs, call.channels * taps)
+            for n in range(call.batch):
+                columns = _columns(problem.axes, x[n, channels], fill).astype(compute, copy=False)
                 with np.errstate(all="ignore"):  # infinity and NaN are results like any other
                     sums = rows @ columns
                 part = fill if bias is None else bias[outputs]
@@ -226,34 +179,21 @@ def _prepare_im2col(problem: Problem) -> Run:
     return run
 
 
-def _columns(problem: Problem, image: Array, fill: Array) -> Array:
+def _columns(axes: tuple[Axis, ...], image: Array, fill: Array) -> Array:
     """The im2col matrix `(C * prod K, prod P)` of one image and group."""
-    for a, axis in enumerate(problem.axes, start=1):
+    for a, axis in enumerate(axes, start=1):
         pads = [(0, 0)] * image.ndim
         pads[a] = (axis.before, axis.after)
-        if axis.boundary == "constant":
+        if axis.boundary == CONSTANT:
             image = np.pad(image, pads, constant_values=fill[0])
         else:
-            image = np.pad(image, pads, mode=axis.boundary)  # type: ignore[call-overload]
-    rank = len(problem.axes)
-    reach = tuple(axis.dilation * (axis.kernel - 1) + 1 for axis in problem.axes)
+            image = np.pad(image, pads, mode=BOUNDARIES[axis.boundary])
+    rank = len(axes)
+    reach = tuple(axis.dilation * (axis.kernel - 1) + 1 for axis in axes)
     windows = np.lib.stride_tricks.sliding_window_view(image, reach, axis=tuple(range(1, rank + 1)))
-    steps = [slice(0, axis.stride * (axis.out - 1) + 1, axis.stride) for axis in problem.axes]
-    taps = [slice(None, None, axis.dilation) for axis in problem.axes]
+    steps = [slice(0, axis.stride * (axis.out - 1) + 1, axis.stride) for axis in axes]
+    taps = [slice(None, None, axis.dilation) for axis in axes]
     windows = windows[(slice(None), *steps, *taps)]
     order = (0, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
-    return windows.transpose(order).reshape(problem.channels * problem.taps, problem.positions)
-
-
-def _always(problem: Problem) -> str | None:
-    return None
-
-
-IMPLEMENTATIONS = (
-    Implementation("small", "direct", _small_supports, _prepare_small),
-    Implementation("depthwise", "direct", _depthwise_supports, _prepare_depthwise),
-    Implementation("dense", "direct", _dense_supports, _prepare_dense),
-    Implementation("direct", "direct", _direct_supports, _prepare_direct),
-    Implementation("generic", "direct", _always, _prepare_generic),
-    Implementation("im2col", "im2col", _always, _prepare_im2col),
-)
+    windows = windows.transpose(order)
+    return windows.reshape(math.prod(windows.shape[: rank + 1]), math.prod(windows.shape[rank + 1 :]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .problem import Array, Axis, Problem
+from .kernels.shapes import DTYPES, UNIT, Windows, pack_numbers
+from .problem import Array, Sliding
 
 
 def entry_point(kernel: Any, *formats: str) -> Callable[..., Any]:
@@ -27,51 +28,19 @@ def entry_address(kernel: Any, *formats: str) -> int:
 def _types(formats: tuple[str, ...]) -> tuple[Any, ...]:
     from numba import types
 
-    from .kernels.strided import DTYPES, StridedType
+    from .kernels.strided import StridedType
 
     return tuple(StridedType(name) if name in DTYPES else getattr(types, name) for name in formats)
 
 
-def sharing_formats(dtype: str) -> tuple[str, ...]:
-    """The formats of a convolution whose threads share the work: five arrays, numbers, workspace, team, threads."""
-    return (*[dtype] * 5, "int64", "uint8", "int64", "intp", "intp")
+def family_formats(module: Any, dtype: str) -> tuple[str, ...]:
+    """The formats of a family's `correlate`: five arrays, numbers; then workspace, team, threads, if it takes them."""
+    return (*[dtype] * 5, "int64", *(("uint8", "int64", "intp", "intp") if module.WORKSPACE_BYTES else ()))
 
 
-def call_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None) -> tuple[Any, list[Any]]:
-    """A call and its axes as kernels know them. Where `axes` are all of an array's, `trailing` counts the window's."""
-    from .kernels import window
-    from .kernels.convolution import activation
-
-    call = window.Call(
-        problem.batch,
-        problem.groups,
-        problem.channels,
-        problem.outputs,
-        len(problem.axes) if trailing is None else len(axes),
-        int(problem.flip),
-        int(problem.has_bias),
-        activation.NAMES.index(problem.activation),
-        trailing or 0,
-    )
-    return call, [axis._replace(boundary=window.BOUNDARIES[axis.boundary]) for axis in axes]
-
-
-def numbers_of(problem: Problem, axes: tuple[Axis, ...], trailing: int | None = None) -> Array:
-    """What the kernels read."""
-    from .kernels import window
-
-    numbers: Array = window.pack_numbers(*call_of(problem, axes, trailing))
+def window_numbers(problem: Sliding, plane: int = 0) -> Array:
+    """What kernels read whose windows cover all axes of an array, the leading ones with the size 1."""
+    leading = [UNIT._replace(size=n, out=n) for n in problem.leading]
+    axes = [*leading, *problem.axes]
+    numbers: Array = pack_numbers(Windows(len(axes), len(problem.axes), plane), axes)
     return numbers
-
-
-UNIT = Axis(size=1, kernel=1, stride=1, dilation=1, before=0, after=0, boundary="constant", out=1)
-
-
-def three_axes(problem: Problem) -> tuple[Axis, ...]:
-    """The spatial axes, after so many of size 1 that they are three."""
-    return (UNIT,) * (3 - len(problem.axes)) + problem.axes
-
-
-def all_axes(problem: Problem, leading: tuple[int, ...]) -> tuple[Axis, ...]:
-    """The axes of a whole array: the leading ones are windows of size 1."""
-    return tuple(Axis(n, 1, 1, 1, 0, 0, "constant", n) for n in leading) + problem.axes

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import problem as checks
 from .extending import offer
-from .launch import all_axes, entry_point, numbers_of
+from .launch import entry_point, window_numbers
 from .problem import Array, aligned
 from .verbose import traced
 
@@ -171,13 +171,12 @@ def _extract(function: str, x: Any, kernel_size: Any, stride: Any, dilation: Any
     rank = len(kernel_size)
     checks.check_trailing(function, "x", x, rank)
     problem = checks.window(function, x, rank, kernel_size, stride, dilation, "padding", padding)
-    leading = x.shape[: x.ndim - rank]
-    shape = (*leading, problem.taps, problem.positions)
+    shape = (*problem.leading, problem.taps, problem.positions)
     checks.check_size(function, shape, x.itemsize)
     out = np.empty(shape, dtype=x.dtype)
     extract = entry_point(patches.extract, x.dtype.name, x.dtype.name, "int64")
     run = traced(extract, problem, "generic", x=x.shape, window=problem.window)
-    run(aligned(x), out, numbers_of(problem, all_axes(problem, leading), rank))
+    run(aligned(x), out, window_numbers(problem))
     return out
 
 
@@ -187,11 +186,11 @@ def _combine(
     from .kernels.windows import patches as kernels
 
     patches = checks.as_array(function, name, patches)
-    problem, leading = checks.combination(function, name, patches, output_size, kernel_size, stride, dilation, padding)
-    out = np.empty((*leading, *(axis.size for axis in problem.axes)), dtype=patches.dtype)
+    problem = checks.combination(function, name, patches, output_size, kernel_size, stride, dilation, padding)
+    out = np.empty((*problem.leading, *(axis.size for axis in problem.axes)), dtype=patches.dtype)
     combine = entry_point(kernels.combine, patches.dtype.name, patches.dtype.name, "int64")
     run = traced(combine, problem, "generic", patches=patches.shape, out=out.shape, window=problem.window)
-    run(aligned(patches), out, numbers_of(problem, all_axes(problem, leading), len(problem.axes)))
+    run(aligned(patches), out, window_numbers(problem))
     return out
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from . import problem as checks
 from .extending import offer
-from .launch import all_axes, call_of, entry_point, numbers_of, three_axes
-from .problem import Array, Problem, aligned
+from .kernels.shapes import UNIT, three_axes
+from .launch import entry_point, window_numbers
+from .problem import Array, Sliding, aligned
 from .threads import get_num_threads, share
 from .verbose import chosen, traced
 
@@ -89,20 +90,20 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
     return call
 
 
-def _pool(function: str, x: Array, rank: int, *options: Any) -> Problem:
+def _pool(function: str, x: Array, rank: int, *options: Any) -> Sliding:
     checks.check_rank(function, "x", x, rank, "NC")
     kernel_size, stride, dilation, padding_spec, ceil_mode = options
     return checks.window(function, x, rank, kernel_size, stride, dilation, "padding_spec", padding_spec, ceil_mode)
 
 
-def _filter(function: str, x: Array, kernel_size: Any, stride: Any) -> Problem:
+def _filter(function: str, x: Array, kernel_size: Any, stride: Any) -> Sliding:
     checks.check_sequence(function, "kernel_size", kernel_size)
     rank = len(kernel_size)
     checks.check_trailing(function, "x", x, rank)
     return checks.window(function, x, rank, kernel_size, stride, 1, "padding", 0)
 
 
-def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices: bool) -> Run:
+def _prepare_extremum(problem: Sliding, x: Array, smallest: bool, return_indices: bool) -> Run:
     """Values, or values and flat indices."""
     from .kernels.windows import pool, pool_rows
 
@@ -113,8 +114,7 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
     if refused is None:
         kernel = f"{'indexed_' if return_indices else ''}{'minimum' if smallest else 'maximum'}"
         return _traced(_by_rows(getattr(pool_rows, kernel), problem, x, types, lowest), problem, x, None)
-    leading, shape = _shapes(problem, x)
-    numbers = numbers_of(problem, all_axes(problem, leading), len(problem.axes))
+    shape, numbers = problem.out_shape, window_numbers(problem)
     extremum = entry_point(pool.extremum, *extremum_formats(x.dtype.name))
 
     def run(x: Array) -> Any:
@@ -126,24 +126,15 @@ def _prepare_extremum(problem: Problem, x: Array, smallest: bool, return_indices
     return _traced(run, problem, x, refused)
 
 
-def _shapes(problem: Problem, x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The axes of `x` before those of the window, and the shape of the result."""
-    leading = x.shape[: x.ndim - len(problem.axes)]
-    return leading, (*leading, *(axis.out for axis in problem.axes))
-
-
-def _rows_refuse(problem: Problem, x: Array) -> str | None:
+def _rows_refuse(problem: Sliding, x: Array) -> str | None:
     """Why the vector kernels do not take a problem; None where they do."""
     from .kernels.windows import pool_rows
 
-    if not 1 <= len(problem.axes) <= 3:
-        return f"the window has {len(problem.axes)} axes, expected 1 to 3"
     if x.dtype.kind == "c":
         return "there are no vectors of complex numbers"
-    last = problem.axes[-1]
-    if last.out > 1 and (last.kernel - 1) * last.dilation >= pool_rows.REACH:
-        return f"a window of {(last.kernel - 1) * last.dilation + 1} columns does not fit in the workspace"
-    return None if math.prod(x.shape) < 2**31 else f"x has {math.prod(x.shape)} elements, expected fewer than 2**31"
+    facts = len(problem.axes), (problem.axes or (UNIT,))[-1], math.prod(x.shape)
+    refusal = pool_rows.refuses(*facts)
+    return pool_rows.reason(refusal, *facts) if refusal else None
 
 
 _SHARED_BYTES = 600_000  # of input, 12 us or more on one core
@@ -151,7 +142,7 @@ _SHARED_BYTES = 600_000  # of input, 12 us or more on one core
 
 def _by_rows(
     kernel: Any,
-    problem: Problem,
+    problem: Sliding,
     x: Array,
     dtypes: tuple[np.dtype[Any], ...],
     lowest: Array,
@@ -161,9 +152,8 @@ def _by_rows(
     from .kernels.simd import fold as simd_fold
     from .kernels.windows import pool_rows
 
-    _, shape = _shapes(problem, x)
     numbers, rank, exact = np.zeros(pool_rows.PLAN_WORDS, np.int64), len(problem.axes), x.dtype.kind in "biu"
-    _, axes = call_of(problem, three_axes(problem))
+    shape, axes = problem.out_shape, three_axes(problem.axes)
     pool_rows.write_plan(x.shape, x.strides, x.ndim - rank, rank, *axes, x.itemsize, include_padding, exact, numbers)
     pool = entry_point(kernel, *row_formats(x.dtype.name, dtypes[0].name))
     size = simd_fold.WORKSPACE_BYTES
@@ -179,7 +169,7 @@ def _by_rows(
     return run
 
 
-def _traced(run: Run, problem: Problem, x: Array, refused: str | None) -> Run:
+def _traced(run: Run, problem: Sliding, x: Array, refused: str | None) -> Run:
     name = "rows" if refused is None else "generic"
     chosen(problem, name, [] if refused is None else [f"rows: {refused}"])
     return traced(run, problem, name, x=x.shape, window=problem.window)
@@ -200,7 +190,7 @@ def mean_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64) if dtype.kind in "biu" else dtype
 
 
-def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
+def _prepare_average(problem: Sliding, x: Array, include_padding: bool) -> Run:
     from .kernels.windows import pool, pool_rows
 
     exact, dtype = x.dtype.kind in "biu", mean_dtype(x.dtype)
@@ -208,8 +198,7 @@ def _prepare_average(problem: Problem, x: Array, include_padding: bool) -> Run:
     if refused is None:
         by_rows = _by_rows(pool_rows.average, problem, x, (dtype,), np.zeros(1, x.dtype), include_padding)
         return _traced(by_rows, problem, x, None)
-    leading, shape = _shapes(problem, x)
-    numbers = numbers_of(problem, all_axes(problem, leading), len(problem.axes))
+    shape, numbers = problem.out_shape, window_numbers(problem)
     average = entry_point(pool.average, *average_formats(x.dtype.name, dtype.name))
 
     def run(x: Array) -> Array:
@@ -409,15 +398,14 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
 def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...], given: Array) -> Array:
     from .kernels.windows import pool
 
-    rank = len(size)
-    axes = tuple(checks.Axis(n, 1, 1, 1, 0, 0, "constant", n) for n in values.shape)
-    problem = Problem(name, 1, 1, 1, int(np.prod(size, dtype=np.int64)), axes[2:], values.dtype)
+    axes = tuple(UNIT._replace(size=n, out=n) for n in values.shape[2:])
+    problem = Sliding(name, values.shape[:2], axes, values.dtype)
     out = np.zeros((*values.shape[:2], *size), dtype=values.dtype)
     if values.size == 0:
         return out
     unpool = entry_point(pool.unpool, *unpool_formats(values.dtype.name))
     run = traced(unpool, problem._replace(axes=()), "generic", values=values.shape, out=out.shape)
-    bad = run(aligned(values), aligned(indices), out, numbers_of(problem, axes, rank))
+    bad = run(aligned(values), aligned(indices), out, window_numbers(problem, plane=math.prod(size)))
     if bad >= 0:
         raise checks.bad_index(name, given, bad, size)
     return out

@@ -7,21 +7,35 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from .kernels import shapes
+from .kernels.shapes import (
+    ACTIVATIONS,
+    BOUNDARIES,
+    FAR,
+    GIVEN,
+    PADDINGS,
+    TOO_FAR,
+    Axis,
+    Call,
+    count_outputs,
+    count_windows,
+    drop_steps,
+    is_addressable,
+    misfit,
+    pad_axis,
+    taps_of,
+)
 
-BOUNDARIES = ("constant", "edge", "reflect", "symmetric", "wrap")
-ACTIVATIONS = (None, "relu", "relu6", "silu", "gelu", "tanh", "sigmoid")
-ALGORITHMS = ("auto", "direct", "im2col", "winograd", "fft")
-_FLOATING = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
-_INTEGERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-DTYPES = frozenset(_INTEGERS + _FLOATING)
-_LARGEST = 2**62  # sizes beyond it could overflow the kernels' 64-bit arithmetic
+Array = NDArray[Any]
+Pads = tuple[int, Sequence[tuple[int, int]]]  # how padding is asked for, and the numbers before and after each axis
+
+DTYPES = frozenset(shapes.DTYPES)
 AXES = {1: "W", 2: "HW", 3: "DHW"}
 _HOST_COPY = {
     "dask": "call its .compute() first",
@@ -31,38 +45,43 @@ _HOST_COPY = {
 }
 
 
-class Axis(NamedTuple):
-    """One spatial axis: output `o` and tap `k` meet at input `o * stride + k * dilation - before`."""
-
-    size: int
-    kernel: int
-    stride: int
-    dilation: int
-    before: int
-    after: int
-    boundary: str
-    out: int
-
-
 class Problem(NamedTuple):
-    """A convolution, pool or patch extraction without its arrays. Hashable: it is the key of what is prepared once."""
+    """A convolution without its arrays. Hashable: it is the key of what is prepared once."""
 
     function: str
-    batch: int
-    groups: int
-    channels: int  # of one group
-    outputs: int  # of one group
+    call: Call
     axes: tuple[Axis, ...]
     dtype: np.dtype[Any]
-    flip: bool = False
-    has_bias: bool = False
-    activation: str | None = None
     algorithm: str = "auto"
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        """Shape of a convolution's result."""
-        return (self.batch, self.groups * self.outputs, *(axis.out for axis in self.axes))
+        """Shape of the result."""
+        return (self.call.batch, self.call.groups * self.call.outputs, *(axis.out for axis in self.axes))
+
+    @property
+    def positions(self) -> int:
+        """Windows over one plane."""
+        return math.prod(axis.out for axis in self.axes)
+
+    @property
+    def taps(self) -> int:
+        """Elements of a window."""
+        return int(taps_of(self.axes))
+
+
+class Sliding(NamedTuple):
+    """A pool or an extraction of patches without its arrays: a window over the axes that follow the leading ones."""
+
+    function: str
+    leading: tuple[int, ...]
+    axes: tuple[Axis, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of a pool's result."""
+        return (*self.leading, *(axis.out for axis in self.axes))
 
     @property
     def positions(self) -> int:
@@ -77,7 +96,7 @@ class Problem(NamedTuple):
     @property
     def taps(self) -> int:
         """Elements of a window."""
-        return math.prod(self.window)
+        return int(taps_of(self.axes))
 
 
 # ---- arrays
@@ -183,10 +202,9 @@ def check_size(function: str, shape: Sequence[int], itemsize: int) -> None:
 
     It comes here, before a kernel is compiled: memory that is asked for and not written costs nothing.
     """
-    size = math.prod(shape) * itemsize
-    if size >= _LARGEST:
+    if not is_addressable(math.prod(map(float, shape)), itemsize):
         raise ValueError(f"{function}(): the result would have shape {tuple(shape)}, more than memory can address")
-    np.empty(size, dtype=np.uint8)
+    np.empty(math.prod(shape) * itemsize, dtype=np.uint8)
 
 
 def as_bias(function: str, bias: Any, outputs: int, dtype: np.dtype[Any]) -> Array:
@@ -287,28 +305,15 @@ def check_name(function: str, name: str, value: Any, names: Sequence[str | None]
         raise ValueError(f"{function}(): {name} is {value!r}, expected one of {', '.join(map(repr, names))}")
 
 
-def as_padding(
-    function: str,
-    name: str,
-    value: Any,
-    sizes: Sequence[int],
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    dilation: Sequence[int],
-    flip: bool,
-) -> tuple[tuple[int, int], ...]:
-    """`(before, after)` of every spatial axis."""
-    rank = len(sizes)
+def as_padding(function: str, name: str, value: Any, rank: int) -> Pads:
+    """How padding is asked for, and `(before, after)` of every spatial axis where by numbers."""
+    none = ((0, 0),) * rank
     if isinstance(value, str):
-        if value == "valid":
-            return ((0, 0),) * rank
-        if value == "full":
-            return tuple((d * (k - 1),) * 2 for k, d in zip(kernel, dilation, strict=True))
-        if value == "same":
-            return tuple(map(_same, sizes, kernel, stride, dilation, [flip] * rank))
-        raise ValueError(f"{function}(): {name} is {value!r}, expected 'valid', 'same', 'full' or numbers")
+        if value not in PADDINGS:
+            raise ValueError(f"{function}(): {name} is {value!r}, expected 'valid', 'same', 'full' or numbers")
+        return PADDINGS.index(value), none
     if not _is_sequence(value):
-        return ((as_int(function, name, value, 0),) * 2,) * rank
+        return GIVEN, ((as_int(function, name, value, 0),) * 2,) * rank
     if len(value) != rank:
         hint = f"; write (({value[0]!r}, {value[1]!r}),) for one axis" if rank == 1 and len(value) == 2 else ""
         raise ValueError(
@@ -325,45 +330,45 @@ def as_padding(
             pairs.append((as_int(function, name, item[0], 0), as_int(function, name, item[1], 0)))
         else:
             pairs.append((as_int(function, name, item, 0),) * 2)
-    return tuple(pairs)
+    return GIVEN, pairs
 
 
-def _same(size: int, kernel: int, stride: int, dilation: int, flip: bool) -> tuple[int, int]:
-    out = -(-size // stride)
-    total = max((out - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
-    less, more = total // 2, total - total // 2
-    return (more, less) if flip and kernel % 2 == 0 else (less, more)
-
-
-def make_axes(
+def _place_axes(
+    function: str,
     sizes: Sequence[int],
     kernel: Sequence[int],
     stride: Sequence[int],
     dilation: Sequence[int],
-    padding: Sequence[tuple[int, int]],
+    padding: Pads,
     boundary: Sequence[str],
-    out_size: Callable[..., int],
-) -> tuple[Axis, ...]:
-    """The spatial axes, with `out_size(axis, size, kernel, stride, dilation, before, after)` outputs each."""
-    axes = []
-    for i, (size, k, s, d, pads, name) in enumerate(
-        zip(sizes, kernel, stride, dilation, padding, boundary, strict=True)
+    flip: bool,
+) -> list[tuple[Axis, int]]:
+    """The spatial axes, padded, and how far a window can move along each: less than 0 where it does not fit."""
+    asked, pads = padding
+    placed = []
+    for i, (size, k, s, d, (before, after), name) in enumerate(
+        zip(sizes, kernel, stride, dilation, pads, boundary, strict=True)
     ):
-        out = out_size(i, size, k, s, d, *pads)
-        # A step that is never taken may have any length: 1 keeps the kernels' numbers small.
-        before, after = pads
-        axes.append(Axis(size, k, s if out > 1 else 1, d if k > 1 else 1, before, after, name, out))
-    return tuple(axes)
+        numbers = (min(number, FAR) for number in (k, s, d, before, after))  # beyond, they all mean the same
+        axis = Axis(size, *numbers, BOUNDARIES.index(name), 0)
+        first, last, room = pad_axis(axis, asked, flip)
+        if room == TOO_FAR:
+            shown = f"{before} + {after}" if asked == GIVEN else repr(PADDINGS[asked])
+            raise ValueError(
+                f"{function}(): axis {i} has size {size}, padding {shown} and kernel {d} * ({k} - 1) + 1, "
+                "more than memory can address"
+            )
+        placed.append((axis._replace(before=first, after=last), room))
+    return placed
 
 
-def span(function: str, axis: int, size: int, kernel: int, dilation: int, before: int, after: int) -> int:
-    """How far a window can move: the padded size less the dilated kernel."""
-    if max(before, after, size + before + after, dilation * (kernel - 1)) >= _LARGEST:
-        raise ValueError(
-            f"{function}(): axis {axis} has size {size}, padding {before} + {after} and kernel "
-            f"{dilation} * ({kernel} - 1) + 1, more than memory can address"
-        )
-    return size + before + after - (dilation * (kernel - 1) + 1)
+def _no_room(function: str, what: str, i: int, axis: Axis) -> ValueError:
+    reach = axis.dilation * (axis.kernel - 1) + 1
+    return ValueError(
+        f"{function}(): the {what} is larger than the padded input on spatial axis {i}: dilation {axis.dilation} * "
+        f"(kernel {axis.kernel} - 1) + 1 = {reach} > {axis.size} + padding {axis.before} + {axis.after} = "
+        f"{axis.size + axis.before + axis.after}"
+    )
 
 
 _PLAIN = {int, bool, str, type(None)}
@@ -416,12 +421,15 @@ def convolution(
     check_rank(function, "x", x, rank, "NC")
     groups = as_int(function, "groups", groups, 1)
     outputs, channels = w.shape[:2]
-    if channels * groups != x.shape[1]:
+    active = 0 if activation not in ACTIVATIONS else ACTIVATIONS.index(activation)  # checked below
+    call = Call(x.shape[0], min(groups, FAR), channels, outputs, rank, int(flip), int(has_bias), active)
+    wrong = misfit(call, x.shape[1], outputs)
+    if wrong == shapes.MISFIT_CHANNELS:
         raise ValueError(
             f"{function}(): w has {channels} input channels for each of {groups} groups, {channels * groups} in all, "
             f"and x has {x.shape[1]}; x has shape {x.shape}, w has shape {w.shape}"
         )
-    if outputs % groups:
+    if wrong == shapes.MISFIT_OUTPUTS:
         raise ValueError(f"{function}(): w has {outputs} output channels, which {groups} groups cannot share evenly")
     sizes, kernel = x.shape[2:], w.shape[2:]
     if 0 in kernel:
@@ -430,27 +438,16 @@ def convolution(
     dilations = as_ints(function, "dilation", dilation, rank, 1)
     boundaries = as_names(function, "boundary", boundary, rank, BOUNDARIES)
     check_name(function, "activation", activation, ACTIVATIONS)
-    check_name(function, "algorithm", algorithm, ALGORITHMS)
     check_activation(function, activation, dtype)
-    padding = as_padding(function, "padding_mode", padding_mode, sizes, kernel, strides, dilations, flip)
-    empty = 0 in sizes
-
-    def out_size(axis: int, size: int, k: int, s: int, d: int, before: int, after: int) -> int:
-        room = span(function, axis, size, k, d, before, after)
-        if empty:
-            return 0
-        if room < 0:
-            raise ValueError(
-                f"{function}(): the kernel is larger than the padded input on spatial axis {axis}: "
-                f"dilation {d} * (kernel {k} - 1) + 1 = {d * (k - 1) + 1} > {size} + padding {before} + {after} = "
-                f"{size + before + after}"
-            )
-        return room // s + 1
-
-    axes = make_axes(sizes, kernel, strides, dilations, padding, boundaries, out_size)
-    problem = Problem(
-        function, x.shape[0], groups, channels, outputs // groups, axes, dtype, flip, has_bias, activation, algorithm
-    )
+    padding = as_padding(function, "padding_mode", padding_mode, rank)
+    axes, is_empty = [], 0 in sizes
+    for i, (axis, room) in enumerate(
+        _place_axes(function, sizes, kernel, strides, dilations, padding, boundaries, flip)
+    ):
+        if room < 0 and not is_empty:
+            raise _no_room(function, "kernel", i, axis)
+        axes.append(drop_steps(axis._replace(out=0 if is_empty else count_outputs(axis, room))))
+    problem = Problem(function, call._replace(outputs=outputs // groups), tuple(axes), dtype, algorithm)
     check_size(function, problem.out_shape, dtype.itemsize)
     return problem
 
@@ -493,7 +490,7 @@ def window(
     padding_name: str,
     padding: Any,
     ceil_mode: bool = False,
-) -> Problem:
+) -> Sliding:
     """A window over the last `rank` axes of `x`; the axes before them are the batch."""
     return sliding(
         function,
@@ -520,31 +517,22 @@ def sliding(
     padding_name: str,
     padding: Any,
     ceil_mode: bool = False,
-) -> Problem:
+) -> Sliding:
     """A window over axes of the given sizes, which follow the leading ones."""
     rank = len(sizes)
     kernel = as_ints(function, "kernel_size", kernel_size, rank, 1)
     strides = kernel if stride is None else as_ints(function, "stride", stride, rank, 1)
     dilations = as_ints(function, "dilation", dilation, rank, 1)
-    pads = as_padding(function, padding_name, padding, sizes, kernel, strides, dilations, flip=True)
-
-    def out_size(axis: int, size: int, k: int, s: int, d: int, before: int, after: int) -> int:
-        room = span(function, axis, size, k, d, before, after)
-        out = room // s + 1
-        if ceil_mode and room % s and out * s < size + before:  # a last window may hang over the end, PyTorch's rule
-            out += 1
-        if out < 1 and size > 0:
-            raise ValueError(
-                f"{function}(): the window is larger than the padded input on spatial axis {axis}: "
-                f"dilation {d} * (kernel {k} - 1) + 1 = {d * (k - 1) + 1} > {size} + padding {before} + {after} = "
-                f"{size + before + after}"
-            )
-        return max(out, 0)
-
-    axes = make_axes(sizes, kernel, strides, dilations, pads, ("constant",) * rank, out_size)
-    batch = math.prod(leading)
-    check_size(function, [batch, *(axis.out for axis in axes)], dtype.itemsize)
-    return Problem(function, batch, 1, 1, 1, axes, dtype)
+    pads, axes = as_padding(function, padding_name, padding, rank), []
+    placed = _place_axes(function, sizes, kernel, strides, dilations, pads, BOUNDARIES[:1] * rank, flip=True)
+    for i, (axis, room) in enumerate(placed):
+        out = count_windows(axis, axis.before, room, ceil_mode)
+        if out < 1 and axis.size > 0:
+            raise _no_room(function, "window", i, axis)
+        axes.append(drop_steps(axis._replace(out=max(out, 0))))
+    problem = Sliding(function, tuple(leading), tuple(axes), dtype)
+    check_size(function, problem.out_shape, dtype.itemsize)
+    return problem
 
 
 def combination(
@@ -556,8 +544,8 @@ def combination(
     stride: Any,
     dilation: Any,
     padding: Any,
-) -> tuple[Problem, tuple[int, ...]]:
-    """The window that `patches (..., K, P)` were extracted with, and their leading axes."""
+) -> Sliding:
+    """The window that `patches (..., K, P)` were extracted with."""
     check_sequence(function, "output_size", output_size)
     check_sequence(function, "kernel_size", kernel_size)
     check_trailing(function, name, patches, 2)
@@ -570,7 +558,7 @@ def combination(
             f"{function}(): {name} has shape {patches.shape}, expected (..., {problem.taps}, {problem.positions}): the "
             f"window has {problem.taps} elements and {problem.positions} positions over output_size {sizes}"
         )
-    return problem, leading
+    return problem
 
 
 def check_columns(function: str, cols: Array, taps: int) -> None:
@@ -616,7 +604,6 @@ def unpooled_size(
     strides = kernel if stride is None else as_ints(function, "stride", stride, rank, 1)
     dilations = as_ints(function, "dilation", dilation, rank, 1)
     pooled = values.shape[2:]
-    full = [(p - 1) * s + d * (k - 1) + 1 for p, s, d, k in zip(pooled, strides, dilations, kernel, strict=True)]
     if output_size is not None:
         size = output_size
         if _is_sequence(size) and len(size) == rank + 2:
@@ -624,11 +611,18 @@ def unpooled_size(
                 raise ValueError(f"{function}(): output_size is {size!r}, expected it to start with {values.shape[:2]}")
             size = size[2:]
         sizes = as_ints(function, "output_size", size, rank, 0)
-    elif isinstance(padding_spec, str) and padding_spec == "same":
-        sizes = tuple(p * s for p, s in zip(pooled, strides, strict=True))
     else:
-        pads = as_padding(function, "padding_spec", padding_spec, full, kernel, strides, dilations, flip=True)
-        sizes = tuple(n - before - after if p else 0 for n, p, (before, after) in zip(full, pooled, pads, strict=True))
+        asked, pads = as_padding(function, "padding_spec", padding_spec, rank)
+        numbers = zip(pooled, kernel, strides, dilations, pads, strict=True)
+        sizes = tuple(
+            shapes.unpooled_size(Axis(p, *(min(n, FAR) for n in (k, s, d, *ends)), 0, 0), asked)
+            for p, k, s, d, ends in numbers
+        )
+        if TOO_FAR in sizes:
+            raise ValueError(
+                f"{function}(): kernel_size {kernel}, stride {strides}, dilation {dilations} and padding_spec "
+                f"{padding_spec!r} give an output of more than memory can address"
+            )
         if any(n < 1 for n, p in zip(sizes, pooled, strict=True) if p):
             raise ValueError(
                 f"{function}(): padding_spec is {padding_spec!r}, which leaves the output a size of {sizes}"

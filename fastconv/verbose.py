@@ -9,10 +9,11 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from .problem import Problem
+from .kernels.shapes import ACTIVATIONS, BOUNDARIES, CONSTANT
+from .problem import Problem, Sliding
 
 _LEVELS = {"": 0, "0": 0, "1": 1, "dispatch": 2}
 
@@ -25,7 +26,9 @@ def _level() -> int:
     return _LEVELS[asked]
 
 
-def traced(run: Callable[..., Any], problem: Problem, name: str, **shapes: tuple[int, ...]) -> Callable[..., Any]:
+def traced(
+    run: Callable[..., Any], problem: Problem | Sliding, name: str, **shapes: tuple[int, ...]
+) -> Callable[..., Any]:
     """`run`, the implementation `name` of a problem over arrays of the given shapes, with a line for each call."""
     if not _level():
         return run
@@ -40,7 +43,7 @@ def traced(run: Callable[..., Any], problem: Problem, name: str, **shapes: tuple
     return timed
 
 
-def chosen(problem: Problem, name: str, refusals: Sequence[str] = ()) -> None:
+def chosen(problem: Problem | Sliding, name: str, refusals: Iterable[str] = ()) -> None:
     """Tell which implementation will run calls like this one, and why those before it do not."""
     if _level() > 1:
         for refusal in refusals:
@@ -48,21 +51,21 @@ def chosen(problem: Problem, name: str, refusals: Sequence[str] = ()) -> None:
         _print(f"{problem.function}, chosen, {name}")
 
 
-def _describe(problem: Problem, shapes: dict[str, tuple[int, ...]]) -> str:
+def _describe(problem: Problem | Sliding, shapes: dict[str, tuple[int, ...]]) -> str:
     parts = [f"{name} {_times(shape)}" for name, shape in shapes.items()]
     if problem.axes:
         parts += [
             f"stride {_times(axis.stride for axis in problem.axes)}",
             f"padding {_times(f'{axis.before}:{axis.after}' for axis in problem.axes)}",
             f"dilation {_times(axis.dilation for axis in problem.axes)}",
-            f"groups {problem.groups}",
+            f"groups {problem.call.groups if isinstance(problem, Problem) else 1}",
         ]
-    if any(axis.boundary != "constant" for axis in problem.axes):
-        parts.append("boundary " + "/".join(axis.boundary for axis in problem.axes))
-    if problem.has_bias:
-        parts.append("bias")
-    if problem.activation:
-        parts.append(problem.activation)
+    if any(axis.boundary != CONSTANT for axis in problem.axes):
+        parts.append("boundary " + "/".join(BOUNDARIES[axis.boundary] for axis in problem.axes))
+    if isinstance(problem, Problem):
+        parts += ["bias"] * problem.call.has_bias
+        activation = ACTIVATIONS[problem.call.activation]
+        parts += [activation] if activation else []
     return ", ".join(parts)
 
 

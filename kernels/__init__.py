@@ -1,6 +1,6 @@
 """Numba kernels on raw strided memory: compiled loops that know nothing of the frontend.
 
-Bottom to top: `jit` (compiling and caching), `strided` (how an ndarray reaches a kernel), `window` (sizes and padding) and
-`team` (threads); `simd` (all LLVM IR); `convolution` and `windows` (the families of kernels); `calls` (from compiled code).
-`lessons` are the kernels as plain loops, to teach with.
+Bottom to top: `shapes` (a call in numbers), `jit` (compiling and caching), `strided` (how an ndarray reaches a kernel),
+`window` (windows over axes) and `team` (threads); `simd` (LLVM IR); `convolution` and `windows` (families of kernels);
+`calls` (from compiled code). `lessons` are the kernels as plain loops, to teach with.
 """

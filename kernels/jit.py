@@ -17,6 +17,7 @@ import pickle
 import sys
 import tempfile
 from pathlib import Path
+from types import FunctionType
 
 import llvmlite
 import numba
@@ -174,8 +175,9 @@ def _named(function):
     processes, loaded into a third, would call each other's functions. So no two may have one name.
     """
     for cell in function.__closure__ or ():
-        value = cell.cell_contents
-        function.__qualname__ += f"_{value.py_func.__qualname__ if hasattr(value, 'py_func') else repr(value)}"
+        value = getattr(cell.cell_contents, "py_func", cell.cell_contents)
+        is_function = isinstance(value, FunctionType)
+        function.__qualname__ += f"_{f'{value.__module__}.{value.__qualname__}' if is_function else repr(value)}"
     name = f"{function.__module__}.{function.__qualname__}"
     if name in _names:
         raise RuntimeError(f"two compiled functions are called {name}")

@@ -32,21 +32,10 @@ from numba.extending import (
 from numba.np.numpy_support import as_dtype
 
 from .jit import kernel
+from .shapes import DTYPES, compute_dtype
 
-_STORAGE = {
-    name: getattr(types, name)
-    for name in "float32 float64 complex64 complex128 int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
-}
-_STORAGE |= {"bool": types.uint8, "float16": types.uint16, "bfloat16": types.uint16}
-_COMPUTE = {"float16": "float32", "bfloat16": "float32", "bool": "int32"}
-_COMPUTE |= {f"{sign}int{bits}": f"{sign}int32" for sign in ("", "u") for bits in (8, 16)}
-
-DTYPES = tuple(_STORAGE)
-
-
-def compute_dtype(name):
-    """NumPy name of the type that a kernel computes with for arrays of dtype `name`."""
-    return _COMPUTE.get(name, name)
+_UNSIGNED = {"bool": types.uint8, "float16": types.uint16, "bfloat16": types.uint16}  # unpacked by hand
+_STORAGE = {name: _UNSIGNED.get(name) or getattr(types, name) for name in DTYPES}
 
 
 class StridedType(types.Type):
@@ -91,9 +80,8 @@ def _unbox_strided(typ, obj, c):
 
 @intrinsic
 def load_tuple(typingctx, pointer, i, tuple_type):
-    """`tuple_type(pointer[i], pointer[i + 1], ...)` for a NamedTuple of int64 fields."""
-    cls = tuple_type.instance_class
-    result = types.NamedUniTuple(types.intp, len(cls._fields), cls)
+    """The NamedTuple of ints, and of such NamedTuples, that lies in memory from `pointer[i]` on."""
+    result = _tuple_of(tuple_type.instance_class)
 
     def codegen(context, builder, signature, args):
         llvm_type = context.get_value_type(result)
@@ -101,6 +89,30 @@ def load_tuple(typingctx, pointer, i, tuple_type):
         return builder.load(builder.bitcast(where, llvm_type.as_pointer()), typ=llvm_type, align=8)
 
     return result(pointer, types.intp, tuple_type), codegen
+
+
+def _tuple_of(kind):
+    """Numba's type of a NamedTuple of ints, and of such NamedTuples."""
+    fields = [kind.__annotations__[name] for name in kind._fields]
+    return types.BaseTuple.from_types([types.intp if each is int else _tuple_of(each) for each in fields], kind)
+
+
+@intrinsic
+def store_tuple(typingctx, pointer, i, fields):
+    """Write what `load_tuple` reads; how many numbers that are."""
+
+    def leaves(builder, kind, value):
+        for j, each in enumerate(kind):
+            item = builder.extract_value(value, j)
+            yield from leaves(builder, each, item) if isinstance(each, types.BaseTuple) else [(each, item)]
+
+    def codegen(context, builder, signature, args):
+        numbers = [context.cast(builder, item, each, types.intp) for each, item in leaves(builder, fields, args[2])]
+        for j, number in enumerate(numbers):
+            builder.store(number, builder.gep(args[0], [builder.add(args[1], ir.IntType(64)(j))]))
+        return context.get_constant(types.intp, len(numbers))
+
+    return types.intp(pointer, types.intp, fields), codegen
 
 
 def widen(builder, array, value):

@@ -1,54 +1,33 @@
 """Sizes, padding and boundary rules of a sliding window, as the kernels see them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
+from .jit import kernel, overload, plain
+from .shapes import (
+    AXIS_FIELDS,
+    CALL_FIELDS,
+    CONSTANT,
+    EDGE,
+    RULES,
+    SYMMETRIC,
+    WINDOWS_FIELDS,
+    WRAP,
+    Axis,
+    Call,
+    Windows,
+)
+from .strided import load_tuple, store_tuple
 
-from .jit import kernel, plain
-from .strided import load_tuple
-
-CONSTANT, EDGE, REFLECT, SYMMETRIC, WRAP = range(5)
-BOUNDARIES = {"constant": CONSTANT, "edge": EDGE, "reflect": REFLECT, "symmetric": SYMMETRIC, "wrap": WRAP}
+for _rule in RULES:
+    plain(_rule)
 
 
-class Call(NamedTuple):
-    """What a call is besides its spatial axes. `channels` and `outputs` are those of one group."""
+class Axes(NamedTuple):
+    """Any number of axes in memory, as `load_axis` finds them."""
 
-    batch: int
-    groups: int
-    channels: int
-    outputs: int
+    numbers: Any  # a pointer to int64
+    begin: int
     rank: int
-    flip: int  # 1: the kernel runs backwards over every spatial axis, a convolution proper
-    has_bias: int
-    activation: int
-    option: int  # what one operation needs beyond the others
-
-
-class Axis(NamedTuple):
-    """One spatial axis: output `o` and tap `k` meet at input `o * stride + k * dilation - before`."""
-
-    size: int
-    kernel: int
-    stride: int
-    dilation: int
-    before: int
-    after: int
-    boundary: int
-    out: int
-
-
-HUGE = 1 << 20  # elements: plans cut what is larger than any workspace, so that 64 bits hold their products
-
-CALL_FIELDS, AXIS_FIELDS = len(Call._fields), len(Axis._fields)
-
-
-def pack_numbers(call, axes, words=0):
-    """The numbers of a call as one int64 array, a `Call`, then an `Axis` for each spatial axis, in room for `words`."""
-    fields = [*call, *(number for axis in axes for number in axis)]
-    numbers = np.zeros(max(words, len(fields)), dtype=np.int64)
-    numbers[: len(fields)] = fields
-    return numbers
 
 
 @kernel
@@ -57,8 +36,23 @@ def load_call(numbers):
 
 
 @kernel
-def load_axis(numbers, i):
-    return load_tuple(numbers, CALL_FIELDS + i * AXIS_FIELDS, Axis)
+def load_windows(numbers):
+    return load_tuple(numbers, 0, Windows)
+
+
+@kernel
+def axes_of_call(numbers, call):
+    return Axes(numbers, CALL_FIELDS, call.rank)
+
+
+@kernel
+def axes_of_windows(numbers, windows):
+    return Axes(numbers, WINDOWS_FIELDS, windows.rank)
+
+
+@kernel
+def load_axis(axes, i):
+    return load_tuple(axes.numbers, axes.begin + i * AXIS_FIELDS, Axis)
 
 
 @kernel
@@ -71,17 +65,20 @@ def load_axes(numbers, at):
     )
 
 
-@plain
 def write_tuple(numbers, at, fields):
-    """Write what `load_tuple` reads; where the next one goes."""
-    for i in range(len(fields)):
-        numbers[at + i] = fields[i]
-    return at + len(fields)
+    """Write what `load_tuple` reads: ints, and NamedTuples of them; where the next one goes."""
+    for field in fields:
+        if isinstance(field, tuple):
+            at = write_tuple(numbers, at, field)
+        else:
+            numbers[at] = field
+            at += 1
+    return at
 
 
-@plain
-def is_padded(a0, a1, a2):
-    return a0.before + a0.after + a1.before + a1.after + a2.before + a2.after > 0
+@overload(write_tuple)
+def _write_tuple(numbers, at, fields):
+    return lambda numbers, at, fields: at + store_tuple(numbers, at, fields)
 
 
 @kernel
@@ -97,25 +94,6 @@ def real_range(i, taps, dilation, size):
 def real_taps(axis, p):
     """`real_range` at output `p`."""
     return real_range(p * axis.stride - axis.before, axis.kernel, axis.dilation, axis.size)
-
-
-@plain
-def whole_windows(axis, first, count):
-    """Which of `count` outputs from `first` on have all taps in the input: from, to."""
-    low = -(-axis.before // axis.stride)
-    high = (axis.size + axis.before - (axis.kernel - 1) * axis.dilation - 1) // axis.stride + 1
-    low = min(max(low - first, 0), count)
-    return low, max(min(high - first, count), low)
-
-
-@plain
-def even_part(count, most, unit=1):
-    """The largest part of `count`, `most` at most, that splits it evenly, rounded up to whole units."""
-    if most >= count:
-        return count
-    most = max(most // unit * unit, 1)
-    part = -(-count // -(-count // most))
-    return min(-(-part // unit) * unit, count)
 
 
 @kernel
@@ -140,47 +118,48 @@ def source_index(i, size, boundary):
 
 
 @kernel
-def count_positions(call, numbers):
+def count_positions(axes):
     """Output elements, and taps, of a window over all axes."""
     positions = taps = 1
-    for a in range(call.rank):
-        axis = load_axis(numbers, a)
+    for a in range(axes.rank):
+        axis = load_axis(axes, a)
         positions *= axis.out
         taps *= axis.kernel
     return positions, taps
 
 
 @kernel
-def window_element(strides, numbers, call, position, tap):
-    """Offset of the element that a tap meets, and its flat index over the last `call.option` axes; -1: padding."""
+def window_element(strides, axes, trailing, position, tap):
+    """Offset of the element that a tap meets, and its flat index over the last `trailing` axes; -1: padding."""
     offset, index, extent = 0, 0, 1
-    for a in range(call.rank - 1, -1, -1):
-        axis = load_axis(numbers, a)
+    for a in range(axes.rank - 1, -1, -1):
+        axis = load_axis(axes, a)
         position, p = divmod(position, axis.out)
         tap, k = divmod(tap, axis.kernel)
         i = p * axis.stride + k * axis.dilation - axis.before
         if i < 0 or i >= axis.size:
             return 0, -1
         offset += i * strides[a]
-        if a >= call.rank - call.option:
+        if a >= axes.rank - trailing:
             index += i * extent
             extent *= axis.size
     return offset, index
 
 
 @kernel
-def spatial_offset(strides, numbers, call, position, leading):
+def spatial_offset(strides, axes, position, leading):
     """Offset, in the unit of the strides, of the output at a flat position; `leading` strides come before the axes'."""
     offset = 0
-    for a in range(call.rank - 1, -1, -1):
-        position, p = divmod(position, load_axis(numbers, a).out)
+    for a in range(axes.rank - 1, -1, -1):
+        position, p = divmod(position, load_axis(axes, a).out)
         offset += p * strides[leading + a]
     return offset
 
 
 @kernel
-def count_plane(numbers, call):
+def count_plane(axes, trailing):
+    """Outputs along the last axes."""
     plane = 1
-    for a in range(call.rank - call.option, call.rank):
-        plane *= load_axis(numbers, a).out
+    for a in range(axes.rank - trailing, axes.rank):
+        plane *= load_axis(axes, a).out
     return plane

@@ -1,7 +1,5 @@
 """Inputs for tests: values by dtype, views by memory layout, and calls that are checked against the oracle."""
 
-from unittest import mock
-
 import numpy as np
 import oracle
 
@@ -110,25 +108,27 @@ def check_convolution(operation, x, w, **options):
 
 def check_second(operation, x, w, expected, options):
     """Where a call is small, what would run a larger one must agree, too."""
-    from fastconv import conv, dispatch  # not before guarded.py has replaced what they take from NumPy
-    from fastconv.problem import as_bias, as_fill, common_dtype
+    from fastconv.kernels.convolution.choose import AUTO, FAMILIES, refusals
+
+    from fastconv import conv  # not before guarded.py has replaced what they take from NumPy
+    from fastconv.dispatch import facts_of
+    from fastconv.problem import as_bias, as_fill, common_dtype, convolution
 
     name, rank = f"{operation}{RANK_NAMES.get(w.ndim - 2, '_nd')}", w.ndim - 2
     defaults = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"}
     named = [options.get(key, default) for key, default in (defaults | {"activation": None}).items()]
     bias, dtype = options.get("bias"), common_dtype(name, x=x, w=w)
+    given = name, x, w, dtype, rank, operation == "convolve", *named, "direct", bias is not None
+    facts = facts_of(convolution(*given))
+    taking = [family.name for family, refuses in zip(FAMILIES, refusals, strict=True) if not refuses(*facts, AUTO)]
+    if taking[0] != "small":
+        return
     arguments = name, rank, operation == "convolve", x, w, *named, "direct", bias is not None
-    taken = []
-    with mock.patch.object(dispatch, "chosen", lambda problem, name, *more: taken.append(name)):
-        conv._prepare(*arguments)
-        if taken != ["small"]:
-            return
-        with mock.patch.object(dispatch, "IMPLEMENTATIONS", dispatch.IMPLEMENTATIONS[1:]):
-            run, *_ = conv._prepare(*arguments)
+    run, *_ = conv._prepare(*arguments, only=taking[1])
     out = poison(expected.value.shape, expected.dtype)
     bias = None if bias is None else as_bias(name, bias, w.shape[0], dtype)
     run(x, w, bias, as_fill(name, options.get("fillvalue", 0), dtype), out)
-    oracle.check(out, expected, f"{taken[-1]}: {name}(x {x.shape}, w {w.shape}, {options})")
+    oracle.check(out, expected, f"{taking[1]}: {name}(x {x.shape}, w {w.shape}, {options})")
 
 
 def _oracle_of(name):

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from fastconv.dispatch import IMPLEMENTATIONS
+from fastconv.kernels.convolution.choose import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 CALLS = """
@@ -79,7 +78,7 @@ def test_lines(level):
     name = calls[0].split(", ")[1] if calls else ""
     assert calls == ([line.format(name=name) for line in LINES] if level in ("1", "dispatch") else [])
     if level == "dispatch":
-        assert name in {implementation.name for implementation in IMPLEMENTATIONS}
+        assert name in {family.name for family in FAMILIES}
         assert {line.format(name=name) for line in CHOICES} <= set(choices)
         assert all(re.fullmatch(r"\w+, (chosen, \w+|refused, \w+: .+)", choice) for choice in choices)
         assert len(choices) == len(set(choices)), "a choice is told twice"

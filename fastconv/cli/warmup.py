@@ -1,10 +1,11 @@
 """Compile ahead what later calls need.
 
-Every public function is called once on a small array for each way that it can run. What is compiled is kept on disk and
-serves calls of any shape, strides and options, in this and later processes.
+Every family of convolutions is compiled, and every other function called once on a small array for each way that it can
+run. What is compiled is kept on disk and serves calls of any shape, strides and options, in this and later processes.
 """
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 
 import fastconv
 from fastconv.cli.console import progress, table
+from fastconv.kernels.convolution.choose import FAMILIES, candidates
+from fastconv.kernels.shapes import DTYPES, element_of
+from fastconv.launch import entry_point, family_formats
 from fastconv.njit.linking import Needs
-from fastconv.problem import DTYPES
 
 Array = NDArray[Any]
+MANY_AXES = 4  # more than most families take
 
 
 class Call(NamedTuple):
@@ -30,18 +34,27 @@ class Call(NamedTuple):
     ordered: bool = False  # asks which of two elements is larger, which complex numbers do not say
 
 
+def _compile_family(place: int, ones: Callable[..., Array]) -> None:
+    """Compile a family of convolutions, if it takes the dtype."""
+    dtype, module = ones(1).dtype.name, FAMILIES[place].module
+    if any(place in candidates(element_of(dtype), rank) for rank in (1, MANY_AXES)):
+        entry_point(module.correlate, *family_formats(module, dtype))
+
+
 CALLS = (
-    Call("correlate, convolve", lambda ones: fastconv.correlate2d(ones(1, 1, 3, 3), ones(64, 1, 3, 3))),
-    Call("the same, large kernels", lambda ones: fastconv.correlate1d(ones(1, 1, 5000), ones(4, 1, 5000))),
-    Call("the same, few outputs", lambda ones: fastconv.correlate2d(ones(1, 1, 32, 32), ones(1, 1, 3, 3))),
-    Call("the same, few numbers", lambda ones: fastconv.correlate2d(ones(1, 1, 3, 3), ones(1, 1, 3, 3))),
-    Call("the same, 4 axes or more", lambda ones: fastconv.correlate_nd(ones(*[1] * 6), ones(*[1] * 6))),
+    *(
+        Call(f"correlate, convolve: {family.name}", functools.partial(_compile_family, place))
+        for place, family in enumerate(FAMILIES)
+    ),
     Call(
-        "the same, algorithm='im2col'",
+        "correlate, convolve: algorithm='im2col'",
         lambda ones: fastconv.correlate2d(ones(1, 1, 3, 3), ones(1, 1, 2, 2), algorithm="im2col"),
     ),
-    Call("the same, on several threads", lambda ones: fastconv.correlate2d(ones(1, 64, 32, 32), ones(64, 64, 3, 3))),
-    Call("the same, from njit code", lambda ones: Needs("convolution", ones(1).dtype.name)),
+    Call(
+        "correlate, convolve: on several threads",
+        lambda ones: fastconv.correlate2d(ones(1, 64, 32, 32), ones(64, 64, 3, 3)),
+    ),
+    Call("correlate, convolve: from njit code", lambda ones: Needs("convolution", ones(1).dtype.name, 1)),
     Call("pools and patches, from njit code", lambda ones: Needs("average", ones(1).dtype.name)),
     Call("avg_pool, uniform_filter", lambda ones: fastconv.avg_pool2d(ones(1, 1, 4, 4), 2)),
     Call("max_pool, maximum_filter", lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
@@ -105,7 +118,7 @@ def _dtypes() -> dict[str, np.dtype[Any]]:
     try:
         import ml_dtypes  # noqa: F401  # NumPy knows the name from then on
     except ImportError:
-        return {name: np.dtype(name) for name in DTYPES - {"bfloat16"}}
+        return {name: np.dtype(name) for name in set(DTYPES) - {"bfloat16"}}
     return {name: np.dtype(name) for name in DTYPES}
 
 

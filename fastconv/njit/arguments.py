@@ -15,7 +15,7 @@ from numba.extending import intrinsic, register_jitable
 from numba.np.numpy_support import as_dtype, from_dtype
 
 from .. import problem as checks
-from ..kernels.calls import frame as layout
+from ..kernels.shapes import GIVEN
 
 _INT64 = ir.IntType(64)
 
@@ -80,10 +80,9 @@ def _item(kind: Any, i: int, then: Callable[..., Any] | None = None) -> Callable
 def padding_of(function: str, option: str, kind: Any, rank: int) -> tuple[int, list[tuple[Any, Any]]]:
     """Which padding is meant, and what gives the numbers before and after each axis."""
     none = [(lambda context, builder, value: _INT64(0),) * 2] * rank
-    value, ones = constant(kind), (1,) * rank
+    value = constant(kind)
     if isinstance(value, str) or value is None:
-        checked(checks.as_padding, function, option, value, ones, ones, ones, ones, flip=False)
-        return layout.PADDINGS.index(value), none
+        return checked(checks.as_padding, function, option, value, rank)[0], none
     if isinstance(kind, types.UnicodeType):
         name_of(function, option, kind)
     pairs: list[tuple[Any, Any]] = []
@@ -95,7 +94,7 @@ def padding_of(function: str, option: str, kind: Any, rank: int) -> tuple[int, l
             pairs.append((_item(kind, i, ends[0]), _item(kind, i, ends[1])))
     else:
         pairs = [(read, read) for read in ints_of(function, option, kind, rank)]
-    return layout.GIVEN, pairs
+    return GIVEN, pairs
 
 
 def truth_of(function: str, option: str, kind: Any) -> Callable[..., Any]:

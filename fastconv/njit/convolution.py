@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -15,10 +15,9 @@ from numba.np.arrayobj import _empty_nd_impl
 from numba.np.numpy_support import as_dtype, from_dtype
 
 from .. import problem as checks
-from ..kernels import window
-from ..kernels.calls import frame as layout
-from ..kernels.convolution import activation as activations
-from ..kernels.strided import compute_dtype
+from ..kernels.calls.frame import AT, MOST_AXES, TABLE
+from ..kernels.convolution.choose import FAMILIES
+from ..kernels.shapes import ACTIVATIONS, ALGORITHMS, BOUNDARIES, UNIT, Call, element_of
 from .arguments import (
     array_of,
     cast_to,
@@ -35,26 +34,34 @@ from .frames import Frame
 from .linking import Needs
 
 _INT64 = ir.IntType(64)
+Reader = Callable[..., Any]
 
 
-def implement(
-    name: str,
-    rank: int | None,
-    flip: bool,
-    x: Any,
-    w: Any,
-    groups: Any,
-    stride: Any,
-    padding_mode: Any,
-    dilation: Any,
-    fillvalue: Any,
-    bias: Any,
-    boundary: Any,
-    activation: Any,
-    algorithm: Any,
-    out: Any,
-) -> Callable[..., Any]:
-    """The implementation for arguments of the given types."""
+class Convolution(NamedTuple):
+    """What is known of a call when its caller is compiled; a reader gives a number from the value of an argument."""
+
+    name: str
+    rank: int
+    flip: bool
+    dtype: np.dtype[Any]
+    groups: Reader
+    strides: list[Reader]  # for each spatial axis
+    dilations: list[Reader]
+    padding: int
+    pads: list[tuple[Reader, Reader]]
+    boundaries: list[int]
+    activation: int
+    algorithm: int
+    fill: Any  # an array of one element, or `...`: a variable
+    has_bias: bool
+    has_out: bool
+
+
+def typed(
+    name: str, rank: int | None, flip: bool, x: Any, w: Any, groups: Any, stride: Any, padding_mode: Any, dilation: Any,
+    fillvalue: Any, bias: Any, boundary: Any, activation: Any, algorithm: Any, out: Any,
+) -> Convolution:  # fmt: skip
+    """Check all that the types of the arguments tell; what is wrong with them is a typing error."""
     given = array_of(name, "x", x), array_of(name, "w", w)
     rank = w.ndim - 2 if rank is None else rank
     for label, array, leading in (("x", x, "NC"), ("w", w, "OI")):
@@ -62,21 +69,20 @@ def implement(
             raise TypingError(
                 f"{name}(): {label} has {array.ndim} dimensions, expected {checks.dimensions(rank, leading)}"
             )
-    if not 1 <= rank <= layout.MOST_AXES:
-        raise TypingError(f"{name}(): w has {rank} spatial axes, expected 1 to {layout.MOST_AXES} inside compiled code")
+    if not 1 <= rank <= MOST_AXES:
+        raise TypingError(f"{name}(): w has {rank} spatial axes, expected 1 to {MOST_AXES} inside compiled code")
     dtype = checked(checks.common_dtype, name, x=np.empty(0, given[0]), w=np.empty(0, given[1]))
-    boundaries = checked(
-        checks.as_names, name, "boundary", name_of(name, "boundary", boundary), rank, checks.BOUNDARIES
-    )
-    active, chosen = name_of(name, "activation", activation), name_of(name, "algorithm", algorithm)
-    checked(checks.check_name, name, "activation", active, checks.ACTIVATIONS)
-    checked(checks.check_name, name, "algorithm", chosen, checks.ALGORITHMS)
+    boundaries = checked(checks.as_names, name, "boundary", name_of(name, "boundary", boundary), rank, BOUNDARIES)
+    active, asked = name_of(name, "activation", activation), name_of(name, "algorithm", algorithm)
+    checked(checks.check_name, name, "activation", active, ACTIVATIONS)
     checked(checks.check_activation, name, active, dtype)
-    if chosen not in ("auto", "direct"):
-        raise TypingError(f"{name}(): algorithm is {chosen!r}, expected 'auto' or 'direct' inside compiled code")
-    kind, pads = padding_of(name, "padding_mode", padding_mode, rank)
+    compiled = "auto", *dict.fromkeys(family.algorithm for family in FAMILIES)
+    if asked not in compiled:
+        raise TypingError(
+            f"{name}(): algorithm is {asked!r}, expected {' or '.join(map(repr, compiled))} inside compiled code"
+        )
+    padding, pads = padding_of(name, "padding_mode", padding_mode, rank)
     strides, dilations = ints_of(name, "stride", stride, rank), ints_of(name, "dilation", dilation, rank)
-    group_count = ints_of(name, "groups", groups, 1)[0]
     has_bias, has_out = constant(bias) is not None, constant(out) is not None
     if has_bias:
         offered = array_of(name, "bias", bias)
@@ -90,80 +96,89 @@ def implement(
             raise TypingError(f"{name}(): out has {out.ndim} dimensions, expected {rank + 2}")
         if not out.mutable:
             raise TypingError(f"{name}(): out is read-only, expected an array that can be written")
-    scalar, constant_fill = from_dtype(dtype), constant(fillvalue)
-    if constant_fill is not ...:
-        constant_fill = checked(checks.as_fill, name, constant_fill, dtype)
+    scalar, fill = from_dtype(dtype), constant(fillvalue)
+    if fill is not ...:
+        fill = checked(checks.as_fill, name, fill, dtype)
     elif not holds(scalar, fillvalue):
         raise TypingError(f"{name}(): fillvalue is {fillvalue}, expected {scalar}, the result's type, or a constant")
-    needs, compute_size = (
-        Needs("convolution" if rank <= 3 else "generic", dtype.name),
-        np.dtype(compute_dtype(dtype.name)).itemsize,
-    )
-    first = max(3 - rank, 0)  # of the axes in the frame: kernels know three, or all
-    active_number = activations.NAMES.index(active)
-    result_type = out if has_out else types.Array(scalar, rank + 2, "C")
+    return Convolution(
+        name, rank, flip, dtype, ints_of(name, "groups", groups, 1)[0], strides, dilations, padding, pads,
+        [BOUNDARIES.index(each) for each in boundaries], ACTIVATIONS.index(active), ALGORITHMS.index(asked), fill,
+        has_bias, has_out,
+    )  # fmt: skip
+
+
+def caller(known: Convolution, out: Any) -> Any:
+    """An intrinsic that fills a frame, has it resolved and run, and gives a message's address and the result."""
+    needs, rank, dtype = Needs("convolution", known.dtype.name, known.rank), known.rank, known.dtype
+    first, scalar = max(3 - rank, 0), from_dtype(dtype)  # kernels know three axes, or all
+    result_type = out if known.has_out else types.Array(scalar, rank + 2, "C")
 
     @intrinsic  # type: ignore[untyped-decorator]
     def call(
-        typingctx: Any,
-        x: Any,
-        w: Any,
-        groups: Any,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
-        fill: Any,
-        bias: Any,
+        typingctx: Any, x: Any, w: Any, groups: Any, stride: Any, padding: Any, dilation: Any, fill: Any, bias: Any,
         out: Any,
-    ) -> Any:
+    ) -> Any:  # fmt: skip
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             context.environment.consts.append(needs)
             x_value, w_value, group_value, stride_value, padding_value, dilation_value = args[:6]
             fill_value, bias_value, out_value = args[6:]
-            frame = Frame(context, builder, name)
-            frame.put(layout.KERNELS, needs.kernels, compute_size)
-            frame.put(layout.PADDING, kind)
-            frame.put(layout.HAS_OUT, has_out)
-            frame.put(layout.ITEM, dtype.itemsize, dtype.alignment)
-            x_shape, w_shape = frame.put_array(layout.X, x, x_value), frame.put_array(layout.W, w, w_value)
-            filled, is_lost = number_in_memory(context, builder, constant_fill, fill, fill_value, scalar)
-            frame.put_scalar(layout.FILL, filled, dtype.itemsize)
-            frame.put_scalar(layout.BIAS, filled, dtype.itemsize)  # not read, unless there is one
-            if has_bias:
-                frame.put(layout.BIASES, frame.put_array(layout.BIAS, bias, bias_value)[0])
-            if has_out:
-                frame.put_array(layout.OUT, out, out_value)
-            count = group_count(context, builder, group_value)
-            frame.put(layout.CALL, x_shape[0], count, w_shape[1], w_shape[0], rank, flip, has_bias, active_number, 0)
+            frame = Frame(context, builder, known.name)
+            frame.put(AT.kernels, needs.kernels)
+            frame.put(AT.element, *element_of(dtype.name))
+            frame.put(AT.itemsize, dtype.itemsize)
+            frame.put(AT.alignment, dtype.alignment)
+            frame.put(AT.algorithm, known.algorithm)
+            frame.put(AT.padding, known.padding)
+            frame.put(AT.has_out, known.has_out)
+            x_shape, w_shape = frame.put_array(AT.x, x, x_value), frame.put_array(AT.w, w, w_value)
+            filled, is_lost = number_in_memory(context, builder, known.fill, fill, fill_value, scalar)
+            frame.put_scalar(AT.fill, filled, dtype.itemsize)
+            frame.put_scalar(AT.bias, filled, dtype.itemsize)  # not read, unless there is one
+            frame.put(AT.biases, 0)
+            if known.has_bias:
+                frame.put(AT.biases, frame.put_array(AT.bias, bias, bias_value)[0])
+            if known.has_out:
+                frame.put_array(AT.out, out, out_value)
+            count = known.groups(context, builder, group_value)
+            numbers = Call(
+                x_shape[0], count, w_shape[1], w_shape[0], rank, int(known.flip), int(known.has_bias), known.activation
+            )
+            frame.put(AT.call, *numbers)
             for i in range(first):
-                frame.put_axis(i, 1, 1, 1, 1, 0, 0, 0, 1)
+                frame.put_axis(i, *UNIT)
             for i in range(rank):
-                step, gap = (
-                    read[i](context, builder, value)
-                    for read, value in ((strides, stride_value), (dilations, dilation_value))
-                )
-                before, after = (read(context, builder, padding_value) for read in pads[i])
+                step = known.strides[i](context, builder, stride_value)
+                gap = known.dilations[i](context, builder, dilation_value)
+                before, after = (read(context, builder, padding_value) for read in known.pads[i])
                 sizes = x_shape[2 + i], w_shape[2 + i]
-                frame.put_axis(first + i, *sizes, step, gap, before, after, window.BOUNDARIES[boundaries[i]], 0)
+                frame.put_axis(first + i, *sizes, step, gap, before, after, known.boundaries[i], 0)
 
             result = cgutils.alloca_once(builder, context.get_value_type(result_type), zfill=True)
 
             def allocate() -> None:
-                if has_out:
+                if known.has_out:
                     context.nrt.incref(builder, result_type, out_value)
                     builder.store(out_value, result)
                     return
                 shape = [x_shape[0], w_shape[0], *(frame.out_size(first + i) for i in range(rank))]
                 array = _empty_nd_impl(context, builder, result_type, shape)._getvalue()
                 builder.store(array, result)
-                frame.put_array(layout.OUT, result_type, array)
+                frame.put_array(AT.out, result_type, array)
 
-            message = frame.perform(layout.RESOLVE, layout.RUN, allocate, is_lost)
+            message = frame.perform(TABLE.resolve, TABLE.run, allocate, is_lost)
             return context.make_tuple(builder, signature.return_type, [message, builder.load(result)])
 
         return types.Tuple((types.intp, result_type))(x, w, groups, stride, padding, dilation, fill, bias, out), codegen
 
-    of_x, of_w, of_bias = (cast_to(array, dtype) for array in (x, w, bias))
+    return call
+
+
+def implement(name: str, rank: int | None, flip: bool, **arguments: Any) -> Callable[..., Any]:
+    """The implementation for arguments of the given types."""
+    known = typed(name, rank, flip, **arguments)
+    call = caller(known, arguments["out"])
+    of_x, of_w, of_bias = (cast_to(arguments[each], known.dtype) for each in ("x", "w", "bias"))
 
     def implementation(  # type: ignore[no-untyped-def]
         x,

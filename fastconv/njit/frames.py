@@ -11,8 +11,8 @@ from numba import types
 from numba.core import cgutils
 
 from ..extending import SYMBOL
-from ..kernels import window
-from ..kernels.calls import frame as layout
+from ..kernels.calls.frame import AT, FRAME, TABLE, WORDS
+from ..kernels.shapes import AXIS_FIELDS, Axis
 
 _INT64, _BYTE = ir.IntType(64), ir.IntType(8)
 
@@ -22,15 +22,16 @@ class Frame:
 
     def __init__(self, context: Any, builder: Any, function: str) -> None:
         self.context, self.builder = context, builder
-        place = cgutils.alloca_once(builder, ir.ArrayType(_INT64, layout.FRAME))
+        place = cgutils.alloca_once(builder, ir.ArrayType(_INT64, FRAME))
         self._words = builder.bitcast(place, _INT64.as_pointer())
         table = builder.module.globals.get(SYMBOL)
         if table is None:
             table = ir.GlobalVariable(builder.module, _INT64, SYMBOL)
         self._table = table
-        self.put(layout.TABLE, table)
-        self.put(layout.FUNCTION, context.insert_const_string(builder.module, function))
-        self.put(layout.BAD, -1, 0)
+        self.put(AT.table, table)
+        self.put(AT.function, context.insert_const_string(builder.module, function))
+        self.put(AT.bad_index, -1)
+        self.put(AT.is_resolved, 0)
 
     def put(self, at: int, *values: Any) -> None:
         """Write numbers or pointers from a word on."""
@@ -64,11 +65,11 @@ class Frame:
 
     def put_axis(self, i: int, *numbers: Any) -> None:
         """Write one of the axes."""
-        self.put(layout.AXES + i * window.AXIS_FIELDS, *numbers)
+        self.put(AT.axes + i * AXIS_FIELDS, *numbers)
 
     def out_size(self, i: int) -> Any:
         """The size of the output along one of the axes, once the frame is resolved."""
-        return self.word(layout.AXES + (i + 1) * window.AXIS_FIELDS - 1)
+        return self.word(AT.axes + i * AXIS_FIELDS + Axis._fields.index("out"))
 
     def word(self, at: int) -> Any:
         """A word of the frame."""
@@ -86,29 +87,27 @@ class Frame:
             text = self.explain()
             # Nothing may be wrong with a frame that is resolved: arrays in each other's gaps seem to overlap.
             accepted = builder.or_(
-                cgutils.is_not_null(builder, text), cgutils.is_not_null(builder, self.word(layout.RESOLVED))
+                cgutils.is_not_null(builder, text), cgutils.is_not_null(builder, self.word(AT.is_resolved))
             )
-            builder.store(builder.select(accepted, text, self.word_of_table(layout.REFUSED)), message)
+            builder.store(builder.select(accepted, text, self.word_of_table(TABLE.refused)), message)
         with builder.if_then(is_lost, likely=False):
-            builder.store(self.word_of_table(layout.UNHELD), message)
+            builder.store(self.word_of_table(TABLE.unheld), message)
         with builder.if_then(cgutils.is_null(builder, builder.load(message))):
             allocate()
             with builder.if_then(builder.not_(self.call(run)), likely=False):
-                builder.store(self.word_of_table(layout.FAILED), message)
-                with builder.if_then(builder.icmp_signed(">=", self.word(layout.BAD), _INT64(0))):
+                builder.store(self.word_of_table(TABLE.failed), message)
+                with builder.if_then(builder.icmp_signed(">=", self.word(AT.bad_index), _INT64(0))):
                     builder.store(self.explain(), message)
         return builder.load(message)
 
     def call(self, at: int) -> Any:
         """What a function of the table answers to this frame."""
         convention = self.context.call_conv
-        kind = convention.get_function_type(types.boolean, (layout.WORDS,))
-        array = cgutils.create_struct_proxy(layout.WORDS)(self.context, self.builder)
+        kind = convention.get_function_type(types.boolean, (WORDS,))
+        array = cgutils.create_struct_proxy(WORDS)(self.context, self.builder)
         array.data = self._words
         function = self.builder.inttoptr(self.word_of_table(at), kind.as_pointer())
-        _, answer = convention.call_function(
-            self.builder, function, types.boolean, (layout.WORDS,), [array._getvalue()]
-        )
+        _, answer = convention.call_function(self.builder, function, types.boolean, (WORDS,), [array._getvalue()])
         return self.context.is_true(self.builder, types.boolean, answer)
 
     def explain(self) -> Any:
@@ -119,9 +118,9 @@ class Frame:
         builder = self.builder
         kind = ir.FunctionType(_BYTE.as_pointer(), [])
         thread = cgutils.get_or_insert_function(builder.module, kind, "PyGILState_GetThisThreadState")
-        answer = cgutils.alloca_once_value(builder, self.word_of_table(layout.REFUSED))
+        answer = cgutils.alloca_once_value(builder, self.word_of_table(TABLE.refused))
         with builder.if_then(cgutils.is_not_null(builder, builder.call(thread, []))):
             function = ir.FunctionType(_INT64, [_INT64]).as_pointer()
-            function = builder.inttoptr(self.word_of_table(layout.EXPLAIN), function)
+            function = builder.inttoptr(self.word_of_table(TABLE.explain), function)
             builder.store(builder.call(function, [builder.ptrtoint(self._words, _INT64)]), answer)
         return builder.load(answer)

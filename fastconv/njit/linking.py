@@ -17,20 +17,22 @@ import numpy as np
 
 from .. import problem as checks
 from .. import workspace
-from ..extending import TABLE
+from ..extending import TABLE as WORDS
 from ..kernels.calls import convolution as calls
-from ..kernels.calls import frame as layout
 from ..kernels.calls import windows as window_calls
+from ..kernels.calls.frame import AT, AT_WINDOWS, FRAME, FUNCTIONS, TABLE, release_blocks
+from ..kernels.convolution import choose
+from ..kernels.convolution.choose import FAMILIES
 from ..kernels.jit import source_hash
-from ..kernels.strided import DTYPES, compute_dtype
-from ..kernels.window import Axis, Call
+from ..kernels.shapes import AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
 from ..kernels.windows import pool
-from ..launch import entry_address, entry_point, sharing_formats
+from ..launch import entry_address, entry_point, family_formats
 from ..pool import average_formats, extremum_formats, mean_dtype, row_formats, unpool_formats
 from ..problem import Array
 
-_CONVOLUTIONS = layout.FUNCTIONS  # where the functions of each dtype stand in the table
-_WINDOWS = _CONVOLUTIONS + len(calls.KINDS) * len(DTYPES)
+_CONVOLUTIONS = FUNCTIONS  # where the functions of each dtype stand in the table
+_WINDOWS = _CONVOLUTIONS + len(FAMILIES) * len(DTYPES)
+assert WORDS.size >= _WINDOWS + window_calls.FUNCTIONS * len(DTYPES), "the table has no room for all functions"
 _TEXTS = [
     ctypes.create_string_buffer(text.encode())
     for text in (
@@ -43,68 +45,65 @@ _messages: deque[Any] = deque(maxlen=64)  # those that callers may still be read
 
 
 class Needs:
-    """The functions of a kind for a dtype: whatever holds this has them at hand, also when it is read from a cache."""
+    """The functions of a kind for a dtype: whatever holds this has them at hand, also when it is read from a cache.
 
-    def __init__(self, kind: str, dtype: str) -> None:
-        self.kind, self.dtype, self.kernels = kind, dtype, _load(kind, dtype)
+    A convolution's are those for so many spatial axes.
+    """
+
+    def __init__(self, kind: str, dtype: str, rank: int = 0) -> None:
+        self._asked = kind, dtype, rank
+        self.kernels = _load(*self._asked)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _needs_of, (source_hash(), self.kind, self.dtype)
+        return _needs_of, (source_hash(), *self._asked)
 
 
-def _needs_of(version: str, kind: str, dtype: str) -> Needs:
+def _needs_of(version: str, *asked: Any) -> Needs:
     """What a caller that was kept needs. One that was compiled for other kernels knows other frames."""
     if version != source_hash():
         raise OSError("the caller was compiled for other kernels")  # Numba takes the file for gone, and compiles anew
-    return Needs(kind, dtype)
+    return Needs(*asked)
 
 
 @functools.cache
-def _load(kind: str, dtype: str) -> int:
+def _load(kind: str, dtype: str, rank: int) -> int:
     """Compile or read what calls on arrays of a dtype need, and write down where it lies; the index of its kernels."""
-    if not TABLE[layout.EXPLAIN]:
-        for at, text in zip((layout.REFUSED, layout.UNHELD, layout.FAILED), _TEXTS, strict=True):
-            TABLE[at] = ctypes.addressof(text)
-        release = entry_point(layout.release_blocks, "int64")
-        workspace.others.append(lambda: release(TABLE))
-        TABLE[layout.EXPLAIN] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
-    if kind in ("convolution", "generic"):
-        return _load_convolution(kind, dtype)
-    return _load_window(kind, dtype)
+    if not WORDS[TABLE.explain]:
+        for at, text in zip((TABLE.refused, TABLE.unheld, TABLE.failed), _TEXTS, strict=True):
+            WORDS[at] = ctypes.addressof(text)
+        release = entry_point(release_blocks, "int64")
+        workspace.others.append(lambda: release(WORDS))
+        WORDS[TABLE.explain] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
+    return _load_convolution(dtype, rank) if kind == "convolution" else _load_window(kind, dtype)
 
 
-def _load_convolution(kind: str, dtype: str) -> int:
-    TABLE[layout.RESOLVE] = entry_address(calls.resolve, "int64")
-    TABLE[layout.RUN] = entry_address(calls.run, "int64")
-    kernels: int = _CONVOLUTIONS + len(calls.KINDS) * DTYPES.index(dtype)
-    alone, is_real = (*[dtype] * 5, "int64"), np.dtype(dtype).kind != "c"
-    if kind == "generic":
-        TABLE[kernels + calls.GENERIC] = entry_address(calls.KINDS[calls.GENERIC].correlate, *alone)
-        return kernels
-    for at in (calls.DEPTHWISE, calls.DENSE, calls.DIRECT) if is_real else (calls.DIRECT,):
-        TABLE[kernels + at] = entry_address(calls.KINDS[at].correlate, *sharing_formats(dtype))
-    if is_real and compute_dtype(dtype) == dtype:
-        TABLE[kernels + calls.SMALL] = entry_address(calls.KINDS[calls.SMALL].correlate, *alone)
+def _load_convolution(dtype: str, rank: int) -> int:
+    WORDS[TABLE.resolve] = entry_address(calls.resolve, "int64")
+    WORDS[TABLE.run] = entry_address(calls.run, "int64")
+    kernels: int = _CONVOLUTIONS + len(FAMILIES) * DTYPES.index(dtype)
+    for place in choose.candidates(element_of(dtype), rank):
+        module = FAMILIES[place].module
+        WORDS[kernels + place] = entry_address(module.correlate, *family_formats(module, dtype))
     return kernels
 
 
 def _load_window(kind: str, dtype: str) -> int:
-    TABLE[layout.RESOLVE_WINDOW] = entry_address(window_calls.resolve_window, "int64")
-    TABLE[layout.RUN_WINDOW] = entry_address(window_calls.run_window, "int64")
+    WORDS[TABLE.resolve_window] = entry_address(window_calls.resolve_window, "int64")
+    WORDS[TABLE.run_window] = entry_address(window_calls.run_window, "int64")
     kernels: int = _WINDOWS + window_calls.FUNCTIONS * DTYPES.index(dtype)
     at = window_calls.NAMES.index(kind)
     kernel = window_calls.KINDS[at]
     mean = mean_dtype(np.dtype(dtype)).name
     if at == window_calls.UNPOOL:
-        TABLE[kernels + at] = entry_address(kernel, *unpool_formats(dtype))
+        WORDS[kernels + at] = entry_address(kernel, *unpool_formats(dtype))
     elif at > window_calls.UNPOOL:
-        TABLE[kernels + at] = entry_address(kernel, dtype, dtype, "int64")
+        WORDS[kernels + at] = entry_address(kernel, dtype, dtype, "int64")
     elif np.dtype(dtype).kind != "c":
-        TABLE[kernels + at] = entry_address(kernel, *row_formats(dtype, mean if kind == "average" else dtype))
+        WORDS[kernels + at] = entry_address(kernel, *row_formats(dtype, mean if kind == "average" else dtype))
     if at == window_calls.AVERAGE:
-        TABLE[kernels + window_calls.MEAN] = entry_address(pool.average, *average_formats(dtype, mean))
+        WORDS[kernels + window_calls.MEAN] = entry_address(pool.average, *average_formats(dtype, mean))
     elif at < window_calls.AVERAGE:
-        TABLE[kernels + window_calls.EXTREMUM] = entry_address(pool.extremum, *extremum_formats(dtype))
+        WORDS[kernels + window_calls.EXTREMUM] = entry_address(pool.extremum, *extremum_formats(dtype))
     return kernels
 
 
@@ -121,13 +120,18 @@ def _explain(frame: int) -> int:
 
 
 def _check_frame(frame: int) -> None:
-    words = (ctypes.c_int64 * layout.FRAME).from_address(frame)
-    call, size = Call(*words[layout.CALL : layout.AXES]), len(Axis._fields)
-    name = ctypes.string_at(words[layout.FUNCTION]).decode()
-    is_window = words[layout.KERNELS] >= _WINDOWS
-    count = call.rank if is_window else max(call.rank, 3)
-    axes = [Axis(*words[i : i + size]) for i in range(layout.AXES, layout.AXES + count * size, size)]
-    (_check_window if is_window else _check_convolution)(name, words, call, axes[count - call.rank :])
+    words = (ctypes.c_int64 * FRAME).from_address(frame)
+    name = ctypes.string_at(words[AT.function]).decode()
+    if words[AT.kernels] >= _WINDOWS:
+        windows = Windows(*words[AT_WINDOWS : AT.axes])
+        _check_window(name, words, windows, _axes(words, windows.rank))
+    else:
+        call = Call(*words[AT.call : AT.axes])
+        _check_convolution(name, words, call, _axes(words, max(call.rank, 3))[-call.rank :])
+
+
+def _axes(words: Any, count: int) -> list[Axis]:
+    return [Axis(*words[i : i + AXIS_FIELDS]) for i in range(AT.axes, AT.axes + count * AXIS_FIELDS, AXIS_FIELDS)]
 
 
 def _array(words: Any, at: int, rank: int, dtype: np.dtype[Any]) -> Array:
@@ -140,49 +144,48 @@ def _array(words: Any, at: int, rank: int, dtype: np.dtype[Any]) -> Array:
 def _options(words: Any, axes: Sequence[Any]) -> tuple[Any, ...]:
     """Stride, dilation and padding, as who calls gave them."""
     padding: Any = tuple((axis.before, axis.after) for axis in axes)
-    if words[layout.PADDING] != layout.GIVEN:
-        padding = layout.PADDINGS[words[layout.PADDING]]
+    if words[AT.padding] != GIVEN:
+        padding = PADDINGS[words[AT.padding]]
     return tuple(axis.stride for axis in axes), tuple(axis.dilation for axis in axes), padding
 
 
 def _check_convolution(name: str, words: Any, call: Any, axes: Sequence[Any]) -> None:
-    dtype, rank = np.dtype(DTYPES[(words[layout.KERNELS] - _CONVOLUTIONS) // len(calls.KINDS)]), call.rank
-    x, w = _array(words, layout.X, rank + 2, dtype), _array(words, layout.W, rank + 2, dtype)
-    bias = _array(words, layout.BIAS, 1, dtype) if call.has_bias else None
+    dtype, rank = np.dtype(DTYPES[(words[AT.kernels] - _CONVOLUTIONS) // len(FAMILIES)]), call.rank
+    x, w = _array(words, AT.x, rank + 2, dtype), _array(words, AT.w, rank + 2, dtype)
+    bias = _array(words, AT.bias, 1, dtype) if call.has_bias else None
     stride, dilation, padding = _options(words, axes)
     options = call.groups, stride, padding, dilation, "constant", None, "auto", bias is not None
     problem = checks.convolution(name, x, w, dtype, rank, bool(call.flip), *options)
     if bias is not None:
         checks.as_bias(name, bias, w.shape[0], dtype)
-    if words[layout.HAS_OUT]:
-        checks.check_out(name, _array(words, layout.OUT, rank + 2, dtype), problem.out_shape, dtype, x, w, bias)
+    if words[AT.has_out]:
+        checks.check_out(name, _array(words, AT.out, rank + 2, dtype), problem.out_shape, dtype, x, w, bias)
 
 
-def _check_window(name: str, words: Any, call: Any, axes: Sequence[Any]) -> None:
-    dtype = np.dtype(DTYPES[(words[layout.KERNELS] - _WINDOWS) // window_calls.FUNCTIONS])
-    rank, kind, leading = call.option, words[layout.KIND], call.rank - call.option
-    x = _array(words, layout.X, leading + 2 if kind == window_calls.COMBINE else call.rank, dtype)
+def _check_window(name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:
+    dtype = np.dtype(DTYPES[(words[AT.kernels] - _WINDOWS) // window_calls.FUNCTIONS])
+    rank, kind, leading = windows.trailing, words[AT.kind], windows.rank - windows.trailing
+    x = _array(words, AT.x, leading + 2 if kind == window_calls.COMBINE else windows.rank, dtype)
     kernel, (stride, dilation, padding) = tuple(axis.kernel for axis in axes[leading:]), _options(words, axes[leading:])
     if kind == window_calls.UNPOOL:
-        indices = _array(words, layout.INDICES, call.rank, np.dtype(np.int64))
-        if words[layout.BAD] >= 0:
-            raise checks.bad_index(
-                name, indices, words[layout.BAD], words[layout.PLAN + leading : layout.PLAN + call.rank]
-            )
+        indices = _array(words, AT.indices, windows.rank, np.dtype(np.int64))
+        sizes = tuple(words[AT.sizes : AT.sizes + windows.rank])
+        if words[AT.bad_index] >= 0:
+            raise checks.bad_index(name, indices, words[AT.bad_index], sizes[leading:])
         checks.as_indices(name, x, indices)
-        asked = tuple(axis.out for axis in axes) if words[layout.HAS_OUT] else None
+        asked = sizes if words[AT.is_asked] else None
         if asked is not None and asked[:leading] == x.shape[:leading]:
             asked = asked[leading:]
         checks.unpooled_size(name, x, rank, kernel, stride, dilation, padding, asked)
     elif kind == window_calls.COMBINE:
         if name == "col2im" and min(kernel) > 0:
-            columns = x.shape[0], words[layout.BIASES], x.shape[3]
+            columns = x.shape[0], words[AT.columns], x.shape[3]
             checks.check_columns(name, np.lib.stride_tricks.as_strided(x, columns, (0, 0, 0)), math.prod(kernel))
         sizes = tuple(axis.size for axis in axes[leading:])
         label = "cols" if name == "col2im" else "patches"
         checks.combination(name, label, x, sizes, kernel, stride, dilation, padding)
     else:
-        label, ceil = "padding_spec" if "pool" in name else "padding", bool(words[layout.OPTION] & window_calls.CEIL)
+        label, ceil = "padding_spec" if "pool" in name else "padding", bool(words[AT.option] & window_calls.CEIL)
         problem = checks.window(name, x, rank, kernel, stride, dilation, label, padding, ceil)
         if kind == window_calls.EXTRACT:
             checks.check_size(name, (*x.shape[:leading], problem.taps, problem.positions), dtype.itemsize)

@@ -16,8 +16,9 @@ from numba.np.arrayobj import _empty_nd_impl
 from numba.np.numpy_support import from_dtype
 
 from .. import problem as checks
-from ..kernels.calls import frame as layout
 from ..kernels.calls import windows as window_calls
+from ..kernels.calls.frame import AT, AT_WINDOWS, MOST_AXES, TABLE
+from ..kernels.shapes import CONSTANT, Windows
 from ..pool import mean_dtype, outermost
 from .arguments import (
     array_of,
@@ -65,9 +66,9 @@ def window_of(
     dtype = array_of(name, label, x)
     kernel, dilations = ints_of(name, "kernel_size", kernel_size, rank), ints_of(name, "dilation", dilation, rank)
     strides = None if constant(stride) is None else ints_of(name, "stride", stride, rank)
-    if leading + rank > layout.MOST_AXES:
+    if leading + rank > MOST_AXES:
         raise TypingError(
-            f"{name}(): {label} has {leading + rank} axes, expected {layout.MOST_AXES} or fewer inside compiled code"
+            f"{name}(): {label} has {leading + rank} axes, expected {MOST_AXES} or fewer inside compiled code"
         )
     pads = padding_of(name, *padding, rank)
     return Window(name, kind, dtype, leading, kernel, strides, dilations, *pads, option, flag, size, is_folded)
@@ -88,52 +89,55 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
             context.environment.consts.append(needs)
             x_value, indices_value, kernel_value, stride_value, dilation_value, padding_value, flag_value = args[:7]
             size_value, frame = args[7], Frame(context, builder, window.name)
-            frame.put(layout.KERNELS, needs.kernels)
-            frame.put(layout.PADDING, window.padding)
-            frame.put(layout.ITEM, window.dtype.itemsize, window.dtype.alignment, window.kind)
+            frame.put(AT.kernels, needs.kernels)
+            frame.put(AT.padding, window.padding)
+            frame.put(AT.itemsize, window.dtype.itemsize)
+            frame.put(AT.alignment, window.dtype.alignment)
+            frame.put(AT.kind, window.kind)
             option: Any = _INT64(window.option)
             if window.flag is not None:
                 given = builder.icmp_signed("!=", window.flag(context, builder, flag_value), _INT64(0))
                 option = builder.select(given, _INT64(window.option | window_calls.CEIL), option)
-            frame.put(layout.OPTION, option)
-            frame.put(layout.CALL, 0, 1, 1, 1, leading + rank, 0, 0, 0, rank)
+            frame.put(AT.option, option)
+            frame.put(AT_WINDOWS, *Windows(rank=leading + rank, trailing=rank, plane=0))
             kernel = [read(context, builder, kernel_value) for read in window.kernel]
             asked: Any = None if window.size is None else [read(context, builder, size_value) for read in window.size]
-            frame.put(layout.BIASES, -1)
+            frame.put(AT.columns, -1)
             if window.is_folded and window.kind == window_calls.COMBINE:
                 shape = put_columns(frame, x, x_value, kernel)
             else:
-                shape = frame.put_array(layout.X, x, x_value)
+                shape = frame.put_array(AT.x, x, x_value)
             if is_unpool:
-                frame.put_array(layout.INDICES, indices, indices_value)
-                frame.put(layout.HAS_OUT, asked is not None)
+                frame.put_array(AT.indices, indices, indices_value)
+                frame.put(AT.is_asked, asked is not None)
             elif window.kind < window_calls.UNPOOL:
                 lowest = outermost(window.dtype, window.kind % 2 == window_calls.MINIMUM)
                 place, _ = number_in_memory(context, builder, lowest, None, None, from_dtype(window.dtype))
-                frame.put_scalar(layout.FILL, place, window.dtype.itemsize)
-                frame.put_scalar(layout.INDICES, place, window.dtype.itemsize)  # not written, unless there are some
-            whole = asked is not None and is_unpool and len(asked) > rank  # a full shape is asked for
+                frame.put_scalar(AT.fill, place, window.dtype.itemsize)
+                frame.put_scalar(AT.indices, place, window.dtype.itemsize)  # not written, unless there are some
             for i in range(leading):
-                frame.put_axis(i, shape[i], 1, 1, 1, 0, 0, 0, asked[i] if whole else shape[i])
+                frame.put_axis(i, shape[i], 1, 1, 1, 0, 0, 0, shape[i])
+            if is_unpool:
+                known = shape[:leading] if asked is None or len(asked) == rank else []  # else a full shape is asked for
+                frame.put(AT.sizes, *known, *(asked or []))
             sizes = asked if window.kind == window_calls.COMBINE else shape[leading : leading + rank]
             for i in range(rank):
                 step = kernel[i] if window.stride is None else window.stride[i](context, builder, stride_value)
                 gap = window.dilation[i](context, builder, dilation_value)
                 before, after = (read(context, builder, padding_value) for read in window.pads[i])
-                wanted = asked[i - rank] if is_unpool and asked is not None else 0
-                frame.put_axis(leading + i, sizes[i], kernel[i], step, gap, before, after, 0, wanted)
+                frame.put_axis(leading + i, sizes[i], kernel[i], step, gap, before, after, CONSTANT, 0)
             values = [cgutils.alloca_once(builder, context.get_value_type(kind), zfill=True) for kind in kinds]
 
             def allocate() -> None:
                 dims = result_shape(builder, frame, window, shape, asked, kernel)
-                for kind, value, at in zip(kinds, values, (layout.OUT, layout.INDICES), strict=False):
+                for kind, value, at in zip(kinds, values, (AT.out, AT.indices), strict=False):
                     array = _empty_nd_impl(context, builder, kind, dims)
                     builder.store(array._getvalue(), value)
                     frame.put_array(at, kind, array._getvalue())
                     if is_unpool:
                         cgutils.memset(builder, array.data, builder.mul(array.nitems, array.itemsize), 0)
 
-            message = frame.perform(layout.RESOLVE_WINDOW, layout.RUN_WINDOW, allocate)
+            message = frame.perform(TABLE.resolve_window, TABLE.run_window, allocate)
             return context.make_tuple(builder, signature.return_type, [message, *map(builder.load, values)])
 
         given = x, indices, kernel_size, stride, dilation, padding, flag, size
@@ -157,15 +161,15 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
 
 
 def put_columns(frame: Frame, kind: Any, value: Any, kernel: list[Any]) -> list[Any]:
-    """`(N, C * taps, P)` as `(N, C, taps, P)`; the second axis stands in `BIASES`."""
+    """`(N, C * taps, P)` as `(N, C, taps, P)`; the second axis stands in the frame's `columns`."""
     builder = frame.builder
     array = frame.context.make_array(kind)(frame.context, builder, value)
     (n, rows, columns), steps = (cgutils.unpack_tuple(builder, t, 3) for t in (array.shape, array.strides))
     taps = functools.reduce(builder.mul, kernel, _INT64(1))
     taps = builder.select(builder.icmp_signed("<", taps, _INT64(1)), _INT64(1), taps)  # is refused later
     shape = [n, builder.sdiv(rows, taps), taps, columns]
-    frame.put_memory(layout.X, array.data, shape, [steps[0], builder.mul(steps[1], taps), *steps[1:]])
-    frame.put(layout.BIASES, rows)
+    frame.put_memory(AT.x, array.data, shape, [steps[0], builder.mul(steps[1], taps), *steps[1:]])
+    frame.put(AT.columns, rows)
     return shape
 
 
@@ -175,7 +179,7 @@ def result_shape(builder: Any, frame: Frame, window: Window, shape: list[Any], a
     if window.kind == window_calls.COMBINE:
         return [*shape[:leading], *asked]
     if window.kind == window_calls.UNPOOL:
-        return [*shape[:leading], *(frame.word(layout.PLAN + leading + i) for i in range(rank))]
+        return [*shape[:leading], *(frame.word(AT.sizes + leading + i) for i in range(rank))]
     outs = [frame.out_size(leading + i) for i in range(rank)]
     if window.kind != window_calls.EXTRACT:
         return [*shape[:leading], *outs]

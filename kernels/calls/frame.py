@@ -1,42 +1,97 @@
 """What compiled callers and kernels share: frames of words, and the table of what is called.
 
-A caller fills a frame on its stack, has it resolved, which gives the shape of the result, and run. What does both is
-found, as are the kernels of each dtype, in a table of words that the frontend fills: callers know only its symbol.
+A caller fills a frame on its stack, has it resolved, which gives the shape of the result, and has it run. What does
+both is found, as are the kernels of each dtype, in a table of words that the frontend fills: callers know its symbol.
 """
+
+from itertools import accumulate
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..convolution import dense, depthwise, direct
+from ..convolution.choose import FAMILIES
 from ..jit import entry, kernel
-from ..simd import fold as simd_fold
+from ..shapes import AXIS_FIELDS, CALL_FIELDS, WINDOWS_FIELDS, Axis, Element
 from ..strided import StridedType, load_tuple
 from ..team import exchange
-from ..window import AXIS_FIELDS, CALL_FIELDS, Axis
+from ..windows import pool_rows
 
-# Words of a frame: the arrays first, each a pointer to its elements, its shape and its strides.
-X, W, BIAS, OUT, FILL, NUMBERS = 0, 3, 6, 9, 12, 15
-INDICES = W
-TABLE, KERNELS, SIZE = 18, 19, 20
-# What says more about the call, and about what is wrong with it.
-PADDING, BIASES, HAS_OUT, FUNCTION, ITEM, ALIGNMENT, KIND, OPTION, BAD, RESOLVED = range(21, 31)
-CALL = 32
-AXES = CALL + CALL_FIELDS
+
+class Frame(NamedTuple):
+    """The fields of a frame: of each, how many words it has, or where it begins."""
+
+    # Arrays: a pointer to the elements, one to the shape, one to the strides.
+    x: int
+    w: int
+    bias: int
+    out: int
+    fill: int
+    indices: int
+    numbers: int  # what the kernel reads
+    # Where things are found.
+    table: int
+    kernels: int  # in the table, those of the dtype
+    function: int  # the name of what was called
+    # What is known when the caller is compiled.
+    element: int
+    itemsize: int
+    alignment: int
+    algorithm: int
+    padding: int
+    has_out: int
+    kind: int  # of windows
+    # What is told when it is called.
+    option: int  # of windows: bits
+    biases: int  # how many there are
+    columns: int  # rows of `col2im`'s matrix, -1 for everything else
+    is_asked: int  # whether the sizes of the result are
+    sizes: int  # those of an unpooled array
+    # What the functions of the table say.
+    bad_index: int  # where it is among the indices, -1: all are good
+    is_resolved: int
+    # What the kernel reads, from `call` on: for windows, `Windows` stand before the axes in place of a `Call`.
+    call: int
+    axes: int
+    plan: int  # of pools, which begins with no call
+
+
+_ARRAY = 3
 MOST_AXES = 8  # of an array that windows move over
-PLAN = AXES + MOST_AXES * AXIS_FIELDS  # of pools, whose numbers do not begin with those of the call
-FRAME = PLAN + 48  # callers that were kept have frames of this size
+_PLAN = 48  # what plans take beyond the axes; larger ones lie elsewhere
+_WORDS = Frame(
+    *[_ARRAY] * 7, table=1, kernels=1, function=1, element=len(Element._fields), itemsize=1, alignment=1, algorithm=1,
+    padding=1, has_out=1, kind=1, option=1, biases=1, columns=1, is_asked=1, sizes=MOST_AXES, bad_index=1,
+    is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS, plan=_PLAN,
+)  # fmt: skip
+FRAME = sum(_WORDS)
+AT = Frame(*list(accumulate(_WORDS, initial=0))[:-1])  # where each field begins
+AT_WINDOWS = AT.axes - WINDOWS_FIELDS
+assert pool_rows.PLAN_WORDS <= _PLAN, "the plan of a pool does not fit in a frame"
 
-# Words of the table.
-RESOLVE, RUN, RESOLVE_WINDOW, RUN_WINDOW, EXPLAIN, REFUSED, UNHELD, FAILED, BLOCKS = range(9)
+
+class Table(NamedTuple):
+    """The words of the table before the blocks of workspace and the functions of each dtype."""
+
+    resolve: int
+    run: int
+    resolve_window: int
+    run_window: int
+    explain: int
+    refused: int  # texts
+    unheld: int
+    failed: int
+    blocks: int
+
+
+TABLE = Table(*range(len(Table._fields)))
 _KEPT = 24  # blocks of workspace
-FUNCTIONS = 40  # BLOCKS + _KEPT and more
+FUNCTIONS = TABLE.blocks + _KEPT  # where the functions of each dtype begin
 
-PADDINGS = "valid", "full", "same"
-VALID, FULL, SAME, GIVEN = range(4)
-LARGEST = 1 << 62
-_BYTES = max(module.WORKSPACE_BYTES for module in (depthwise, dense, direct, simd_fold))
+# What a block of workspace has to hold: any kernel's.
+_BYTES = max(pool_rows.WORKSPACE_BYTES, *(family.module.WORKSPACE_BYTES for family in FAMILIES))
 
 _STRIDE, _DILATION, _BEFORE, _AFTER, _OUT = map(Axis._fields.index, ("stride", "dilation", "before", "after", "out"))
 
@@ -86,7 +141,7 @@ def free(typingctx, place):
 def take_block(table):
     """A block of workspace, aligned to 64 bytes, 0 if there is no memory. Before it stands what `free` takes."""
     for i in range(_KEPT):
-        block = exchange(table, BLOCKS + i, 0)
+        block = exchange(table, TABLE.blocks + i, 0)
         if block != 0:
             return block
     start = allocate(_BYTES + 72)
@@ -101,7 +156,7 @@ def take_block(table):
 def give_block(table, block):
     """Keep a block for the next call, in place of one that another thread kept meanwhile."""
     for i in range(_KEPT):
-        block = exchange(table, BLOCKS + i, block)
+        block = exchange(table, TABLE.blocks + i, block)
         if block == 0:
             return
     free(words_at(block - 8).data[0])
@@ -111,7 +166,7 @@ def give_block(table, block):
 def release_blocks(table):
     """Free what is kept."""
     for i in range(_KEPT):
-        block = exchange(table, BLOCKS + i, 0)
+        block = exchange(table, TABLE.blocks + i, 0)
         if block != 0:
             free(words_at(block - 8).data[0])
 
@@ -121,21 +176,19 @@ def release_blocks(table):
 
 @kernel
 def load_axis(words, i):
-    return load_tuple(words, AXES + i * AXIS_FIELDS, Axis)
+    return load_tuple(words, AT.axes + i * AXIS_FIELDS, Axis)
 
 
 @kernel
 def write_ends(words, i, before, after, out):
-    at = AXES + i * AXIS_FIELDS
+    at = AT.axes + i * AXIS_FIELDS
     words[at + _BEFORE], words[at + _AFTER], words[at + _OUT] = before, after, out
 
 
 @kernel
-def drop_steps(words, i):
-    """As `problem.make_axes` does: a step that is never taken is 1."""
-    axis, at = load_axis(words, i), AXES + i * AXIS_FIELDS
-    words[at + _STRIDE] = axis.stride if axis.out > 1 else 1
-    words[at + _DILATION] = axis.dilation if axis.kernel > 1 else 1
+def write_steps(words, i, axis):
+    at = AT.axes + i * AXIS_FIELDS
+    words[at + _STRIDE], words[at + _DILATION] = axis.stride, axis.dilation
 
 
 @kernel
@@ -149,42 +202,12 @@ def step_of(words, array, i):
 
 
 @kernel
-def is_aligned(words, array, rank):
+def is_aligned(words, array, rank, itemsize, alignment):
     """Whether an array's elements lie whole numbers of them apart, and where their type may."""
-    return lies_whole(words, array, rank, words[ITEM], words[ALIGNMENT])
-
-
-@kernel
-def lies_whole(words, array, rank, item, alignment):
     bits = 0
     for i in range(rank):
         bits |= step_of(words, array, i)
-    return bits % item == 0 and words[array] % alignment == 0  # sizes are powers of two
-
-
-@kernel
-def pad_axis(axis, padding, flip):
-    """Padding before and after an axis, and how far its window can move; no room: -1 - `LARGEST`, too much of it."""
-    nothing = 0, 0, -1 - LARGEST
-    if min(axis.kernel, axis.stride, axis.dilation) < 1 or float(axis.dilation) * float(axis.kernel) > LARGEST:
-        return nothing
-    reach = axis.dilation * (axis.kernel - 1)
-    before, after = axis.before, axis.after
-    if padding == VALID:
-        before, after = 0, 0
-    elif padding == FULL:
-        before, after = reach, reach
-    elif padding == SAME:
-        out = axis.size if axis.stride == 1 else -(-axis.size // axis.stride)
-        if float(out) * float(axis.stride) > LARGEST:
-            return nothing
-        total = max((out - 1) * axis.stride + reach + 1 - axis.size, 0)
-        before, after = total // 2, total - total // 2
-        if flip and axis.kernel % 2 == 0:
-            before, after = after, before
-    if min(before, after) < 0 or max(before, after, reach) >= LARGEST // 4:
-        return nothing
-    return before, after, axis.size + before + after - reach - 1
+    return bits % itemsize == 0 and words[array] % alignment == 0  # sizes are powers of two
 
 
 # ---- calling

@@ -1,46 +1,38 @@
 """Pools, filters and patches called from compiled code: what the frontend does in Python, without the interpreter."""
 
 from ..jit import entry, kernel
+from ..shapes import (
+    AXIS_FIELDS,
+    GIVEN,
+    TOO_FAR,
+    UNIT,
+    Axis,
+    Windows,
+    count_windows,
+    drop_steps,
+    is_addressable,
+    pad_axis,
+    unpooled_size,
+)
 from ..strided import address, load_tuple
-from ..window import AXIS_FIELDS, Axis, Call, write_tuple
+from ..window import write_tuple
 from ..windows import patches, pool, pool_rows
 from .frame import (
-    AXES,
-    BAD,
-    BIASES,
-    CALL,
-    FILL,
-    GIVEN,
-    HAS_OUT,
-    INDICES,
-    ITEM,
-    KERNELS,
-    KIND,
-    LARGEST,
-    NUMBERS,
-    OPTION,
-    OUT,
-    PADDING,
-    PLAN,
-    RESOLVED,
-    SAME,
-    TABLE,
-    X,
+    AT,
+    AT_WINDOWS,
     array_at,
-    drop_steps,
     give_block,
     invoke,
     is_aligned,
     is_true,
-    lies_whole,
     load_axis,
     memory_at,
     number_from,
-    pad_axis,
     shape_of,
     take_block,
     words_at,
     write_ends,
+    write_steps,
 )
 
 # The functions of a dtype, in this order. What is found by rows has a second one for all that they do not take.
@@ -51,143 +43,130 @@ MAXIMUM, MINIMUM, INDEXED_MAXIMUM, INDEXED_MINIMUM, AVERAGE, UNPOOL, EXTRACT, CO
 EXTREMUM, MEAN = len(KINDS), len(KINDS) + 1
 FUNCTIONS = len(KINDS) + 2  # of a dtype
 
-# Bits of `OPTION`.
+# Bits of the frame's `option`.
 CEIL, INCLUDE_PADDING, IS_EXACT, IS_COMPLEX = 1, 2, 4, 8
-_OUTPUTS = Call._fields.index("outputs")
+_PLANE = AT_WINDOWS + Windows._fields.index("plane")
 
 
 @entry
 def resolve_window(frame):
-    """Check a frame's numbers and write the padding and the sizes of the result among them. True: ask `EXPLAIN`."""
-    words = frame.data
-    if words[KIND] == UNPOOL:
+    """Check a frame's numbers and write the padding and the sizes of the result among them. True: ask `explain`."""
+    words, kind = frame.data, frame.data[AT.kind]
+    if kind == UNPOOL:
         return resolve_unpool(words)
-    call = load_tuple(words, CALL, Call)
-    leading, elements, taps, positions, planes = call.rank - call.option, 1.0, 1.0, 1.0, 1.0
+    windows, itemsize = load_tuple(words, AT_WINDOWS, Windows), words[AT.itemsize]
+    leading, elements, taps, positions, planes = windows.rank - windows.trailing, 1.0, 1.0, 1.0, 1.0
     for i in range(leading):
         planes *= float(load_axis(words, i).size)
-    for i in range(leading, call.rank):
+    for i in range(leading, windows.rank):
         axis = load_axis(words, i)
-        before, after, room = pad_axis(axis, words[PADDING], True)
-        if room < -LARGEST or axis.size < 0:
+        before, after, room = pad_axis(axis, words[AT.padding], True)
+        if room == TOO_FAR or axis.size < 0:
             return True
-        out = (room if axis.stride == 1 else room // axis.stride) + 1
-        hangs = words[OPTION] & CEIL and room % axis.stride != 0  # over the end: `problem.sliding`
-        if hangs and float(out) * float(axis.stride) < float(axis.size + before):
-            out += 1
+        out = count_windows(axis, before, room, words[AT.option] & CEIL)
         if out < 1 and axis.size > 0:
             return True
         out = max(out, 0)
         write_ends(words, i, before, after, out)
         elements, taps, positions = elements * float(axis.size), taps * float(axis.kernel), positions * float(out)
-    largest = max(positions, elements if words[KIND] == COMBINE else 0.0)
-    if words[KIND] == EXTRACT:
+    largest = max(positions, elements if kind == COMBINE else 0.0)
+    if kind == EXTRACT:
         largest = positions * taps
-    if planes * largest * 16 >= float(LARGEST) or taps >= float(LARGEST):
+    if not is_addressable(planes * largest, itemsize) or not is_addressable(taps, 1):
         return True
-    if words[KIND] == COMBINE:
-        rows, columns = shape_of(words, X, leading), shape_of(words, X, leading + 1)
-        if rows != count_taps(words, call) or float(columns) != positions:
+    if kind == COMBINE:
+        rows, columns = shape_of(words, AT.x, leading), shape_of(words, AT.x, leading + 1)
+        if rows != count_taps(words, windows) or float(columns) != positions:
             return True
-        if words[BIASES] >= 0 and shape_of(words, X, 1) * rows != words[BIASES]:  # `col2im`: channels and taps
+        if words[AT.columns] >= 0 and shape_of(words, AT.x, 1) * rows != words[AT.columns]:  # channels and taps
             return True
-    for i in range(leading, call.rank):
-        drop_steps(words, i)
-    words[PADDING], words[RESOLVED] = GIVEN, 1
+    for i in range(leading, windows.rank):
+        write_steps(words, i, drop_steps(load_axis(words, i)))
+    words[AT.padding], words[AT.is_resolved] = GIVEN, 1
     return False
 
 
 @kernel
-def count_taps(words, call):
+def count_taps(words, windows):
     taps = 1
-    for i in range(call.rank - call.option, call.rank):
+    for i in range(windows.rank - windows.trailing, windows.rank):
         taps *= load_axis(words, i).kernel
     return taps
 
 
 @kernel
 def resolve_unpool(words):
-    """`problem.unpooled_size`: an axis has the pooled size and, in `out`, the one that is asked for, if `HAS_OUT`.
+    """The sizes of what was pooled: those that are asked for, or those that the numbers of the pool give.
 
-    What is written is the shape of the values, as the kernel reads it, and each size of the result as padding.
+    What the kernel reads then are the axes of the values, and how many elements a plane of the result has.
     """
-    call = load_tuple(words, CALL, Call)
-    planes, plane = 1.0, 1.0
-    for i in range(call.rank):
-        if shape_of(words, INDICES, i) != shape_of(words, X, i):
+    windows = load_tuple(words, AT_WINDOWS, Windows)
+    leading, planes, plane = windows.rank - windows.trailing, 1.0, 1.0
+    for i in range(windows.rank):
+        if shape_of(words, AT.indices, i) != shape_of(words, AT.x, i):
             return True
-    for i in range(call.rank - call.option):
-        axis = load_axis(words, i)
-        if axis.out != axis.size:
+    for i in range(leading):
+        n = load_axis(words, i).size
+        if words[AT.sizes + i] != n:
             return True
-        planes *= float(axis.size)
-    for i in range(call.rank - call.option, call.rank):
-        axis = load_axis(words, i)
+        planes *= float(n)
+    for i in range(leading, windows.rank):
+        axis, size = load_axis(words, i), words[AT.sizes + i]
         if min(axis.kernel, axis.stride, axis.dilation) < 1:
             return True
-        reach = float(axis.dilation) * float(axis.kernel - 1)
-        if reach + float(axis.size) * float(axis.stride) >= LARGEST // 8:
-            return True
-        size = (axis.size - 1) * axis.stride + axis.dilation * (axis.kernel - 1) + 1
-        if words[HAS_OUT]:
-            size = axis.out
-        elif words[PADDING] == SAME:
-            size = axis.size * axis.stride
-        else:
-            padded = Axis(size, axis.kernel, axis.stride, axis.dilation, axis.before, axis.after, 0, 0)
-            before, after, room = pad_axis(padded, words[PADDING], True)
-            if room < -LARGEST or (axis.size > 0 and size - before - after < 1):
+        if not words[AT.is_asked]:
+            size = unpooled_size(axis, words[AT.padding])
+            if size < 1 and axis.size > 0:
                 return True
-            size = size - before - after if axis.size > 0 else 0
         if size < 0:
             return True
         plane *= float(size)
-        words[PLAN + i] = size
-    if planes * plane * 16 >= float(LARGEST):
+        words[AT.sizes + i] = size
+    if not is_addressable(planes * plane, words[AT.itemsize]):
         return True
     outputs = 1
-    for i in range(call.rank - call.option, call.rank):
-        outputs *= words[PLAN + i]
-    for i in range(call.rank):
-        n = shape_of(words, X, i)
-        write_tuple(words, AXES + i * AXIS_FIELDS, Axis(n, 1, 1, 1, 0, 0, 0, n))
-    words[CALL + _OUTPUTS], words[PADDING], words[RESOLVED] = outputs, GIVEN, 1
+    for i in range(leading, windows.rank):
+        outputs *= words[AT.sizes + i]
+    for i in range(windows.rank):
+        n = shape_of(words, AT.x, i)
+        write_tuple(words, AT.axes + i * AXIS_FIELDS, Axis(n, 1, 1, 1, 0, 0, 0, n))
+    words[_PLANE], words[AT.padding], words[AT.is_resolved] = outputs, GIVEN, 1
     return False
 
 
 @entry
 def run_window(frame):
-    """Run a resolved frame as the frontend would. False: there is no memory, or an array is not whole."""
+    """Run a resolved frame as the frontend would. False: there is no memory, or elements lie where no type may."""
     words = frame.data
-    table, kernels, kind = words_at(words[TABLE]).data, words[KERNELS], words[KIND]
-    call = load_tuple(words, CALL, Call)
+    table, kernels, kind = words_at(words[AT.table]).data, words[AT.kernels], words[AT.kind]
+    windows, itemsize, alignment = load_tuple(words, AT_WINDOWS, Windows), words[AT.itemsize], words[AT.alignment]
     positions = elements = 1
-    for i in range(call.rank):
+    for i in range(windows.rank):
         axis = load_axis(words, i)
         positions, elements = positions * axis.out, elements * axis.size
     if (elements if kind == COMBINE else positions) == 0:
         return True
-    words[NUMBERS] = address(frame) + 8 * CALL
-    rank = call.rank - call.option + 2 if kind == COMBINE else call.rank
-    if elements > 0 and not is_aligned(words, X, rank):
+    words[AT.numbers] = address(frame) + 8 * AT_WINDOWS
+    rank = windows.rank - windows.trailing + 2 if kind == COMBINE else windows.rank
+    if elements > 0 and not is_aligned(words, AT.x, rank, itemsize, alignment):
         return False
     x, out, indices, numbers = (
-        array_at(frame, X),
-        array_at(frame, OUT),
-        array_at(frame, INDICES),
-        array_at(frame, NUMBERS),
+        array_at(frame, AT.x),
+        array_at(frame, AT.out),
+        array_at(frame, AT.indices),
+        array_at(frame, AT.numbers),
     )
     if kind == UNPOOL:
-        if not lies_whole(words, INDICES, rank, 8, 8):
+        if not is_aligned(words, AT.indices, rank, 8, 8):
             return False
-        words[BAD] = number_from(table[kernels + UNPOOL], (x, indices, out, numbers))
-        return words[BAD] < 0
+        words[AT.bad_index] = number_from(table[kernels + UNPOOL], (x, indices, out, numbers))
+        return words[AT.bad_index] < 0
     if kind == EXTRACT or kind == COMBINE:
         invoke(table[kernels + kind], (x, out, numbers))
         return True
-    lowest, option = array_at(frame, FILL), words[OPTION]
-    if by_rows(words, call, elements):
-        return run_rows(frame, call, x, out, indices, lowest)
+    lowest, option = array_at(frame, AT.fill), words[AT.option]
+    if words[AT.option] & IS_COMPLEX == 0 and rows_take(words, windows, elements):
+        return run_rows(frame, windows, x, out, indices, lowest)
     padded, exact = option & INCLUDE_PADDING != 0, option & IS_EXACT != 0
     if kind == AVERAGE:
         invoke(table[kernels + MEAN], (x, out, numbers, padded, exact))
@@ -198,28 +177,24 @@ def run_window(frame):
 
 
 @kernel
-def by_rows(words, call, elements):
-    """`pool._rows_refuse`: whether the vector kernels take a problem."""
-    last = load_axis(words, call.rank - 1)
-    if words[OPTION] & IS_COMPLEX or not 1 <= call.option <= 3 or elements >= 1 << 31:
-        return False
-    return last.out == 1 or (last.kernel - 1) * last.dilation < pool_rows.REACH
+def rows_take(words, windows, elements):
+    return pool_rows.refuses(windows.trailing, load_axis(words, windows.rank - 1), elements) == 0
 
 
 @kernel
-def run_rows(frame, call, x, out, indices, lowest):
+def run_rows(frame, windows, x, out, indices, lowest):
     words = frame.data
-    leading, count, table = call.rank - call.option, call.option, words_at(words[TABLE])
-    a0 = load_axis(words, leading) if count > 2 else pool_rows.UNIT
-    a1 = load_axis(words, call.rank - 2) if count > 1 else pool_rows.UNIT
-    shape, strides, option = words_at(words[X + 1]).data, words_at(words[X + 2]).data, words[OPTION]
-    plan = words_at(address(frame) + 8 * PLAN)
-    pool_rows.write_plan(shape, strides, leading, count, a0, a1, load_axis(words, call.rank - 1), words[ITEM],
+    leading, count, table = windows.rank - windows.trailing, windows.trailing, words_at(words[AT.table])
+    a0 = load_axis(words, leading) if count > 2 else UNIT
+    a1 = load_axis(words, windows.rank - 2) if count > 1 else UNIT
+    shape, strides, option = words_at(words[AT.x + 1]).data, words_at(words[AT.x + 2]).data, words[AT.option]
+    plan = words_at(address(frame) + 8 * AT.plan)
+    pool_rows.write_plan(shape, strides, leading, count, a0, a1, load_axis(words, windows.rank - 1), words[AT.itemsize],
                          option & INCLUDE_PADDING != 0, option & IS_EXACT != 0, plan.data)  # fmt: skip
     block = take_block(table)
     if block == 0:
         return False
     arguments = x, out, indices, lowest, plan, memory_at(block), plan, 1, 0
-    whole = is_true(table.data[words[KERNELS] + words[KIND]], arguments)
+    is_done = is_true(table.data[words[AT.kernels] + words[AT.kind]], arguments)
     give_block(table, block)
-    return whole
+    return is_done

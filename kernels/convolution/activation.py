@@ -1,16 +1,14 @@
-"""Activations, applied to a result before it is stored. Each has a number, which travels with the call."""
+"""Activations, applied to a result before it is stored. Their names stand in `shapes`."""
 
 import math
 
 from numba import types
 
 from ..jit import entry, kernel, overload
+from ..shapes import GELU, RELU, RELU6, SIGMOID, SILU, TANH
 from ..simd.vectors import limits
 from ..strided import item_size, load, store, stride, zero
-from ..window import count_positions, load_call, spatial_offset
-
-NAMES = (None, "relu", "relu6", "silu", "gelu", "tanh", "sigmoid")
-NONE, RELU, RELU6, SILU, GELU, TANH, SIGMOID = range(7)
+from ..window import axes_of_call, count_positions, load_call, spatial_offset
 
 
 def activate(activation, value):
@@ -89,9 +87,10 @@ def finish_row(out, where, step, columns, sums, start, bias, bias_where, call):
 def finish_sums(sums, bias, out, numbers):
     """`finish` for contiguous sums `(O, P)` of one image, `out (O, P*)` of any strides."""
     call = load_call(numbers.data)
-    positions, _ = count_positions(call, numbers.data)
+    axes = axes_of_call(numbers.data, call)
+    positions, _ = count_positions(axes)
     size = item_size(out)
     for o in range(call.outputs):
         for p in range(positions):
-            where = (o * out.strides[0] + spatial_offset(out.strides, numbers.data, call, p, 1)) // size
+            where = (o * out.strides[0] + spatial_offset(out.strides, axes, p, 1)) // size
             finish(out, where, load(sums, o * positions + p), bias, o * stride(bias, 0), call)

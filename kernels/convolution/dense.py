@@ -17,6 +17,20 @@ from typing import NamedTuple
 import numpy as np
 
 from ..jit import entry, kernel, plain
+from ..shapes import (
+    CALL_FIELDS,
+    CONSTANT,
+    HUGE,
+    NONE,
+    PLAN,
+    RELU6,
+    Axis,
+    even_part,
+    is_padded,
+    taps_of,
+    whole_windows,
+    words_of,
+)
 from ..simd.packing import pack_transposed, store_transposed
 from ..simd.tiles import CHANNEL_TILE, channel_tile
 from ..simd.vectors import VECTOR_BYTES, is_finite, lanes_of
@@ -37,21 +51,8 @@ from ..strided import (
     zero,
 )  # fmt: skip
 from ..team import close_team, open_team, part_of, take_item
-from ..window import (
-    AXIS_FIELDS,
-    CALL_FIELDS,
-    CONSTANT,
-    HUGE,
-    Axis,
-    even_part,
-    is_padded,
-    load_axes,
-    load_call,
-    real_taps,
-    whole_windows,
-    write_tuple,
-)
-from .activation import NONE, RELU6, bounds, finish
+from ..window import load_axes, load_call, real_taps, write_tuple
+from .activation import bounds, finish
 from .pack import SLACK, Slab, lies_in_order, pack_slab
 
 POSITIONS, VECTORS = CHANNEL_TILE
@@ -66,7 +67,6 @@ _BIAS = _TABLE + 16 * TAPS
 WORKSPACE_BYTES = _BIAS + VECTORS * VECTOR_BYTES
 _LINE = 64
 MANY_TAPS, LARGE_WINDOW, WASTEFUL = 1, 2, 3  # why a call is refused
-_BLOCKS = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
 
 
 class Blocks(NamedTuple):
@@ -79,8 +79,14 @@ class Blocks(NamedTuple):
     columns: int
 
 
-_FIELDS = len(Blocks._fields)
-PLAN_WORDS = _BLOCKS + 2 * _FIELDS  # of a call and its plan
+class Plan(NamedTuple):
+    """The blocks where the input is packed, and where it is read in place."""
+
+    packed: Blocks
+    in_place: Blocks
+
+
+_PLAN_WORDS = PLAN + words_of(Plan)
 
 
 class Place(NamedTuple):
@@ -112,8 +118,9 @@ class Kernels(NamedTuple):
 
 
 @plain
-def refuses(call, a0, a1, a2, size):
+def refuses(call, axes, element):
     """Why other kernels should run a call: `MANY_TAPS`, `LARGE_WINDOW` or `WASTEFUL`; 0: they should not."""
+    (a0, a1, a2), size = axes, element.itemsize
     if a0.kernel * a1.kernel * a2.kernel > TAPS:
         return MANY_TAPS
     reach1, reach2 = (a1.kernel - 1) * a1.dilation + 1, (a2.kernel - 1) * a2.dilation + 1
@@ -126,6 +133,16 @@ def refuses(call, a0, a1, a2, size):
     return WASTEFUL if filled(call.outputs, size) * wasted < 1 or call.channels == 0 else 0
 
 
+def reason(refusal, call, axes, element):
+    """A refusal in words."""
+    if refusal == MANY_TAPS:
+        return f"the kernel has {taps_of(axes)} taps, expected {TAPS} or fewer"
+    if refusal == LARGE_WINDOW:
+        return "a window does not fit in the workspace"
+    part, lanes = filled(call.outputs, element.itemsize), VECTOR_BYTES // element.itemsize
+    return f"{call.outputs} outputs in a group fill {part:.0%} of vectors of {lanes}"
+
+
 @plain
 def filled(outputs, size):
     """The part of its vectors that so many outputs fill."""
@@ -134,10 +151,17 @@ def filled(outputs, size):
 
 
 @plain
-def write_plan(call, a0, a1, a2, size, numbers):
-    """Write the `Blocks` where the input is packed, and where it is read in place, behind the numbers of the call."""
-    end = write_tuple(numbers, _BLOCKS, choose_blocks(call, a0, a1, a2, False, size))
-    return write_tuple(numbers, end, choose_blocks(call, a0, a1, a2, True, size))
+def plan_words(call, axes, element):
+    """How many numbers a call and its plan take."""
+    return _PLAN_WORDS
+
+
+@plain
+def write_plan(call, axes, element, numbers):
+    """Write the `Plan` behind the numbers of the call."""
+    a0, a1, a2 = axes
+    packed = choose_blocks(call, a0, a1, a2, False, element.itemsize)
+    write_tuple(numbers, PLAN, Plan(packed, choose_blocks(call, a0, a1, a2, True, element.itemsize)))
 
 
 @plain
@@ -217,7 +241,8 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     in_place = reads_in_place(x, xs, call, a0, a1, a2, fill)
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
-    blocks = load_tuple(numbers.data, _BLOCKS + _FIELDS * in_place, Blocks)
+    plan = load_tuple(numbers.data, PLAN, Plan)
+    blocks = plan.in_place if in_place else plan.packed
     while (
         threads > 1 and count_items(call, a0, a1, a2, blocks, width) < 2 * threads and blocks.images * blocks.rows > 1
     ):

@@ -19,6 +19,7 @@ import math
 from typing import NamedTuple
 
 from ..jit import entry, kernel, plain
+from ..shapes import CALL_FIELDS, CONSTANT, HUGE, NONE, PLAN, RELU6, even_part, words_of
 from ..simd.rows import OUTSIDE, ROWS, row_tiles
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..strided import (
@@ -36,18 +37,8 @@ from ..strided import (
     zero,
 )  # fmt: skip
 from ..team import close_team, open_team, part_of, take_item
-from ..window import (
-    AXIS_FIELDS,
-    CALL_FIELDS,
-    CONSTANT,
-    HUGE,
-    even_part,
-    load_axes,
-    load_call,
-    source_index,
-    write_tuple,
-)
-from .activation import NONE, RELU6, bounds, finish_row
+from ..window import load_axes, load_call, source_index, write_tuple
+from .activation import bounds, finish_row
 from .pack import Slab as PackedSlab
 from .pack import pack_slab, pack_weights
 
@@ -62,7 +53,7 @@ _WEIGHTS = _SUMS + SLAB_BYTES
 _TABLE = _WEIGHTS + 8 * TAPS
 _INITIAL = _TABLE + 8 * _ENTRIES
 WORKSPACE_BYTES = _INITIAL + 8 * _PLANES
-_SLAB = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
+FEW_CHANNELS, MANY_TAPS, LARGE_INPUT = 1, 2, 3  # why a call is refused
 _TURN_MACS = 1 << 19  # what a thread takes at a time: tens of microseconds
 
 
@@ -102,35 +93,52 @@ class Rectangle(NamedTuple):
     column2: int
 
 
-_COUNT = _SLAB + Slab._fields.index("rectangles")
-_RECTANGLES, _FIELDS = _SLAB + len(Slab._fields), len(Rectangle._fields)
+_COUNT = PLAN + Slab._fields.index("rectangles")
+_RECTANGLES, _FIELDS = PLAN + words_of(Slab), words_of(Rectangle)
 
 
 # ---- what is known before the arrays are: plain Python
 
 
 @plain
-def plan_words(a1, a2):
-    """How many numbers `write_plan` writes at most, those of the call included; 0: too many taps."""
+def refuses(call, axes, element):
+    """Why other kernels should run a call: `FEW_CHANNELS` (or many outputs), `MANY_TAPS` or `LARGE_INPUT`; 0: none."""
+    _, a1, a2 = axes
+    if call.outputs > OUTPUTS or call.outputs * call.channels == 0:
+        return FEW_CHANNELS
     if a1.kernel * a2.kernel > TAPS:
-        return 0
+        return MANY_TAPS
+    return LARGE_INPUT if choose_slab(a1, a2, element.itemsize).out_rows == 0 else 0
+
+
+def reason(refusal, call, axes, element):
+    """A refusal in words."""
+    if refusal == FEW_CHANNELS:
+        return f"a group has {call.outputs} outputs and {call.channels} channels, expected 1 to {OUTPUTS} and some"
+    if refusal == MANY_TAPS:
+        return f"a plane of the kernel has more than {TAPS} taps"
+    return "the input of a few rows of the output is too large"
+
+
+@plain
+def plan_words(call, axes, element):
+    """How many numbers `write_plan` writes at most, those of the call included."""
+    _, a1, a2 = axes
     s1, s2 = a1.stride // math.gcd(a1.stride, a1.dilation), a2.stride // math.gcd(a2.stride, a2.dilation)
     return _RECTANGLES + _FIELDS * max(min(s1, a1.kernel), 2) * min(s2, a2.kernel)
 
 
 @plain
-def write_plan(call, a0, a1, a2, size, numbers):
-    """Write a `Slab` and its `Rectangle`s behind the numbers of the call; where they end, or 0: no few rows fit."""
-    slab = choose_slab(a1, a2, size)
-    if slab.out_rows == 0:
-        return 0
-    write_tuple(numbers, _SLAB, slab)
+def write_plan(call, axes, element, numbers):
+    """Write a `Slab` and its `Rectangle`s behind the numbers of the call."""
+    _, a1, a2 = axes
+    slab = choose_slab(a1, a2, element.itemsize)
+    write_tuple(numbers, PLAN, slab)
     if slab.is_line:
-        end = write_line_rectangles(a2, slab, VECTOR_BYTES // size, numbers)
+        end = write_line_rectangles(a2, slab, VECTOR_BYTES // element.itemsize, numbers)
     else:
         end = write_plane_rectangles(a1, a2, slab, numbers)
     numbers[_COUNT] = (end - _RECTANGLES) // _FIELDS
-    return end
 
 
 @plain
@@ -261,7 +269,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
     workspace = part_of(workspace, thread * WORKSPACE_BYTES)
     a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
-    slab = load_tuple(numbers.data, _SLAB, Slab)
+    slab = load_tuple(numbers.data, PLAN, Slab)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     sums, size = scratch(workspace, _SUMS, out), compute_size(out)
     lanes = lanes_of(sums)

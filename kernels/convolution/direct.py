@@ -18,6 +18,7 @@ adds its terms in an order that depends on the sizes of one image alone: threads
 from typing import NamedTuple
 
 from ..jit import entry, kernel, overload, plain
+from ..shapes import CALL_FIELDS, CONSTANT, HUGE, NONE, PLAN, RELU6, Axis, is_padded, words_of
 from ..simd.packing import finish_run
 from ..simd.tiles import TILES, tile, tile_shape
 from ..simd.vectors import MASKED, VECTOR_BYTES, is_vector_type, lanes_of
@@ -35,8 +36,8 @@ from ..strided import (
     zero,
 )  # fmt: skip
 from ..team import close_team, open_team, part_of, take_item
-from ..window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, HUGE, Axis, is_padded, load_axes, load_call, write_tuple
-from .activation import NONE, RELU6, bounds, finish_row
+from ..window import load_axes, load_call, write_tuple
+from .activation import bounds, finish_row
 from .pack import SLACK, Slab, pack_slab, pack_weights, tap_index
 
 BAND = TILES[0][0]  # output channels of the widest tile
@@ -54,7 +55,6 @@ _MASKS = _PLACES + 16 * VECTORS
 _INITIAL = _MASKS + 4 * MASKS
 _WEIGHTS = _INITIAL + 16 * BAND
 WORKSPACE_BYTES = _WEIGHTS + WEIGHT_BYTES
-_ALLOWED = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
 _LINE = 64 // 4  # elements of the longest vector, which rows of sums are rounded up to
 
 
@@ -70,8 +70,17 @@ class Blocks(NamedTuple):
     outputs: int
 
 
-_FIELDS = len(Blocks._fields)
-PLAN_WORDS = _ALLOWED + 2 + 3 * _FIELDS  # of a call and its plan
+class Plan(NamedTuple):
+    """Whether masks may stand for padding where the input is packed, and where it is read in place; and the blocks."""
+
+    allows_packed: int
+    allows_in_place: int
+    packed: Blocks  # without masks
+    masked: Blocks  # packed, with masks if they are allowed
+    in_place: Blocks
+
+
+_PLAN_WORDS = PLAN + words_of(Plan)
 
 
 class Source(NamedTuple):
@@ -85,16 +94,24 @@ class Source(NamedTuple):
 
 
 @plain
-def write_plan(call, a0, a1, a2, size, numbers):
-    """Write, behind the numbers of the call: whether masks may stand for its padding where it is packed, and where it
-    is read in place; and the `Blocks` where it is packed without masks and with them, and where it is read in place.
-    """
+def plan_words(call, axes, element):
+    """How many numbers a call and its plan take."""
+    return _PLAN_WORDS
+
+
+@plain
+def write_plan(call, axes, element, numbers):
+    """Write the `Plan` behind the numbers of the call."""
+    (a0, a1, a2), size = axes, element.itemsize
     masked = allows_masks(call, a0, a1, a2, size, False)
-    numbers[_ALLOWED] = masked
-    numbers[_ALLOWED + 1] = allows_masks(call, a0, a1, a2, size, True)
-    end = write_tuple(numbers, _ALLOWED + 2, choose_blocks(call, a0, a1, a2, size, False, False))
-    end = write_tuple(numbers, end, choose_blocks(call, a0, a1, a2, size, False, masked))
-    return write_tuple(numbers, end, choose_blocks(call, a0, a1, a2, size, True, is_padded(a0, a1, a2)))
+    plan = Plan(
+        int(masked),
+        int(allows_masks(call, a0, a1, a2, size, True)),
+        choose_blocks(call, a0, a1, a2, size, False, False),
+        choose_blocks(call, a0, a1, a2, size, False, masked),
+        choose_blocks(call, a0, a1, a2, size, True, is_padded(a0, a1, a2)),
+    )
+    write_tuple(numbers, PLAN, plan)
 
 
 @plain
@@ -167,12 +184,12 @@ def packed_layout(a1, a2, masked, blocks, rows, columns):
 
 
 @kernel
-def choose_source(x, xs, fill, numbers, a0, a1, a2):
+def choose_source(x, xs, fill, plan, a0, a1, a2):
     """The `Source`: rows of neighbouring elements are read in place, if no padding is theirs or masks stand for it."""
     padded = is_padded(a0, a1, a2)
     in_place = MASKED and is_plain(x) and xs.s2 == 1 and a0.stride * a1.stride * a2.stride == 1
     zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
-    masked = padded and zeros and numbers[_ALLOWED + in_place] != 0
+    masked = padded and zeros and (plan.allows_in_place if in_place else plan.allows_packed) != 0
     return Source(in_place and (masked or not padded), masked)
 
 
@@ -197,8 +214,9 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     workspace = part_of(workspace, thread * WORKSPACE_BYTES)
     a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
-    source = choose_source(x, xs, fill, numbers.data, a0, a1, a2)
-    blocks = load_tuple(numbers.data, _ALLOWED + 2 + (2 if source.in_place else source.masked) * _FIELDS, Blocks)
+    plan = load_tuple(numbers.data, PLAN, Plan)
+    source = choose_source(x, xs, fill, plan, a0, a1, a2)
+    blocks = plan.in_place if source.in_place else plan.masked if source.masked else plan.packed
     slabs2 = -(-a2.out // blocks.columns)
     slabs = a0.out * -(-a1.out // blocks.rows) * slabs2
     images = call.batch * call.groups

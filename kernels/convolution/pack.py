@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from ..jit import kernel, overload
+from ..shapes import CONSTANT
 from ..simd.packing import CHANNELS, pack_channels, pack_run
 from ..simd.vectors import is_vector_type
 from ..strided import load, scratch
-from ..window import CONSTANT, source_index
+from ..window import source_index
 
 SLACK = 16
 _TOGETHER = 16  # channels: a line of memory that is fetched is used as a whole

@@ -5,33 +5,52 @@ nothing is packed, written down or shared between threads.
 """
 
 from ..jit import entry, plain
+from ..shapes import CALL_FIELDS, CONSTANT, HUGE, PLAN, RELU6, is_padded
 from ..simd.rows import SMALL_BYTES, small_tile
 from ..simd.vectors import MASKED
 from ..strided import elements, five_strides, is_whole, item_size, load, stride, zero
-from ..window import CALL_FIELDS, CONSTANT, HUGE, is_padded, load_axes, load_call
-from .activation import RELU6, bounds
+from ..window import load_axes, load_call
+from .activation import bounds
 
 TILES = 170  # vectors of input that are multiplied
+WORKSPACE_BYTES = 0
+ANOTHER_KIND, MANY_VECTORS = 1, 2
 
 
 @plain
-def is_small(call, a0, a1, a2, size):
-    """Whether a call of one or two axes takes few vectors."""
+def refuses(call, axes, element):
+    """Why other kernels run a call: it has three axes, a step, or what masked lanes cannot do; or many vectors."""
+    a0, a1, a2 = axes
     if not MASKED or a0.size != 1 or a0.kernel != 1 or a0.before + a0.after != 0 or a2.stride != 1:
-        return False
+        return ANOTHER_KIND
     if call.activation > RELU6 or (is_padded(a0, a1, a2) and (a1.boundary != CONSTANT or a2.boundary != CONSTANT)):
-        return False
+        return ANOTHER_KIND
     if max(a2.size, a2.before, (a2.kernel - 1) * a2.dilation) >= HUGE:
-        return False
-    outputs, vectors = call.groups * call.outputs, a2.out * size // SMALL_BYTES + 1
+        return ANOTHER_KIND
+    outputs, vectors = call.groups * call.outputs, a2.out * element.itemsize // SMALL_BYTES + 1
     if max(call.batch, outputs, call.channels, a1.out, a1.kernel, a2.kernel, vectors) > TILES:
-        return False  # so that 64 bits hold the product
-    return call.batch * outputs * call.channels * a1.out * a1.kernel * a2.kernel * vectors <= TILES
+        return MANY_VECTORS  # so that 64 bits hold the product
+    if call.batch * outputs * call.channels * a1.out * a1.kernel * a2.kernel * vectors > TILES:
+        return MANY_VECTORS
+    return 0
+
+
+def reason(refusal, call, axes, element):
+    """A refusal in words."""
+    if refusal == MANY_VECTORS:
+        return f"the call takes more than {TILES} vectors"
+    return "the call has three axes, a step along rows, another boundary than zeros, or no cheap activation"
+
+
+@plain
+def plan_words(call, axes, element):
+    """How many numbers a call takes; there is no plan."""
+    return PLAN
 
 
 @entry
 def correlate(x, w, bias, out, fill, numbers):
-    """`generic.correlate` of a call that `is_small`. False: the elements of a row do not lie next to each other."""
+    """`generic.correlate` of a call that is not refused. False: the elements of a row do not lie next to each other."""
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False

@@ -2,7 +2,15 @@
 
 from ..jit import entry, kernel
 from ..strided import convert, item_size, load, mean, store, zero
-from ..window import count_plane, count_positions, load_axis, load_call, spatial_offset, window_element
+from ..window import (
+    axes_of_windows,
+    count_plane,
+    count_positions,
+    load_axis,
+    load_windows,
+    spatial_offset,
+    window_element,
+)
 
 
 @entry
@@ -11,13 +19,14 @@ def extremum(x, out, indices, lowest, numbers, smallest, with_indices):
 
     A window that holds padding only has the value `lowest` and the index -1. `out` and `indices` are contiguous.
     """
-    call = load_call(numbers.data)
-    positions, taps = count_positions(call, numbers.data)
+    windows = load_windows(numbers.data)
+    axes = axes_of_windows(numbers.data, windows)
+    positions, taps = count_positions(axes)
     size = item_size(x)
     for position in range(positions):
         best, best_index = load(lowest, 0), -1
         for tap in range(taps):
-            offset, index = window_element(x.strides, numbers.data, call, position, tap)
+            offset, index = window_element(x.strides, axes, windows.trailing, position, tap)
             if index < 0:
                 continue
             value = load(x, offset // size)
@@ -41,18 +50,19 @@ def average(x, out, numbers, include_padding, is_exact):
 
     The mean of nothing is NaN, 0 where `x` holds integers (`is_exact`).
     """
-    call = load_call(numbers.data)
-    positions, taps = count_positions(call, numbers.data)
+    windows = load_windows(numbers.data)
+    axes = axes_of_windows(numbers.data, windows)
+    positions, taps = count_positions(axes)
     size = item_size(x)
     for position in range(positions):
         total, count = zero(out), 0
         for tap in range(taps):
-            offset, index = window_element(x.strides, numbers.data, call, position, tap)
+            offset, index = window_element(x.strides, axes, windows.trailing, position, tap)
             if index >= 0:
                 total = convert(out, total + convert(out, load(x, offset // size)))
                 count += 1
         if include_padding:
-            count = count_padded(numbers.data, call, position)
+            count = count_padded(axes, position)
         if count == 0 and is_exact:
             store(out, position, zero(out))
         else:
@@ -60,11 +70,11 @@ def average(x, out, numbers, include_padding, is_exact):
 
 
 @kernel
-def count_padded(numbers, call, position):
+def count_padded(axes, position):
     """Taps of a window inside `[-before, size + after)` on every axis."""
     count = 1
-    for a in range(call.rank - 1, -1, -1):
-        axis = load_axis(numbers, a)
+    for a in range(axes.rank - 1, -1, -1):
+        axis = load_axis(axes, a)
         position, p = divmod(position, axis.out)
         count *= padded_taps(axis, p)
     return count
@@ -85,13 +95,14 @@ def unpool(values, indices, out, numbers):
 
     Returns the flat position of the first index outside its plane, -1 where there is none.
     """
-    call = load_call(numbers.data)
-    positions, _ = count_positions(call, numbers.data)
-    plane = count_plane(numbers.data, call)
+    windows = load_windows(numbers.data)
+    axes = axes_of_windows(numbers.data, windows)
+    positions, _ = count_positions(axes)
+    plane = count_plane(axes, windows.trailing)
     for position in range(positions):
-        index = indices.data[spatial_offset(indices.strides, numbers.data, call, position, 0) // 8]
-        if index < 0 or index >= call.outputs:
+        index = indices.data[spatial_offset(indices.strides, axes, position, 0) // 8]
+        if index < 0 or index >= windows.plane:
             return position
-        where = spatial_offset(values.strides, numbers.data, call, position, 0) // item_size(values)
-        out.data[position // plane * call.outputs + index] = values.data[where]
+        where = spatial_offset(values.strides, axes, position, 0) // item_size(values)
+        out.data[position // plane * windows.plane + index] = values.data[where]
     return -1

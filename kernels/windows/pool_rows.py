@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..jit import entry, kernel, plain
+from ..shapes import AXIS_FIELDS, HUGE, UNIT, Axis, whole_windows
 from ..simd.fold import COLUMNS, DIVISORS, POSITIONS, ROOM, ROWS, TAPS, WORKSPACE_BYTES
 from ..simd.pool_lines import (
     HAS_MASKS,
@@ -37,16 +38,16 @@ from ..simd.pool_lines import (
 from ..simd.vectors import VECTOR_BYTES
 from ..strided import load_tuple, scratch, scratch_index, stride
 from ..team import close_team, open_team, part_of, take_item
-from ..window import AXIS_FIELDS, HUGE, Axis, load_axes, real_range, whole_windows, write_tuple
+from ..window import load_axes, real_range, write_tuple
 from .pool import padded_taps
 
 LINES = 1024  # elements of several lines, which are written before the first is read again
 LANES = 64  # channels folded at once
 REACH = ROOM // 2  # the longest window, from its first tap to its last, of which a row may have several
+MANY_AXES, LONG_WINDOW, MANY_ELEMENTS = 1, 2, 3  # why a call is refused
 PAGE = 1024  # elements of a plane that is walked over column by column: in larger ones a cache would miss more
 WIDE = 12  # taps from which on doubling takes fewer passes than going from tap to tap
 STEPS = 4  # up to which neighbouring windows are taken from whole vectors
-UNIT = Axis(1, 1, 1, 1, 0, 0, 0, 1)
 
 
 class Plan(NamedTuple):
@@ -71,6 +72,25 @@ class Plan(NamedTuple):
 
 _AXES = len(Plan._fields)  # where the axes begin
 PLAN_WORDS = _AXES + 3 * AXIS_FIELDS
+
+
+@plain
+def refuses(count, last, elements):
+    """Why plain loops should pool: windows of so many axes, of which this is the last, over so many elements; or 0."""
+    if not 1 <= count <= 3:
+        return MANY_AXES
+    if last.out > 1 and (last.kernel - 1) * last.dilation >= REACH:
+        return LONG_WINDOW
+    return MANY_ELEMENTS if elements >= 1 << 31 else 0
+
+
+def reason(refusal, count, last, elements):
+    """A refusal in words."""
+    if refusal == MANY_AXES:
+        return f"the window has {count} axes, expected 1 to 3"
+    if refusal == LONG_WINDOW:
+        return f"a window of {(last.kernel - 1) * last.dilation + 1} columns does not fit in the workspace"
+    return f"x has {elements} elements, expected fewer than 2**31"
 
 
 @plain

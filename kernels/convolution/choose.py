@@ -1,0 +1,156 @@
+"""Which family of kernels runs a convolution: one table, and one function that the frontend and compiled callers read.
+
+A family is a module with:
+
+    WORKSPACE_BYTES                              what it needs for each thread; 0: neither a workspace nor a team
+    refuses(call, axes, element)                 0, or why others should run a call; a family without it takes all
+    reason(refusal, call, axes, element)         the same in words, for people; plain Python
+    plan_words(call, axes, element)              how many numbers a call and its plan take, at most
+    write_plan(call, axes, element, numbers)     write the plan behind the numbers of the call; none without a plan
+    correlate(x, w, bias, out, fill, numbers[, workspace, team, threads, thread])   True, or False with nothing written
+
+`axes` are three, `element` is the `Element` that is computed with. `correlate` answers False if an array's elements do
+not lie where it can take them: a family that `wants_rows` then leaves the call to the next one, others to a copy.
+"""
+
+from typing import Any, NamedTuple
+
+from ..jit import plain
+from ..shapes import ALGORITHMS, AUTO
+from . import dense, depthwise, direct, generic, small
+
+
+class Family(NamedTuple):
+    """A row of the table: what a family takes at all."""
+
+    name: str
+    algorithm: str  # what callers ask for with `algorithm=`
+    module: Any
+    most_axes: int
+    takes_complex: bool
+    takes_converted: bool  # dtypes that are computed in another type
+    wants_rows: bool = False  # of elements next to each other
+
+
+# The first that takes a call runs it.
+FAMILIES = (
+    Family("small", "direct", small, 3, takes_complex=False, takes_converted=False, wants_rows=True),
+    Family("depthwise", "direct", depthwise, 3, takes_complex=False, takes_converted=True),
+    Family("dense", "direct", dense, 3, takes_complex=False, takes_converted=True),
+    Family("direct", "direct", direct, 3, takes_complex=True, takes_converted=True),
+    Family("generic", "direct", generic, 64, takes_complex=True, takes_converted=True),
+)
+
+# Why a family is out of the question; what `refuses` says is above 0.
+OTHER_ALGORITHM, MANY_AXES, IS_COMPLEX, IS_CONVERTED = -1, -2, -3, -4
+
+
+@plain
+def _takes_all(call, axes, element):
+    return 0
+
+
+def _refusing(family):
+    """Why a family does not run a call; 0: it does."""
+    number, most_axes = ALGORITHMS.index(family.algorithm), family.most_axes
+    takes_complex, takes_converted = family.takes_complex, family.takes_converted
+    refuses = getattr(family.module, "refuses", _takes_all)
+
+    def refusal(call, axes, element, algorithm):
+        if algorithm != AUTO and algorithm != number:
+            return OTHER_ALGORITHM
+        if call.rank > most_axes:
+            return MANY_AXES
+        if element.is_complex and not takes_complex:
+            return IS_COMPLEX
+        if element.is_converted and not takes_converted:
+            return IS_CONVERTED
+        return refuses(call, axes, element)
+
+    return plain(refusal)
+
+
+def _from(place, refusal, following):
+    """The first family from a place on that takes a call; `following` asks those behind this place."""
+
+    def choose(call, axes, element, algorithm, first):
+        if first <= place and refusal(call, axes, element, algorithm) == 0:
+            return place
+        return following(call, axes, element, algorithm, first)
+
+    return plain(choose)
+
+
+def _sizing(place, plan_words, following):
+    """How many numbers a call and its plan take in the family at a place."""
+
+    def size(family, call, axes, element):
+        if family == place:
+            return plan_words(call, axes, element)
+        return following(family, call, axes, element)
+
+    return plain(size)
+
+
+def _writing(place, write_plan, following):
+    """Write the plan of the family at a place."""
+
+    def write(family, call, axes, element, numbers):
+        if family == place:
+            write_plan(call, axes, element, numbers)
+        else:
+            following(family, call, axes, element, numbers)
+
+    return plain(write)
+
+
+@plain
+def _none_chosen(call, axes, element, algorithm, first):
+    return -1
+
+
+@plain
+def _no_words(family, call, axes, element):
+    return 0
+
+
+@plain
+def _no_plan(call, axes, element, numbers):
+    return None
+
+
+@plain
+def _nothing_written(family, call, axes, element, numbers):
+    return None
+
+
+refusals = [_refusing(family) for family in FAMILIES]
+choose, plan_words, write_plan = _none_chosen, _no_words, _nothing_written
+for _place, _family in reversed(list(enumerate(FAMILIES))):
+    choose = _from(_place, refusals[_place], choose)
+    plan_words = _sizing(_place, _family.module.plan_words, plan_words)
+    write_plan = _writing(_place, getattr(_family.module, "write_plan", _no_plan), write_plan)
+
+
+def candidates(element, rank):
+    """The places of the families that may run convolutions of a type over so many spatial axes."""
+    for place, family in enumerate(FAMILIES):
+        if rank <= family.most_axes and (family.takes_complex or not element.is_complex):
+            if family.takes_converted or not element.is_converted:
+                yield place
+                if not hasattr(family.module, "refuses"):  # it takes all that comes here
+                    return
+
+
+def reason(place, refusal, call, axes, element):
+    """Why a family does not run a call, in words."""
+    family = FAMILIES[place]
+    if refusal == OTHER_ALGORITHM:
+        return f"it is for algorithm {family.algorithm!r}"
+    if refusal == MANY_AXES:
+        return f"the call has {call.rank} spatial axes, expected {family.most_axes} or fewer"
+    if refusal == IS_COMPLEX:
+        return "the numbers are complex, expected real ones"
+    if refusal == IS_CONVERTED:
+        return "the numbers are computed in another type"
+    return family.module.reason(refusal, call, axes, element)
