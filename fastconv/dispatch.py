@@ -11,7 +11,7 @@ import numpy as np
 
 from . import workspace
 from .launch import call_of, entry_point, numbers_of, sharing_formats, three_axes
-from .problem import Array, Problem, aligned
+from .problem import Array, Problem, aligned, check_name
 from .threads import get_num_threads, share
 from .verbose import chosen
 
@@ -29,6 +29,7 @@ class Implementation(NamedTuple):
 
 def select(problem: Problem) -> Implementation:
     """The first implementation that takes the problem."""
+    check_algorithm(problem.function, problem.algorithm)
     reasons: list[str] = []
     for implementation in IMPLEMENTATIONS:
         if problem.algorithm in ("auto", implementation.algorithm):
@@ -37,9 +38,19 @@ def select(problem: Problem) -> Implementation:
                 chosen(problem, implementation.name, reasons)
                 return implementation
             reasons.append(f"{implementation.name}: {reason}")
-    known = ", ".join(sorted({repr(implementation.algorithm) for implementation in IMPLEMENTATIONS}))
-    why = "; ".join(reasons) or f"no implementation of it exists yet, expected 'auto', {known}"
-    raise ValueError(f"{problem.function}(): algorithm is {problem.algorithm!r}, which cannot do this call: {why}")
+    raise ValueError(
+        f"{problem.function}(): algorithm is {problem.algorithm!r}, which cannot do this call: {'; '.join(reasons)}"
+    )
+
+
+def check_algorithm(function: str, algorithm: Any) -> None:
+    """Refuse what is not the name of an algorithm, and the names of those to come."""
+    if isinstance(algorithm, str) and algorithm in _PLANNED:
+        raise ValueError(
+            f"{function}(): algorithm is {algorithm!r}, which cannot do this call: no implementation of it exists yet, "
+            f"expected {', '.join(map(repr, ALGORITHMS))}"
+        )
+    check_name(function, "algorithm", algorithm, ALGORITHMS)
 
 
 _SHARED_MACS = 3_000_000  # some 50 us on one core; a thread that sleeps takes 30 us to wake, and more to come
@@ -257,3 +268,6 @@ IMPLEMENTATIONS = (
     Implementation("generic", "direct", _always, _prepare_generic),
     Implementation("im2col", "im2col", _always, _prepare_im2col),
 )
+
+ALGORITHMS = ("auto", *dict.fromkeys(each.algorithm for each in IMPLEMENTATIONS))  # what a caller may ask for
+_PLANNED = ("winograd", "fft")

@@ -17,7 +17,6 @@ Array = NDArray[Any]
 
 BOUNDARIES = ("constant", "edge", "reflect", "symmetric", "wrap")
 ACTIVATIONS = (None, "relu", "relu6", "silu", "gelu", "tanh", "sigmoid")
-ALGORITHMS = ("auto", "direct", "im2col", "winograd", "fft")
 _FLOATING = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 _INTEGERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DTYPES = frozenset(_INTEGERS + _FLOATING)
@@ -430,7 +429,6 @@ def convolution(
     dilations = as_ints(function, "dilation", dilation, rank, 1)
     boundaries = as_names(function, "boundary", boundary, rank, BOUNDARIES)
     check_name(function, "activation", activation, ACTIVATIONS)
-    check_name(function, "algorithm", algorithm, ALGORITHMS)
     check_activation(function, activation, dtype)
     padding = as_padding(function, "padding_mode", padding_mode, sizes, kernel, strides, dilations, flip)
     empty = 0 in sizes

@@ -70,7 +70,6 @@ def implement(
     )
     active, chosen = name_of(name, "activation", activation), name_of(name, "algorithm", algorithm)
     checked(checks.check_name, name, "activation", active, checks.ACTIVATIONS)
-    checked(checks.check_name, name, "algorithm", chosen, checks.ALGORITHMS)
     checked(checks.check_activation, name, active, dtype)
     if chosen not in ("auto", "direct"):
         raise TypingError(f"{name}(): algorithm is {chosen!r}, expected 'auto' or 'direct' inside compiled code")
