@@ -147,7 +147,7 @@ def test_the_wheels_metadata(wheel):
     requirements = metadata.get_all("Requires-Dist")
     needed = [re.match(r"[\w.-]+", line)[0].lower() for line in requirements if "extra ==" not in line]
     assert sorted(needed) == ["numba", "numpy"]
-    assert {"bench", "bf16", "dask", "test", "peers", "docs", "dev"} <= set(metadata.get_all("Provides-Extra"))
+    assert {"bench", "demo", "bf16", "test", "dev"} <= set(metadata.get_all("Provides-Extra"))
     assert metadata.get_payload(decode=True).decode() == (ROOT / "README.md").read_text(encoding="utf-8")
 
 
