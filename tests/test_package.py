@@ -128,7 +128,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     }
     expected |= {f"fastconv/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "kernels").rglob("*.py")}
     assert {"fastconv/__main__.py", "fastconv/cli/demo.py", "fastconv/kernels/jit.py"} <= expected
-    assert files == expected | {"fastconv/py.typed"}
+    assert files == expected | {"fastconv/py.typed", "fastconv/__init__.pyi"}
     for name in files:
         source = name.removeprefix("fastconv/") if name.startswith("fastconv/kernels/") else name
         assert contents(wheel)[name] == (ROOT / source).read_bytes()
