@@ -39,10 +39,11 @@ test: $(TEST)  ## run the tests, long sweeps left out
 slow: $(TEST)  ## run the long sweeps
 	$(PY) -m pytest -n $(JOBS) -m slow
 
-check: $(DEV)  ## lint, format, types, import layers
+check: $(DEV)  ## lint, format, types, stubs, import layers
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m mypy.stubtest fastconv --concise --mypy-config-file pyproject.toml --allowlist tests/typing/stubtest.txt
 	$(PY) -m pytest -q tests/test_layers.py
 
 asv-quick: $(DEV)  ## run every benchmark once in .venv

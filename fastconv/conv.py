@@ -12,6 +12,7 @@ import numpy as np
 from . import problem as checks
 from .dispatch import Run, prepare
 from .extending import offer
+from .kernels.shapes import ACTIVATIONS, ALGORITHMS, BOUNDARIES
 from .problem import Array
 from .verbose import traced
 
@@ -34,11 +35,11 @@ _DOC = """{title} of a batch of inputs with channels first{rank}.
         What constant padding holds.
     bias : array_like, shape (O,), optional
         Added to each output channel.
-    boundary : {{"constant", "edge", "reflect", "symmetric", "wrap"}}, or one name per spatial axis
+    boundary : {boundaries}, or one name per spatial axis
         What padding holds, in the words of `numpy.pad`.
-    activation : {{None, "relu", "relu6", "silu", "gelu", "tanh", "sigmoid"}}
+    activation : {activations}
         Applied after the bias, in the same pass.
-    algorithm : {{"auto", "direct", "im2col", "winograd", "fft"}}
+    algorithm : {algorithms}
         "auto" chooses; any other is used, or refused with a reason.
     out : ndarray, optional
         Where the result goes: of its exact shape and dtype, of any strides, in memory of its own.
@@ -159,6 +160,9 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         kernel=", ".join(f"K{letter}" if rank else letter for letter in letters),
         outputs=", ".join(f"P{letter}" if rank else letter for letter in letters),
         flipped="They are flipped over every spatial axis." if flip else "They are not flipped, as in neural networks.",
+        boundaries=_choice(BOUNDARIES),
+        activations=_choice(ACTIVATIONS),
+        algorithms=_choice(ALGORITHMS),
         uneven="before where the kernel is even" if flip else "after",
         stop=stop,
         shape=shape,
@@ -166,6 +170,11 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         answer=answers[flip],
     )
     return function
+
+
+def _choice(names: tuple[str | None, ...]) -> str:
+    """Names as docstrings list them."""
+    return "{" + ", ".join("None" if name is None else f'"{name}"' for name in names) + "}"
 
 
 def _prepare(

@@ -5,19 +5,26 @@ Arguments, shapes, dtypes and kinds of error are NumPy's. What has no kernel, lo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .conv import convolve1d, correlate1d
 from .extending import offer
+from .hints import SameT
 from .problem import DTYPES, Array, check_name
 
 EMPTY = "{}(): {} is empty, expected at least one element"
-MODES = ("full", "same", "valid")
+Mode: TypeAlias = Literal["full", "same", "valid"]
+MODES: tuple[str, ...] = get_args(Mode)
 
 
-def convolve(a: Any, v: Any, mode: str = "full") -> Array:
+@overload
+def convolve(a: NDArray[SameT], v: NDArray[SameT], mode: Mode = "full") -> NDArray[SameT]: ...
+@overload
+def convolve(a: ArrayLike, v: ArrayLike, mode: Mode = "full") -> Array: ...
+def convolve(a: Any, v: Any, mode: Mode = "full") -> Array:
     """Discrete convolution of two sequences: a drop-in for `numpy.convolve`.
 
     Parameters
@@ -44,14 +51,18 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Array:
     """
     a, v = _sequences("convolve", a, v, mode, ndmin=1)
     if _is_foreign(a, v):
-        return np.convolve(a, v, mode=mode)  # type: ignore[call-overload, no-any-return]
+        return np.convolve(a, v, mode=mode)
     if v.size > a.size:
         a, v = v, a
     result: Array = convolve1d(a[None, None], v[None, None], padding_mode=(_padding(mode, v.size),))[0, 0]
     return result
 
 
-def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
+@overload
+def correlate(a: NDArray[SameT], v: NDArray[SameT], mode: Mode = "valid") -> NDArray[SameT]: ...
+@overload
+def correlate(a: ArrayLike, v: ArrayLike, mode: Mode = "valid") -> Array: ...
+def correlate(a: Any, v: Any, mode: Mode = "valid") -> Array:
     """Cross-correlation of two sequences, the second one conjugated: a drop-in for `numpy.correlate`.
 
     Parameters
@@ -78,7 +89,7 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
     """
     a, v = _sequences("correlate", a, v, mode, ndmin=0)
     if _is_foreign(a, v):
-        return np.correlate(a, v, mode=mode)  # type: ignore[call-overload, no-any-return]
+        return np.correlate(a, v, mode=mode)
     if v.size > a.size:
         return correlate(v, a, mode)[::-1].conj()
     result: Array = correlate1d(a[None, None], v.conj()[None, None], padding_mode=(_padding(mode, v.size),))[0, 0]

@@ -1,7 +1,9 @@
 """Every example in a docstring, the README and the guide runs and prints what it says; what they name exists."""
 
 import doctest
+import importlib
 import inspect
+import pkgutil
 import re
 from pathlib import Path
 
@@ -15,6 +17,13 @@ PUBLIC = [name for name in fastconv.__all__ if name != "__version__"]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RENDERED = {path.stem: ROOT / "docs" / "notebooks" / f"{path.stem}.md" for path in (ROOT / "notebooks").glob("*.py")}
 READ = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8") and page.parent.name != "notebooks"]
+
+# Where examples stand beside those of the public names: the drop-ins for other libraries' functions, and the lessons.
+MODULES = [
+    *(f"fastconv.{module.name}" for module in pkgutil.iter_modules([str(Path(fastconv.__file__).parent)])),
+    "fastconv.kernels.lessons",
+]
+MODULES.remove("fastconv.__main__")  # imported, it runs the command line
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 every_page_with_code = pytest.mark.parametrize("page", READ, ids=lambda page: page.name)
@@ -50,6 +59,18 @@ def sections_of(text):
 @every_name
 def test_examples_of_docstrings(name):
     assert run_examples(getattr(fastconv, name).__doc__, name, {}) >= 2
+
+
+def test_examples_of_modules():
+    """A module that is added is found by itself."""
+    ran = {}
+    for name in MODULES:
+        for example in doctest.DocTestFinder().find(importlib.import_module(name)):
+            if example.examples and example.name.rpartition(".")[2] not in PUBLIC:
+                ran[example.name] = run_examples(example.docstring, example.name, {})
+    assert {"fastconv.numpy.convolve", "fastconv.numpy.correlate"} <= set(ran)
+    assert {"fastconv.kernels.lessons.windows", "fastconv.kernels.lessons.correlate"} <= set(ran)
+    assert min(ran.values()) >= 2
 
 
 @every_name

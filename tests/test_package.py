@@ -128,7 +128,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     }
     expected |= {f"fastconv/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "kernels").rglob("*.py")}
     assert {"fastconv/__main__.py", "fastconv/cli/demo.py", "fastconv/kernels/jit.py"} <= expected
-    assert files == expected | {"fastconv/py.typed"}
+    assert files == expected | {"fastconv/py.typed", "fastconv/__init__.pyi"}
     for name in files:
         source = name.removeprefix("fastconv/") if name.startswith("fastconv/kernels/") else name
         assert contents(wheel)[name] == (ROOT / source).read_bytes()
@@ -147,7 +147,7 @@ def test_the_wheels_metadata(wheel):
     requirements = metadata.get_all("Requires-Dist")
     needed = [re.match(r"[\w.-]+", line)[0].lower() for line in requirements if "extra ==" not in line]
     assert sorted(needed) == ["numba", "numpy"]
-    assert {"bench", "bf16", "dask", "test", "peers", "docs", "dev"} <= set(metadata.get_all("Provides-Extra"))
+    assert {"bench", "demo", "bf16", "test", "dev"} <= set(metadata.get_all("Provides-Extra"))
     assert metadata.get_payload(decode=True).decode() == (ROOT / "README.md").read_text(encoding="utf-8")
 
 
