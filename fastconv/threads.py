@@ -210,9 +210,9 @@ class _Helper:
 def share(kernel: Callable[..., Any], arguments: tuple[Any, ...], size: int, count: int) -> Any:
     """`kernel(*arguments, workspace, words, threads, 0)`, on up to `count` threads with `size` bytes of workspace each.
 
-    Helpers serve one call at a time: others, from other Python threads, run alone meanwhile. The kernel itself takes the
-    team and gives it back, and returns after all helpers have left: whatever stops this function, an interrupt between
-    two of its instructions or a lack of memory, stops it before or after that.
+    Helpers serve one call at a time: others, from other Python threads, run alone meanwhile. The kernel itself takes
+    the team and gives it back, and returns after all helpers have left: whatever stops this function, an interrupt
+    between two of its instructions or a lack of memory, stops it before or after that.
     """
     team = _teams.get("fastconv") or _teams.setdefault("fastconv", _Team())
     if count > 1 and not team.gather(count - 1):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +27,7 @@ from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, sharing_formats
 from ..pool import average_formats, extremum_formats, mean_dtype, row_formats, unpool_formats
 from ..problem import Array
+from .frames import TEXT_BYTES
 
 _CONVOLUTIONS = layout.FUNCTIONS  # where the functions of each dtype stand in the table
 _WINDOWS = _CONVOLUTIONS + len(calls.KINDS) * len(DTYPES)
@@ -39,7 +39,6 @@ _TEXTS = [
         "an array's elements do not lie where their type may, or there is no memory for the workspace",
     )
 ]
-_messages: deque[Any] = deque(maxlen=64)  # those that callers may still be reading
 
 
 class Needs:
@@ -108,16 +107,16 @@ def _load_window(kind: str, dtype: str) -> int:
     return kernels
 
 
-@ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)  # type: ignore[untyped-decorator]
-def _explain(frame: int) -> int:
-    """The address of what is wrong with a frame, in the frontend's words; 0 if nothing is."""
+@ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)  # type: ignore[untyped-decorator]
+def _explain(frame: int, place: int) -> int:
+    """Write at an address, in the frontend's words, what is wrong with a frame: that address, or 0 if nothing is."""
     try:
         _check_frame(frame)
-        text = None
-    except Exception as error:
-        text = ctypes.create_string_buffer(str(error).encode("ascii", "replace"))
-        _messages.append(text)
-    return ctypes.addressof(text) if text is not None else 0
+    except BaseException as error:  # an interrupt, too, refuses the call: nobody else can be told of it here
+        text = (str(error) or type(error).__name__).encode("ascii", "replace")[: TEXT_BYTES - 1] + b"\0"
+        ctypes.memmove(place, text, len(text))
+        return place
+    return 0
 
 
 def _check_frame(frame: int) -> None:
