@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 from . import problem as checks
 from .dispatch import Run, select
 from .extending import offer
+from .launch import CONVOLUTION, import_kernels
 from .problem import Array
 from .verbose import traced
 
@@ -72,17 +71,6 @@ _EXAMPLES = {  # per rank: end of the range, shape, kernel, and the answers of c
 }
 _PLAIN = frozenset((int, str))
 _KEPT = 4096  # prepared calls; past it they are made anew
-_preparing = threading.Lock()  # two threads that import the kernels, and Numba, at once may see half of a module
-
-
-def _forget_lock() -> None:
-    """A forked child does not wait for a thread that it does not have."""
-    global _preparing
-    _preparing = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
@@ -176,9 +164,9 @@ def _prepare(
     x, w = checks.as_array(name, "x", x), checks.as_array(name, "w", w)
     dtype = checks.common_dtype(name, x=x, w=w)
     problem = checks.convolution(name, x, w, dtype, rank, flip, *options)
-    with _preparing:
-        implementation = select(problem)
-        run = implementation.prepare(problem) if 0 not in problem.out_shape else _nothing
+    import_kernels(*CONVOLUTION)
+    implementation = select(problem)
+    run = implementation.prepare(problem) if 0 not in problem.out_shape else _nothing
     if given != (dtype, dtype):
         run = _converting(run, dtype)
     run = traced(run, problem, implementation.name, x=x.shape, w=w.shape)

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import problem as checks
 from .extending import offer
-from .launch import all_axes, call_of, entry_point, numbers_of, three_axes
+from .launch import POOLS, all_axes, call_of, entry_point, import_kernels, numbers_of, three_axes
 from .problem import Array, Problem, aligned
 from .threads import get_num_threads, share
 from .verbose import chosen, traced
@@ -79,6 +79,7 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
         key = (name, x.shape, x.strides, x.dtype, exact)
         run = prepared.get(key)
         if run is None:
+            import_kernels(*POOLS)
             run = prepare(name, checks.as_array(name, "x", x), *options)
             if len(prepared) >= _KEPT:
                 prepared.clear()
@@ -407,6 +408,7 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
 
 
 def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...], given: Array) -> Array:
+    import_kernels(*POOLS)
     from .kernels.windows import pool
 
     rank = len(size)

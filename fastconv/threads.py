@@ -202,8 +202,8 @@ class _Helper:
 
     def wake(self) -> None:
         """End the sleep of a helper, or the next one, if it is about to sleep."""
-        if self._is_asleep:
-            with suppress(RuntimeError):  # another thread woke it
+        if self._is_asleep and self._alarm.locked():
+            with suppress(RuntimeError):  # another thread has woken it since
                 self._alarm.release()
 
 
@@ -227,7 +227,12 @@ _teams: dict[str, _Team] = {}  # the only one, or none yet; threads and signal h
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_teams.clear)  # a forked child has none of its parent's threads
-atexit.register(lambda: [team.stop() for team in _teams.values()])
+
+
+@atexit.register
+def _stop() -> None:
+    for team in _teams.values():
+        team.stop()
 
 
 def _default_count() -> int:

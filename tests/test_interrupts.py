@@ -115,3 +115,80 @@ assert words[JOINED] > 0
 
 def test_a_lack_of_memory_leaves_the_helpers_ready():
     run_python(MEMORY)
+
+
+FIRST = """
+import random, signal, sys
+import numpy as np
+import fastconv
+
+calls = (
+    lambda: fastconv.extract_patches(np.arange(1.0, 5), (2,), padding=1).tolist() == [[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]],
+    lambda: fastconv.max_pool1d(np.arange(4.0).reshape(1, 1, 4), 2).tolist() == [[[1, 3]]],
+    lambda: fastconv.correlate1d(np.arange(9.0).reshape(1, 1, 9), np.ones((1, 1, 3)))[0, 0].tolist()
+    == [3, 6, 9, 12, 15, 18, 21],
+)
+
+if sys.argv[1] == "handler":  # it may come while the compiler is imported, not while the package is
+    fastconv.extract_patches, fastconv.max_pool1d, fastconv.correlate1d
+
+def stop(*_):
+    if sys.argv[1] == "handler":  # a signal handler makes new convolutions while its own thread is preparing one
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert all(call() for call in calls)
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, stop)
+random.seed(int(sys.argv[2]))
+caught = 0
+for call in calls:
+    while True:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.05))
+            result = call()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            break
+        except KeyboardInterrupt:
+            caught += 1
+    assert result
+print(caught)
+"""
+
+
+def test_interrupts_of_the_first_calls(tmp_path):
+    done = run_python(FIRST, "interrupt", 0, NUMBA_CACHE_DIR=tmp_path)
+    assert int(done.stdout) > 30  # also in the middle of imports and compilation
+    for seed in range(1, 4):
+        assert int(run_python(FIRST, "interrupt", seed, NUMBA_CACHE_DIR=tmp_path).stdout) > 3
+
+
+def test_a_signal_handler_that_makes_a_first_call():
+    done = run_python(FIRST, "handler", 0, timeout=120)
+    assert int(done.stdout) >= 1
+
+
+NAMES = """
+import importlib
+import numpy as np
+import fastconv
+
+jit = importlib.import_module("fastconv.kernels.jit")
+named, count = jit._named, 0
+def fail(function):
+    global count
+    count += 1
+    if count == 20:
+        raise KeyboardInterrupt
+    return named(function)
+jit._named = fail
+for _ in range(2):
+    try:
+        result = fastconv.extract_patches(np.arange(1.0, 5), (2,), padding=1)
+    except KeyboardInterrupt:
+        assert count == 20
+assert result.tolist() == [[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]]
+"""
+
+
+def test_an_import_that_failed_is_done_again():
+    run_python(NAMES)

@@ -12,22 +12,25 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import llvmlite.binding
 import numpy as np
 
 from .. import problem as checks
 from .. import workspace
-from ..extending import TABLE
+from ..extending import SYMBOL, TABLE
 from ..kernels.calls import convolution as calls
 from ..kernels.calls import frame as layout
 from ..kernels.calls import windows as window_calls
-from ..kernels.jit import source_hash
 from ..kernels.strided import DTYPES, compute_dtype
 from ..kernels.window import Axis, Call
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, sharing_formats
 from ..pool import average_formats, extremum_formats, mean_dtype, row_formats, unpool_formats
 from ..problem import Array
+from ..sources import PACKAGE
 from .frames import TEXT_BYTES
+
+llvmlite.binding.add_symbol(SYMBOL, TABLE.ctypes.data)  # before any caller's code is linked
 
 _CONVOLUTIONS = layout.FUNCTIONS  # where the functions of each dtype stand in the table
 _WINDOWS = _CONVOLUTIONS + len(calls.KINDS) * len(DTYPES)
@@ -48,13 +51,19 @@ class Needs:
         self.kind, self.dtype, self.kernels = kind, dtype, _load(kind, dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _needs_of, (source_hash(), self.kind, self.dtype)
+        return _needs_of, (package_hash(), self.kind, self.dtype)
 
 
-def _needs_of(version: str, kind: str, dtype: str) -> Needs:
-    """What a caller that was kept needs. One that was compiled for other kernels knows other frames."""
-    if version != source_hash():
-        raise OSError("the caller was compiled for other kernels")  # Numba takes the file for gone, and compiles anew
+def package_hash() -> str | None:
+    """Of all that emits callers and is called by them, the hash; None if the sources have changed since the import."""
+    digest: str | None = PACKAGE.hash()
+    return digest
+
+
+def _needs_of(version: str | None, kind: str, dtype: str) -> Needs:
+    """What a caller that was kept needs. One that another version emitted knows other frames and another table."""
+    if version is None or version != package_hash():
+        raise OSError("the caller was compiled by another version")  # Numba takes the file for gone, and compiles anew
     return Needs(kind, dtype)
 
 
