@@ -45,11 +45,13 @@ from numba.core.untyped_passes import (
 )
 from numba.extending import overload as numba_overload
 
-from .process import uninterrupted
+from .process import guard_forks, uninterrupted
 from .sources import KERNELS
 
 if config.DISABLE_JIT:
     raise RuntimeError("NUMBA_DISABLE_JIT is set, but fastconv's kernels run compiled only: unset it to use fastconv")
+
+guard_forks()
 
 # Contraction makes fused multiply-adds; nothing that reorders a sum is allowed, so the same call has the same bits.
 _FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "no_cfunc_wrapper": True}

@@ -9,6 +9,7 @@ A fork copies locks, but not the threads that hold them. So those that guard imp
 
 import _thread
 import atexit
+import functools
 import importlib
 import operator
 import os
@@ -63,6 +64,7 @@ def import_modules(names):
 
 
 def _import(names):
+    guard_forks()
     with _importing:
         for name in names:
             importlib.import_module(f".{name}", __package__)
@@ -120,10 +122,20 @@ def _after_fork():
 
 
 def _after_fork_in_child():
-    _workers.clear()
+    _workers.intersection_update([_thread.get_ident()])
     _running.clear()
     _after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+@functools.cache
+def guard_forks():
+    """Take the locks before each fork from now on.
+
+    What was registered last comes first. Two of Python's modules take locks, too, which imports need: they are to be
+    taken after ours.
+    """
+    for name in ("logging", "concurrent.futures.thread"):
+        importlib.import_module(name)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
