@@ -28,6 +28,8 @@ _root = Path(__file__).parent.parent
 if not (_root / "fastconv" / "kernels").exists() and (_root / "kernels" / "strided.py").exists():
     __path__.append(str(_root))
 
+import_module(".sources", __name__)  # notes what all files look like, before more of them are read
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +11,7 @@ from . import problem as checks
 from .dispatch import Run, prepare
 from .extending import offer
 from .kernels.shapes import ACTIVATIONS, ALGORITHMS, BOUNDARIES
+from .launch import CONVOLUTION, import_kernels
 from .problem import Array
 from .verbose import traced
 
@@ -73,17 +72,6 @@ _EXAMPLES = {  # per rank: end of the range, shape, kernel, and the answers of c
 }
 _PLAIN = frozenset((int, str))
 _KEPT = 4096  # prepared calls; past it they are made anew
-_preparing = threading.Lock()  # two threads that import the kernels, and Numba, at once may see half of a module
-
-
-def _forget_lock() -> None:
-    """A forked child does not wait for a thread that it does not have."""
-    global _preparing
-    _preparing = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
@@ -185,8 +173,8 @@ def _prepare(
     x, w = checks.as_array(name, "x", x), checks.as_array(name, "w", w)
     dtype = checks.common_dtype(name, x=x, w=w)
     problem = checks.convolution(name, x, w, dtype, rank, flip, *options)
-    with _preparing:
-        used, run = prepare(problem, only)
+    import_kernels(*CONVOLUTION)
+    used, run = prepare(problem, only)
     if given != (dtype, dtype):
         run = _converting(run, dtype)
     run = traced(run, problem, used, x=x.shape, w=w.shape)

@@ -1,7 +1,9 @@
 """What Numba is told: that fastconv's functions may be called from users' own `numba.njit` code.
 
 Numba calls `init` before it first compiles, in every process, whether that uses fastconv or not: nothing is imported or
-compiled here. Modules offer their functions; Numba is told of them once both have happened.
+compiled here. Modules offer their functions, and Numba is told of one when compiled code first speaks of it: by the
+thread that compiles, which has Numba's lock. Nobody waits for that lock while a module is imported: who has it may be
+waiting for the module.
 """
 
 from __future__ import annotations
@@ -27,49 +29,58 @@ _SIGNAL = {
     "correlate2d": "signal.by_boundary",
 }
 
-_offers: list[tuple[Any, ...]] = []
-_is_told = False
+_offers: dict[Any, tuple[Any, ...]] = {}
+_told: set[Any] = set()  # the functions among them that Numba knows
+_is_asked = False  # whether Numba asks about functions
 
 
 def init() -> None:
     """Numba's entry point."""
-    global _is_told
-    import llvmlite.binding
+    global _is_asked
     from numba.extending import typeof_impl
 
-    llvmlite.binding.add_symbol(SYMBOL, TABLE.ctypes.data)
-    _is_told = True
-    for offered in _offers:
-        _tell(*offered)
     generic = typeof_impl.dispatch(object)
 
     def typeof_function(value: Any, context: Any) -> Any:
         """What Numba asks of a function in compiled code, before it looks among those that it was told of."""
         _offer_signal(value)
+        if value in _offers and value not in _told:
+            _tell(value)
         return generic(value, context)
 
     typeof_impl.register(FunctionType)(typeof_function)
+    _is_asked = True
 
 
 def _offer_signal(function: Callable[..., Any]) -> None:
     signal = sys.modules.get("scipy.signal")
-    for name in _SIGNAL:
+    for name, maker in _SIGNAL.items():
         if function is getattr(signal, name, None):
-            offer(function, _SIGNAL.pop(name), name)
-            return
+            _offers[function] = maker, name
 
 
 def offer(function: Callable[..., Any], maker: str, *facts: Any) -> None:
     """Have Numba know a function, which `njit.<maker>` implements, from facts and the types of arguments."""
-    _offers.append((function, maker, *facts))
-    if _is_told:
-        _tell(function, maker, *facts)
+    _offers[function] = maker, *facts
+    if not _is_asked and "numba.core.entrypoints" in sys.modules:
+        init()  # Numba calls it in one thread, while others compile
 
 
-def _tell(function: Callable[..., Any], maker: str, *facts: Any) -> None:
+def _tell(function: Callable[..., Any]) -> None:
+    from numba.core.compiler_lock import global_compiler_lock
     from numba.core.registry import cpu_target
     from numba.extending import overload
 
+    with global_compiler_lock:
+        if function in _told:  # another thread was first
+            return
+        maker, *facts = _offers[function]
+        overload(function, prefer_literal=True)(_typing(function, maker, facts))
+        cpu_target.typing_context.refresh()  # it is in the middle of a compilation
+        _told.add(function)
+
+
+def _typing(function: Callable[..., Any], maker: str, facts: list[Any]) -> Callable[..., Any]:
     # Numba compares the signature with the implementation's, which has no annotations and, as all that it compiles, no
     # arguments that are keywords only.
     given = inspect.signature(function).parameters.values()
@@ -85,5 +96,4 @@ def _tell(function: Callable[..., Any], maker: str, *facts: Any) -> None:
         return getattr(makers, name)(*facts, **bound.arguments)
 
     typing.__signature__ = signature  # type: ignore[attr-defined]
-    overload(function, prefer_literal=True)(typing)
-    cpu_target.typing_context.refresh()  # it may be in the middle of a compilation that imported the function
+    return typing

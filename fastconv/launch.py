@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .kernels.process import import_modules
 from .kernels.shapes import DTYPES, UNIT, Windows, pack_numbers
 from .problem import Array, Sliding
+
+_imported: set[str] = set()
+CONVOLUTION = "convolution.choose", "convolution.activation"
+POOLS = "windows.pool", "windows.pool_rows"
+
+
+def import_kernels(*names: str) -> None:
+    """Import modules of kernels, and with them Numba, so that an interrupt or another thread finds all of it or none.
+
+    Everything that prepares a call begins with it. No lock is held meanwhile: a signal handler or a finalizer may call.
+    """
+    if not _imported.issuperset(names):
+        import_modules(names)
+        _imported.update(names)
 
 
 def entry_point(kernel: Any, *formats: str) -> Callable[..., Any]:

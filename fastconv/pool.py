@@ -11,7 +11,7 @@ import numpy as np
 from . import problem as checks
 from .extending import offer
 from .kernels.shapes import UNIT, three_axes
-from .launch import entry_point, window_numbers
+from .launch import POOLS, entry_point, import_kernels, window_numbers
 from .problem import Array, Sliding, aligned
 from .threads import get_num_threads, share
 from .verbose import chosen, traced
@@ -80,6 +80,7 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
         key = (name, x.shape, x.strides, x.dtype, exact)
         run = prepared.get(key)
         if run is None:
+            import_kernels(*POOLS)
             run = prepare(name, checks.as_array(name, "x", x), *options)
             if len(prepared) >= _KEPT:
                 prepared.clear()
@@ -396,6 +397,7 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
 
 
 def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...], given: Array) -> Array:
+    import_kernels(*POOLS)
     from .kernels.windows import pool
 
     axes = tuple(UNIT._replace(size=n, out=n) for n in values.shape[2:])

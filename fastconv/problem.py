@@ -36,6 +36,7 @@ Array = NDArray[Any]
 Pads = tuple[int, Sequence[tuple[int, int]]]  # how padding is asked for, and the numbers before and after each axis
 
 DTYPES = frozenset(shapes.DTYPES)
+_DIFFERENCES = 1 << 18  # between places in an array, that are looked at one by one
 AXES = {1: "W", 2: "HW", 3: "DHW"}
 _HOST_COPY = {
     "dask": "call its .compute() first",
@@ -180,21 +181,34 @@ def check_out(
 
 
 def _overlaps_itself(array: Array) -> bool:
-    steps = sorted((abs(step), n) for step, n in zip(array.strides, array.shape, strict=True) if n > 1)
+    """Whether two elements share a byte.
+
+    Exact, but for strides that no slicing gives, over several axes of many elements: those are taken to overlap.
+    """
     if array.size == 0:
         return False
-    reach = array.itemsize
-    for step, n in steps:
-        if step < reach:
+    axes = sorted((abs(step), n) for step, n in zip(array.strides, array.shape, strict=True) if n > 1)
+    reach, size = array.itemsize + sum(step * (n - 1) for step, n in axes), array.itemsize
+    while axes:  # an axis that steps over all that the others reach changes nothing
+        step, n = axes[-1]
+        if step < reach - step * (n - 1):
             break
-        reach += step * (n - 1)
-    else:
+        reach -= step * (n - 1)
+        axes.pop()
+    if not axes:
         return False
-    offsets = np.zeros(1, dtype=np.int64)  # rare strides: count the addresses
-    for step, n in steps:
-        offsets = (offsets[:, None] + step * np.arange(n)).ravel()
-    offsets.sort()
-    return bool((np.diff(offsets) < array.itemsize).any())
+    if axes[0][0] < size or math.prod(n for _, n in axes) * size > reach:
+        return True
+    axes.sort(key=lambda axis: axis[1])
+    *others, (step, n) = axes
+    if math.prod(2 * m - 1 for _, m in others) > _DIFFERENCES:
+        return True
+    apart = np.zeros(1, dtype=np.int64)  # how far two elements may be apart along all axes but the longest
+    for other, m in others:
+        apart = (apart[:, None] + other * np.arange(1 - m, m)).ravel()
+    apart = np.delete(apart, apart.size // 2)  # the same place along all of them
+    back, rest = np.divmod(apart, step)
+    return bool((((rest < size) & (abs(back) < n)) | ((step - rest < size) & (abs(back + 1) < n))).any())
 
 
 def check_size(function: str, shape: Sequence[int], itemsize: int) -> None:

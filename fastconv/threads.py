@@ -7,20 +7,21 @@ kills the child of a fork. A `ThreadPoolExecutor`'s threads sleep between two ca
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
 from . import workspace
-from .problem import Array, as_int
+from .problem import as_int
 
 _count = 0  # 0: not asked for yet
+_MOST = 1024  # as many as the largest machines have; each has a workspace of its own
 _SPIN = 0.5e-3  # seconds that a helper waits for the next call before it sleeps
 _TRIAL = 4_000  # pauses that tell how long one takes
 
@@ -39,7 +40,7 @@ def get_num_threads() -> int:
     Raises
     ------
     ValueError
-        If `FASTCONV_NUM_THREADS` is set to something else than an int of 1 or more.
+        If `FASTCONV_NUM_THREADS` is set to something else than an int from 1 to 1024.
 
     Examples
     --------
@@ -60,12 +61,12 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        1 or more. Results do not depend on it, to the last bit.
+        From 1 to 1024. Results do not depend on it, to the last bit.
 
     Raises
     ------
     ValueError
-        If `n` is less than 1.
+        If `n` is less than 1 or more than 1024.
     TypeError
         If `n` is no int.
 
@@ -77,7 +78,10 @@ def set_num_threads(n: int) -> None:
     >>> fastconv.set_num_threads(before)
     """
     global _count
-    _count = as_int("set_num_threads", "n", n, 1)
+    number = as_int("set_num_threads", "n", n, 1)
+    if number > _MOST:
+        raise ValueError(f"set_num_threads(): n is {number}, expected {_MOST} or less")
+    _count = number
 
 
 @contextmanager
@@ -87,7 +91,7 @@ def num_threads(n: int) -> Iterator[None]:
     Parameters
     ----------
     n : int
-        1 or more.
+        From 1 to 1024.
 
     Returns
     -------
@@ -97,7 +101,7 @@ def num_threads(n: int) -> Iterator[None]:
     Raises
     ------
     ValueError
-        If `n` is less than 1.
+        If `n` is less than 1 or more than 1024.
     TypeError
         If `n` is no int.
 
@@ -109,137 +113,140 @@ def num_threads(n: int) -> Iterator[None]:
     2
     """
     before = get_num_threads()
-    set_num_threads(n)
     try:
+        set_num_threads(n)
         yield
     finally:
         set_num_threads(before)
 
 
-class _Helper:
-    """A thread that waits for work: spinning for as long as calls follow each other, then asleep."""
-
-    def __init__(self, serve: Callable[..., None], words: Array) -> None:
-        self._serve, self._words = serve, words
-        self._alarm, self._asleep, self._stopped = threading.Lock(), False, False
-        self._alarm.acquire()
-        self._thread = threading.Thread(target=self._run, name="fastconv", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        pauses = int(_TRIAL * _SPIN / min(self._time_trial() for _ in range(3)))
-        while not self._stopped:
-            self._serve(self._words, pauses)
-            self._asleep = True
-            self._alarm.acquire()
-            self._asleep = False
-
-    def _time_trial(self) -> float:
-        begin = time.perf_counter()
-        self._serve(np.zeros_like(self._words), _TRIAL)
-        return time.perf_counter() - begin
-
-    def wake(self) -> None:
-        """Called by one thread at a time, which an interrupt may stop anywhere: the next one wakes it."""
-        if self._asleep and self._alarm.locked():
-            self._alarm.release()
-
-    def stop(self) -> None:
-        self._stopped = True
-        while self._thread.is_alive():
-            self.wake()
-            self._thread.join(1e-3)
-
-
 class _Team:
-    """Helpers of one call at a time, and the memory in which they find its work."""
+    """Helpers, threads that wait for work: spinning for as long as calls follow each other, then asleep.
+
+    An interrupt may stop whoever calls `gather` anywhere, also for good, and signal handlers call it in the middle of
+    itself. So it holds no lock and leaves nothing half done: a helper that was not woken is woken by the next call, and
+    helpers enter themselves in the list, where those that are too many turn back.
+    """
 
     def __init__(self) -> None:
-        self.busy = threading.Lock()
-        self.words: Array = np.zeros(0, np.int64)
-        self._helpers: list[_Helper] = []
-        self._held: object = None
+        from .kernels import team
 
-    def gather(self, count: int, held: object) -> None:
-        """Have `count - 1` helpers awake for a call on memory that is held until `leave`."""
-        self._held = held
-        for helper in self._helpers[: count - 1]:
+        block = np.zeros(team.WORDS + 8, np.int64)
+        self.words = block[-block.ctypes.data % 64 // 8 :]
+        self._busy = self.words[team.BUSY :]
+        self._helpers: list[_Helper] = []
+        self._entering = _thread.allocate_lock()  # held by helpers only, which no signal interrupts
+        self._is_stopped = False
+
+    def gather(self, count: int) -> bool:
+        """Have so many helpers awake. False: they are at work on another call."""
+        if self._busy[0]:
+            return False
+        helpers = self._helpers
+        for helper in helpers[:count]:
             helper.wake()
-        if len(self._helpers) < count - 1:
-            self._grow(count - 1)
+        if len(helpers) < count:
+            self._grow(count)
+        return True
 
     def _grow(self, count: int) -> None:
         from .kernels import team
         from .launch import entry_point
 
-        if self.words.size == 0:
-            block = np.zeros(team.WORDS + 8, np.int64)
-            self.words = block[-block.ctypes.data % 64 // 8 :]
+        serve = entry_point(team.serve, "int64", "intp")
         try:
-            while len(self._helpers) < count:
-                self._helpers.append(_Helper(entry_point(team.serve, "int64", "intp"), self.words))
+            for _ in range(count - len(self._helpers)):
+                _thread.start_new_thread(self._help, (serve, count))
         except RuntimeError:  # the interpreter is shutting down, or has no room for a thread: fewer do it all
             pass
 
-    def leave(self) -> None:
-        """Wait for those that are still at work. An interrupt here leaves the team busy, and what it holds alive."""
-        from .kernels.team import JOINED, LEFT
+    def _help(self, serve: Callable[..., None], count: int) -> None:
+        helper = _Helper()
+        with self._entering:
+            if len(self._helpers) >= count:
+                return
+            self._helpers.append(helper)
+        try:
+            pauses = int(_TRIAL * _SPIN / min(self._time_trial(serve) for _ in range(3)))
+            while not self._is_stopped:
+                serve(self.words, pauses)
+                helper.sleep()
+        finally:
+            self._helpers.remove(helper)
 
-        while self.words[LEFT] != self.words[JOINED]:
-            _yield()
-        self._held = None
-        self.busy.release()
+    def _time_trial(self, serve: Callable[..., None]) -> float:
+        begin = time.perf_counter()
+        serve(np.zeros_like(self.words), _TRIAL)
+        return time.perf_counter() - begin
 
     def stop(self) -> None:
-        if self.busy.acquire(timeout=1):
-            for helper in self._helpers:
-                helper.stop()
+        """Have the helpers end, for which the interpreter does not wait, before it ends: as many as do in a second."""
+        self._is_stopped, end = True, time.monotonic() + 1
+        while self._helpers and time.monotonic() < end:
+            for helper in self._helpers[:]:
+                helper.wake()
+            time.sleep(1e-3)
+
+
+class _Helper:
+    """The sleep of a helper."""
+
+    def __init__(self) -> None:
+        self._alarm, self._is_asleep = _thread.allocate_lock(), False
+        self._alarm.acquire()
+
+    def sleep(self) -> None:
+        self._is_asleep = True
+        self._alarm.acquire()
+        self._is_asleep = False
+
+    def wake(self) -> None:
+        """End the sleep of a helper, or the next one, if it is about to sleep."""
+        if self._is_asleep and self._alarm.locked():
+            with suppress(RuntimeError):  # another thread has woken it since
+                self._alarm.release()
 
 
 def share(kernel: Callable[..., Any], arguments: tuple[Any, ...], size: int, count: int) -> Any:
     """`kernel(*arguments, workspace, words, threads, 0)`, on up to `count` threads with `size` bytes of workspace each.
 
-    Helpers serve one call at a time: others, from other Python threads, run alone meanwhile.
+    Helpers serve one call at a time: others, from other Python threads, run alone meanwhile. The kernel itself takes
+    the team and gives it back, and returns after all helpers have left: whatever stops this function, an interrupt
+    between two of its instructions or a lack of memory, stops it before or after that.
     """
-    team = _team
-    if count == 1 or not team.busy.acquire(blocking=False):
-        scratch = workspace.take(size)
-        result = kernel(*arguments, scratch, team.words, 1, 0)
-    else:
-        scratch = workspace.take(size * count)
-        try:
-            team.gather(count, (arguments, scratch))
-            result = kernel(*arguments, scratch, team.words, count, 0)
-        finally:
-            team.leave()
+    team = _teams.get("fastconv") or _teams.setdefault("fastconv", _Team())
+    if count > 1 and not team.gather(count - 1):
+        count = 1
+    scratch = workspace.take(size * count)
+    result = kernel(*arguments, scratch, team.words, count, 0)
     workspace.give(scratch)
     return result
 
 
-_team = _Team()
-_yield: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
-
-
-def _renew_team() -> None:
-    """A forked child has none of its parent's threads."""
-    global _team
-    _team = _Team()
-
+_teams: dict[str, _Team] = {}  # the only one, or none yet; threads and signal handlers that make it at once agree on it
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_team)
-atexit.register(lambda: _team.stop())
+    os.register_at_fork(after_in_child=_teams.clear)  # a forked child has none of its parent's threads
+
+
+@atexit.register
+def _stop() -> None:
+    for team in _teams.values():
+        team.stop()
 
 
 def _default_count() -> int:
     asked = os.environ.get("FASTCONV_NUM_THREADS", "")
     if asked:
         try:
-            return as_int("FASTCONV_NUM_THREADS", "its value", int(asked), 1)
+            count = int(asked)
         except ValueError:
-            raise ValueError(f"FASTCONV_NUM_THREADS is {asked!r}, expected an int of 1 or more") from None
+            count = 0
+        if not 1 <= count <= _MOST:
+            raise ValueError(f"FASTCONV_NUM_THREADS is {asked!r}, expected an int from 1 to {_MOST}")
+        return count
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, _quota()))
+    return max(1, min(count, _quota(), _MOST))
 
 
 def _quota() -> int:

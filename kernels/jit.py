@@ -4,6 +4,7 @@
 kept on disk. Numba's own cache looks only at the file of the function that it keeps, and two processes that fill it
 together can swap their files; here the folder's name holds a hash of all kernel sources, each file's name a hash of
 what it was compiled for, and each file begins with one of its content: damaged machine code would end the process.
+A process whose sources have changed under it reads and keeps nothing.
 
 Numba optimises each function alone and makes machine code of it, and then does so again for each of its callers. Here
 inner functions stay as they were lowered until an entry, with all that it calls, is optimised, once. Of Numba's own
@@ -26,6 +27,7 @@ from numba.core import config
 from numba.core.caching import _Cache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, CompileResult
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.typed_passes import (
     IRLegalization,
@@ -44,6 +46,14 @@ from numba.core.untyped_passes import (
 )
 from numba.extending import overload as numba_overload
 
+from .process import guard_forks, uninterrupted
+from .sources import KERNELS
+
+if config.DISABLE_JIT:
+    raise RuntimeError("NUMBA_DISABLE_JIT is set, but fastconv's kernels run compiled only: unset it to use fastconv")
+
+guard_forks()
+
 # Contraction makes fused multiply-adds; nothing that reorders a sum is allowed, so the same call has the same bits.
 _FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "no_cfunc_wrapper": True}
 
@@ -51,7 +61,7 @@ _FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "no_c
 _SETTINGS = "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"
 
 _DIGEST = hashlib.sha256().digest_size
-_names: set[str] = set()
+_names: dict[str, object] = {}
 
 
 class _InnerLibrary(JITCodeLibrary):
@@ -77,8 +87,11 @@ class _EntryLibrary(JITCodeLibrary):
         module.data_layout = self._codegen._data_layout
 
     def _optimize_final_module(self):
-        """Numba's own begins with a pass for counts of references, of which there are none."""
-        manager, builder = self._codegen._module_pass_manager()
+        """Numba's own begins with a pass for counts of references, of which there are none.
+
+        Without any optimisation, inner functions would stay functions, which is not what they are written for.
+        """
+        manager, builder = self._codegen._module_pass_manager(opt=max(1, config.OPT))
         manager.run(self._final_module, builder)
 
 
@@ -163,8 +176,7 @@ def overload(function):
 def entry(function):
     """Compile `function` when a signature is first asked for, and keep the machine code on disk where possible."""
     dispatcher = numba.njit(pipeline_class=_EntryCompiler, **_FLAGS)(_named(function))
-    if cache_directory() is not None:
-        dispatcher._cache = _EntryCache(function)
+    dispatcher._cache = _EntryCache(function)
     return dispatcher
 
 
@@ -172,57 +184,57 @@ def _named(function):
     """The function, named after what it closes over, too.
 
     Numba tells functions of one name apart by a number that differs from process to process: machine code kept by two
-    processes, loaded into a third, would call each other's functions. So no two may have one name.
+    processes, loaded into a third, would call each other's functions. So no two of a module may have one name; a module
+    that is imported again, because its first import failed, has the names that it had.
     """
     for cell in function.__closure__ or ():
         value = getattr(cell.cell_contents, "py_func", cell.cell_contents)
         is_function = isinstance(value, FunctionType)
         function.__qualname__ += f"_{f'{value.__module__}.{value.__qualname__}' if is_function else repr(value)}"
     name = f"{function.__module__}.{function.__qualname__}"
-    if name in _names:
+    if _names.get(name) is function.__globals__:
         raise RuntimeError(f"two compiled functions are called {name}")
-    _names.add(name)
+    _names[name] = function.__globals__
     return function
 
 
 @functools.cache
 def compiled(dispatcher, *types):
     """The C function of an entry for the given argument types; called directly, it skips Numba's type resolution."""
-    return dispatcher.compile(types)
+    if global_compiler_lock.is_locked():  # a caller is being compiled by this thread, no other can do it meanwhile
+        return dispatcher.compile(types)
+    return uninterrupted(dispatcher.compile, types)
 
 
-@functools.cache
-def source_hash():
-    """Hash of every kernel source and of the compilers' versions."""
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.relative_to(Path(__file__).parent).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:20]
-
-
-@functools.cache
-def cache_directory():
-    """Folder of the compiled kernels, or None where none can be written.
-
-    `NUMBA_CACHE_DIR` where it is set, else the user's cache folder.
-    """
+def _base():
+    """Folder of all that is kept: `NUMBA_CACHE_DIR` where it is set, else the user's cache folder."""
     if config.CACHE_DIR:
-        base = Path(config.CACHE_DIR)
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir()))
-    elif sys.platform == "darwin":
-        base = Path(os.path.expanduser("~/Library/Caches"))
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    path = base / "fastconv" / source_hash()
-    try:
-        if not path.is_absolute():  # no home: "~" stays as it is
-            return None
-        path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError:
+        return Path(config.CACHE_DIR).absolute()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir()))
+    if sys.platform == "darwin":
+        return Path(os.path.expanduser("~/Library/Caches"))
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+
+
+_BASE = _base()  # the working directory may change
+
+
+def cache_directory():
+    """Folder of the compiled kernels; None where there is none and none can be made, or sources have changed.
+
+    It may be one that can only be read.
+    """
+    sources = KERNELS.hash()
+    if sources is None or not _BASE.is_absolute():  # no home: "~" stays as it is
         return None
+    versions = f"{sources} {numba.__version__} {llvmlite.__version__} {sys.version}"
+    path = _BASE / "fastconv" / hashlib.sha256(versions.encode()).hexdigest()[:20]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        if not path.is_dir():
+            return None
     return str(path)
 
 
@@ -237,13 +249,20 @@ class _EntryCache(_Cache):
         return cache_directory()
 
     def _path(self, signature, codegen):
+        """The file of an entry; None where there can be none."""
+        folder = cache_directory()
+        if folder is None:
+            return None
         key = repr((str(signature), codegen.magic_tuple(), [str(getattr(config, name)) for name in _SETTINGS]))
-        return Path(cache_directory(), f"{self._name}.{hashlib.sha256(key.encode()).hexdigest()[:20]}")
+        return Path(folder, f"{self._name}.{hashlib.sha256(key.encode()).hexdigest()[:20]}")
 
     def load_overload(self, sig, target_context):
         target_context.refresh()
+        path = self._path(sig, target_context.codegen())
+        if path is None:
+            return None
         try:
-            content = self._path(sig, target_context.codegen()).read_bytes()
+            content = path.read_bytes()
         except OSError:
             return None
         digest, payload = content[:_DIGEST], content[_DIGEST:]
@@ -254,16 +273,19 @@ class _EntryCache(_Cache):
     def save_overload(self, sig, data):
         if data.library.has_dynamic_globals:
             raise RuntimeError(f"{self._name} holds an address of this process and cannot be cached")
-        path, payload = self._path(sig, data.codegen), numba.core.serialize.dumps(data._reduce())
+        path = self._path(sig, data.codegen)
+        if path is None:
+            return
+        payload = numba.core.serialize.dumps(data._reduce())
         try:
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 whole = Path(folder, path.name)
                 whole.write_bytes(hashlib.sha256(payload).digest() + payload)
                 os.replace(whole, path)
-        except OSError:  # a full disk costs a compilation in the next process, nothing else
+        except OSError:  # a full disk, or a folder for reading only: costs a compilation in the next process
             return
 
     def enable(self):
-        """Nothing to switch: an entry has this cache or none."""
+        """Nothing to switch: every entry has this cache."""
 
     disable = flush = enable

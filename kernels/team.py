@@ -1,8 +1,12 @@
 """Threads that share a kernel's work, without the interpreter between them.
 
-A team is a block of words. Who has work writes down a function and its arguments and opens the team; helpers wait in
-`serve`, spinning, and run what they find: from sleep they would take some 100 us to come. Nobody waits for a helper
-that did not come: those who run take numbered items from a counter until none is left.
+A team is a block of words. Who has work takes the team, writes down a function and its arguments and opens it; helpers
+wait in `serve`, spinning, and run what they find: from sleep they would take some 100 us to come. Nobody waits for a
+helper that did not come: those who run take numbered items from a counter until none is left. Who has the team gives it
+back once all that came have left, so that nobody reads an array after the call that it belongs to.
+
+A team is taken and given back within one call of a kernel. An interrupt is an exception between two instructions of the
+interpreter: it finds the team free, or in the hands of another thread's compiled code, which gives it back.
 """
 
 from llvmlite import ir
@@ -15,13 +19,13 @@ from .jit import entry, kernel
 from .strided import address, data_of
 
 # Words that several threads write lie on cache lines of their own.
-COUNTER, STATE, LEFT, JOINED, BODY, THREADS, ARGUMENTS = 0, 16, 32, 48, 49, 50, 64
+COUNTER, STATE, LEFT, JOINED, BODY, THREADS, BUSY, ARGUMENTS = 0, 16, 32, 48, 49, 50, 56, 64
 WORDS = 128
 # The state: the number of the call, whether helpers may join it, how many have.
 _OPEN = 1 << 20
 _HELPERS = _OPEN - 1
 _NUMBER = ~(2 * _OPEN - 1)
-_PAUSES = 1000  # tens of microseconds, in which helpers end their last items
+_PAUSES = 1000  # tens of microseconds, in which helpers end their last items; then the core is left to them
 
 _INT64 = ir.IntType(64)
 _BODY = types.void, (types.intp, types.intp)  # what helpers call, with the arguments' address and their number
@@ -91,8 +95,25 @@ def pause(typingctx):
 
 
 @intrinsic
+def leave_core(typingctx):
+    """Let another thread have the core, where the C library can tell the system so."""
+    has_call = "windows" not in cpu_target.target_context.codegen().magic_tuple()[0]
+
+    def codegen(context, builder, signature, args):
+        if has_call:
+            kind = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def open_team(typingctx, team, arguments, threads):
-    """Let helpers call the function that calls this, an entry with a boolean result, with `(*arguments, thread)`."""
+    """Let helpers call the function that calls this, an entry with a boolean result, with `(*arguments, thread)`.
+
+    The number of threads: 1 if another call has the team, which is then to be left alone.
+    """
 
     def outline(context, builder):
         """That call as a function of the arguments' address and the thread: what helpers call is the same for all."""
@@ -108,6 +129,13 @@ def open_team(typingctx, team, arguments, threads):
 
     def codegen(context, builder, signature, args):
         words, values, count = args
+        busy = builder.gep(data_of(context, builder, team, words), [_INT64(BUSY)])
+        is_free = cgutils.is_null(builder, builder.atomic_rmw("xchg", busy, _INT64(1), "seq_cst"))
+        with builder.if_then(is_free):
+            open_taken(context, builder, words, values, count)
+        return builder.select(is_free, count, _INT64(1))
+
+    def open_taken(context, builder, words, values, count):
         if context.get_abi_sizeof(values.type) > 8 * (WORDS - ARGUMENTS):
             raise ValueError(f"{arguments} does not fit in a team")
         held, state = (_word(context, builder, team, words, _INT64(i)) for i in (ARGUMENTS, STATE))
@@ -117,9 +145,8 @@ def open_team(typingctx, team, arguments, threads):
             builder.store(value, _word(context, builder, team, words, _INT64(i)))
         number = builder.and_(builder.load(state), _INT64(_NUMBER))
         builder.atomic_rmw("xchg", state, builder.add(number, _INT64(3 * _OPEN)), "seq_cst")
-        return context.get_dummy_value()
 
-    return types.void(team, arguments, types.intp), codegen
+    return types.intp(team, arguments, types.intp), codegen
 
 
 @intrinsic
@@ -149,16 +176,15 @@ def part_of(typingctx, workspace, offset):
 
 @kernel
 def close_team(team):
-    """Let no more helpers come.
-
-    A late one may still be running: until the words `LEFT` and `JOINED` are the same, arrays must stay.
-    """
-    words = team.data
+    """Let no more helpers come, wait for those that are still at work, and give the team back."""
+    words, turns = team.data, 0
     words[JOINED] = exchange(team, STATE, words[STATE] & _NUMBER) & _HELPERS
-    for _ in range(_PAUSES):
-        if read(team, LEFT) == words[JOINED]:
-            return
+    while read(team, LEFT) != words[JOINED]:
+        turns += 1
+        if turns > _PAUSES:
+            leave_core()
         pause()
+    exchange(team, BUSY, 0)
 
 
 @entry

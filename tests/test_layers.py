@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # Lowest first; a module imports from its own row and the rows before it. Packages stand for all that they hold.
 LAYERS = [
     {"fastconv.kernels"},
-    {"fastconv.hints", "fastconv.problem"},
+    {"fastconv.hints", "fastconv.problem", "fastconv.sources"},
     {"fastconv.launch", "fastconv.workspace", "fastconv.threads", "fastconv.verbose", "fastconv.extending"},
     {"fastconv.dispatch", "fastconv.config"},
     {"fastconv.conv", "fastconv.pool", "fastconv.patches"},

@@ -15,6 +15,7 @@ from ..kernels.calls.frame import AT, FRAME, TABLE, WORDS
 from ..kernels.shapes import AXIS_FIELDS, Axis
 
 _INT64, _BYTE = ir.IntType(64), ir.IntType(8)
+TEXT_BYTES = 1024  # of a message, with the zero at its end; what is longer is cut
 
 
 class Frame:
@@ -24,6 +25,7 @@ class Frame:
         self.context, self.builder = context, builder
         place = cgutils.alloca_once(builder, ir.ArrayType(_INT64, FRAME))
         self._words = builder.bitcast(place, _INT64.as_pointer())
+        self._text = cgutils.alloca_once(builder, ir.ArrayType(_BYTE, TEXT_BYTES))
         table = builder.module.globals.get(SYMBOL)
         if table is None:
             table = ir.GlobalVariable(builder.module, _INT64, SYMBOL)
@@ -111,7 +113,7 @@ class Frame:
         return self.context.is_true(self.builder, types.boolean, answer)
 
     def explain(self) -> Any:
-        """The address of the interpreter's words for what is wrong, 0 if nothing is.
+        """The address of the interpreter's words for what is wrong, 0 if nothing is. They lie on the caller's stack.
 
         A worker of `prange` cannot ask: its caller may hold the interpreter's lock and wait for it.
         """
@@ -120,7 +122,8 @@ class Frame:
         thread = cgutils.get_or_insert_function(builder.module, kind, "PyGILState_GetThisThreadState")
         answer = cgutils.alloca_once_value(builder, self.word_of_table(TABLE.refused))
         with builder.if_then(cgutils.is_not_null(builder, builder.call(thread, []))):
-            function = ir.FunctionType(_INT64, [_INT64]).as_pointer()
+            function = ir.FunctionType(_INT64, [_INT64, _INT64]).as_pointer()
             function = builder.inttoptr(self.word_of_table(TABLE.explain), function)
-            builder.store(builder.call(function, [builder.ptrtoint(self._words, _INT64)]), answer)
+            given = [builder.ptrtoint(place, _INT64) for place in (self._words, self._text)]
+            builder.store(builder.call(function, given), answer)
         return builder.load(answer)

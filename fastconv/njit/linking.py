@@ -9,26 +9,30 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import llvmlite.binding
 import numpy as np
 
 from .. import problem as checks
 from .. import workspace
+from ..extending import SYMBOL
 from ..extending import TABLE as WORDS
 from ..kernels.calls import convolution as calls
 from ..kernels.calls import windows as window_calls
 from ..kernels.calls.frame import AT, AT_WINDOWS, FRAME, FUNCTIONS, TABLE, release_blocks
 from ..kernels.convolution import choose
 from ..kernels.convolution.choose import FAMILIES
-from ..kernels.jit import source_hash
 from ..kernels.shapes import AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, family_formats
 from ..pool import average_formats, extremum_formats, mean_dtype, row_formats, unpool_formats
 from ..problem import Array
+from ..sources import PACKAGE
+from .frames import TEXT_BYTES
+
+llvmlite.binding.add_symbol(SYMBOL, WORDS.ctypes.data)  # before any caller's code is linked
 
 _CONVOLUTIONS = FUNCTIONS  # where the functions of each dtype stand in the table
 _WINDOWS = _CONVOLUTIONS + len(FAMILIES) * len(DTYPES)
@@ -41,7 +45,6 @@ _TEXTS = [
         "an array's elements do not lie where their type may, or there is no memory for the workspace",
     )
 ]
-_messages: deque[Any] = deque(maxlen=64)  # those that callers may still be reading
 
 
 class Needs:
@@ -55,13 +58,19 @@ class Needs:
         self.kernels = _load(*self._asked)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _needs_of, (source_hash(), *self._asked)
+        return _needs_of, (package_hash(), *self._asked)
 
 
-def _needs_of(version: str, *asked: Any) -> Needs:
-    """What a caller that was kept needs. One that was compiled for other kernels knows other frames."""
-    if version != source_hash():
-        raise OSError("the caller was compiled for other kernels")  # Numba takes the file for gone, and compiles anew
+def package_hash() -> str | None:
+    """Of all that emits callers and is called by them, the hash; None if the sources have changed since the import."""
+    digest: str | None = PACKAGE.hash()
+    return digest
+
+
+def _needs_of(version: str | None, *asked: Any) -> Needs:
+    """What a caller that was kept needs. One that another version emitted knows other frames and another table."""
+    if version is None or version != package_hash():
+        raise OSError("the caller was compiled by another version")  # Numba takes the file for gone, and compiles anew
     return Needs(*asked)
 
 
@@ -107,16 +116,16 @@ def _load_window(kind: str, dtype: str) -> int:
     return kernels
 
 
-@ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)  # type: ignore[untyped-decorator]
-def _explain(frame: int) -> int:
-    """The address of what is wrong with a frame, in the frontend's words; 0 if nothing is."""
+@ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)  # type: ignore[untyped-decorator]
+def _explain(frame: int, place: int) -> int:
+    """Write at an address, in the frontend's words, what is wrong with a frame: that address, or 0 if nothing is."""
     try:
         _check_frame(frame)
-        text = None
-    except Exception as error:
-        text = ctypes.create_string_buffer(str(error).encode("ascii", "replace"))
-        _messages.append(text)
-    return ctypes.addressof(text) if text is not None else 0
+    except BaseException as error:  # an interrupt, too, refuses the call: nobody else can be told of it here
+        text = (str(error) or type(error).__name__).encode("ascii", "replace")[: TEXT_BYTES - 1] + b"\0"
+        ctypes.memmove(place, text, len(text))
+        return place
+    return 0
 
 
 def _check_frame(frame: int) -> None:

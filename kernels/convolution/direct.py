@@ -210,7 +210,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False
     if threads > 1 and thread == 0:
-        open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
+        threads = open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
     workspace = part_of(workspace, thread * WORKSPACE_BYTES)
     a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)

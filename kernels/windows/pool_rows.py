@@ -338,7 +338,7 @@ def pool(kind):
         this is number `thread`, 0 the one that calls.
         """
         if threads > 1 and thread == 0:
-            open_team(team, (x, out, indices, lowest, numbers, workspace, team, threads), threads)
+            threads = open_team(team, (x, out, indices, lowest, numbers, workspace, team, threads), threads)
         workspace, parts = part_of(workspace, thread * WORKSPACE_BYTES), 1 if threads == 1 else 4 * threads
         walk, (a0, a1, a2) = load_tuple(numbers.data, 0, Plan), load_axes(numbers.data, _AXES)
         along, divisors = scratch(workspace, TAPS, out), scratch(workspace, DIVISORS, out)

@@ -1,0 +1,141 @@
+"""Interrupts and forks: neither may find kernels half imported or half compiled.
+
+An interrupt is an exception in the main thread, between any two instructions. Numba and the import system are not
+made for it: what it leaves behind may fail in all later calls. So both run on threads of their own, which it does not
+reach.
+
+A fork copies locks, but not the threads that hold them. So those that guard imports and compilation are taken before.
+"""
+
+import _thread
+import atexit
+import functools
+import importlib
+import operator
+import os
+import sys
+import threading
+
+_importing = threading.RLock()
+_workers = set()  # the threads that `uninterrupted` began
+_running = []  # a lock for each of them, held until it is done
+
+
+def uninterrupted(function, *arguments):
+    """`function(*arguments)`, on a thread of its own. What interrupts this one ends the wait, not the work."""
+    if _thread.get_ident() in _workers:
+        return function(*arguments)
+    done, outcome = _thread.allocate_lock(), []
+
+    def work():
+        thread = _thread.get_ident()
+        _workers.add(thread)
+        _running.append(done)
+        try:
+            outcome.append((function(*arguments), None))
+        except BaseException as error:
+            outcome.append((None, error))
+        finally:
+            _workers.discard(thread)
+            _running.remove(done)
+            done.release()
+
+    done.acquire()
+    try:
+        _thread.start_new_thread(work, ())
+    except RuntimeError:  # the interpreter is shutting down, or has no room for a thread
+        return function(*arguments)
+    done.acquire()
+    result, error = outcome.pop()
+    if error is None:
+        return result
+    try:
+        raise error
+    finally:
+        del error
+
+
+def import_modules(names):
+    """Import modules of this package, and with them Numba: one thread at a time, another may see half of a module."""
+    if _is_importing():  # this thread may be in the middle of it, in a signal handler: nobody else could end it
+        _import(names)
+    else:
+        uninterrupted(_import, names)
+
+
+def _import(names):
+    guard_forks()
+    with _importing:
+        for name in names:
+            importlib.import_module(f".{name}", __package__)
+
+
+def _is_importing():
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("numba", "llvmlite", "fastconv"):
+            spec = getattr(module, "__spec__", None)
+            if getattr(spec, "_initializing", False):
+                return True
+    return False
+
+
+@atexit.register
+def _wait():
+    """The code of LLVM must not run while the process ends."""
+    for done in _running[:]:
+        done.acquire()
+
+
+# ---- forks
+
+
+class _Held(threading.local):
+    """The locks that a thread takes before a fork, and one item for each that it has."""
+
+    def __init__(self):
+        self.locks, self.taken = [], []
+
+
+_held = _Held()
+
+
+def _locks():
+    """Numba's lock around compilation, ours around imports, llvmlite's around LLVM: in the order in which they nest."""
+    compiler = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
+    llvm = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
+    return [*([compiler._lock] if compiler else []), _importing, *([llvm._lock._lock] if llvm else [])]
+
+
+def _before_fork():
+    while True:
+        _held.locks, _held.taken = _locks(), []
+        # All in C: whatever interrupts it, what was taken is known.
+        _held.taken.extend(map(operator.methodcaller("acquire"), _held.locks))
+        if len(_held.locks) == len(_locks()):
+            return
+        _after_fork()  # Numba was imported meanwhile
+
+
+def _after_fork():
+    for lock in reversed(_held.locks[: len(_held.taken)]):
+        lock.release()
+
+
+def _after_fork_in_child():
+    _workers.intersection_update([_thread.get_ident()])
+    _running.clear()
+    _after_fork()
+
+
+@functools.cache
+def guard_forks():
+    """Take the locks before each fork from now on.
+
+    What was registered last comes first. Two of Python's modules take locks, too, which imports need: they are to be
+    taken after ours.
+    """
+    for name in ("logging", "concurrent.futures.thread"):
+        importlib.import_module(name)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -1,0 +1,79 @@
+"""A child that is forked while another thread imports, compiles or computes: it does all of that itself, too."""
+
+import sys
+
+import pytest
+from subprocesses import run_python
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+
+FORKS = """
+import os, signal, sys, threading, time, warnings
+import numpy as np
+import fastconv
+
+warnings.simplefilter("ignore")  # of forks with threads
+x, w = np.arange(9.0).reshape(1, 1, 9), np.ones((1, 1, 3))
+large, kernel = np.ones((1, 32, 40, 40), "f4"), np.ones((32, 32, 3, 3), "f4")
+fastconv.set_num_threads(2)
+
+def first_calls():
+    for dtype in sys.argv[1].split():
+        assert fastconv.extract_patches(np.arange(4, dtype=dtype), (2,)).tolist() == [[0, 1, 2], [1, 2, 3]]
+        assert fastconv.combine_patches(np.ones((2, 3), dtype), (4,), (2,)).tolist() == [1, 2, 2, 1]
+    stop.set()
+
+def large_calls():
+    while not stop.is_set():
+        assert (fastconv.correlate2d(large, kernel) == 288).all()
+
+def child():
+    signal.alarm(100)  # one that hangs dies
+    first_calls()
+    if work is large_calls:
+        assert (fastconv.correlate2d(large, kernel) == 288).all()
+
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        try:
+            child()
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    return pid
+
+stop = threading.Event()
+work = large_calls if sys.argv[2] == "large" else first_calls
+if work is large_calls:
+    assert (fastconv.correlate2d(large, kernel) == 288).all()
+thread = threading.Thread(target=work)
+thread.start()
+children = []
+for _ in range(int(sys.argv[3])):
+    time.sleep(float(sys.argv[4]))
+    children.append(fork())
+    if stop.is_set():
+        break
+stop.set()
+thread.join()
+states = [os.waitpid(pid, 0)[1] for pid in children]
+assert not any(states), states
+assert fastconv.extract_patches(np.arange(4.0), (2,)).tolist() == [[0, 1, 2], [1, 2, 3]]
+print(len(children))
+"""
+
+
+def test_forks_while_another_thread_compiles(tmp_path):
+    done = run_python(FORKS, "f8 i2", "first", 5, 0.4, NUMBA_CACHE_DIR=tmp_path)
+    assert int(done.stdout) >= 1
+
+
+def test_forks_while_another_thread_reads_compiled_code():
+    done = run_python(FORKS, "f8 f4 i2 i4 u2", "first", 12, 0.1)
+    assert int(done.stdout) >= 1
+
+
+def test_forks_while_helpers_compute():
+    assert run_python(FORKS, "f8", "large", 6, 0.02).stdout == "6\n"

@@ -1,0 +1,194 @@
+"""An interrupt anywhere harms no later call: results are right, threads help, and nothing is kept alive."""
+
+from subprocesses import run_python
+
+SHARED = """
+import ctypes, random, signal, sys, threading, time, weakref
+import numpy as np
+import fastconv
+from fastconv.kernels.team import BUSY, JOINED
+
+fastconv.set_num_threads(2)
+rng = np.random.default_rng(0)
+w = rng.standard_normal((32, 32, 3, 3), "f4")
+expected = fastconv.correlate2d(x := rng.standard_normal((1, 32, 40, 40), "f4"), w)
+random.seed(0)
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+def interrupted(repetitions, arm):
+    caught = 0
+    for _ in range(repetitions):
+        try:
+            arm(random.uniform(1e-5, 5e-4))
+            while True:
+                fastconv.correlate2d(x, w)
+        except KeyboardInterrupt:
+            caught += 1
+    return caught
+
+signal.signal(signal.SIGALRM, stop)
+assert interrupted(300, lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)) == 300
+
+# Exceptions that another thread sets come between any two instructions, too.
+main, asked = threading.get_ident(), []
+def ask():
+    while not asked or asked[-1]:
+        if asked and time.perf_counter() > asked[-1]:
+            asked[-1] = float("inf")
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(main), ctypes.py_object(KeyboardInterrupt))
+        time.sleep(0)
+asker = threading.Thread(target=ask, daemon=True)
+asker.start()
+assert interrupted(200, lambda seconds: asked.append(time.perf_counter() + seconds)) == 200
+asked.append(0)
+
+# An exception at each instruction of `share` and of what it calls, one after the other.
+stopped = 0
+for count in range(1000):
+    seen = 0
+    def trace(frame, event, argument):
+        global seen
+        if frame.f_code.co_filename == fastconv.threads.__file__:
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                seen += 1
+                if seen > count:
+                    raise KeyboardInterrupt
+            return trace
+    sys.settrace(trace)
+    try:
+        fastconv.correlate2d(x, w)
+        break
+    except KeyboardInterrupt:
+        stopped += 1
+    finally:
+        sys.settrace(None)
+assert 50 < stopped < 1000, stopped
+
+words = fastconv.threads._teams["fastconv"].words
+end = time.monotonic() + 30
+words[JOINED] = 0
+while words[JOINED] == 0 and time.monotonic() < end:  # helpers may be late, not every time
+    assert (fastconv.correlate2d(x, w) == expected).all()
+    assert words[BUSY] == 0
+assert words[JOINED] > 0
+dead = weakref.ref(x)
+del x
+assert dead() is None
+"""
+
+
+def test_interrupts_of_calls_that_share_their_work():
+    run_python(SHARED)
+
+
+MEMORY = """
+import time
+import numpy as np
+import fastconv
+from fastconv.kernels.team import JOINED
+
+fastconv.set_num_threads(2)
+x, w = np.ones((1, 32, 40, 40), "f4"), np.ones((32, 32, 3, 3), "f4")
+expected = fastconv.correlate2d(x, w)
+take = fastconv.workspace.take
+def fail(size):
+    raise MemoryError
+fastconv.workspace.take = fail
+for _ in range(3):
+    try:
+        fastconv.correlate2d(x, w)
+        raise AssertionError
+    except MemoryError:
+        pass
+fastconv.workspace.take = take
+words = fastconv.threads._teams["fastconv"].words
+end = time.monotonic() + 30
+words[JOINED] = 0
+while words[JOINED] == 0 and time.monotonic() < end:
+    assert (fastconv.correlate2d(x, w) == expected).all()
+assert words[JOINED] > 0
+"""
+
+
+def test_a_lack_of_memory_leaves_the_helpers_ready():
+    run_python(MEMORY)
+
+
+FIRST = """
+import random, signal, sys
+import numpy as np
+import fastconv
+
+calls = (
+    lambda: fastconv.extract_patches(np.arange(1.0, 5), (2,), padding=1).tolist() == [[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]],
+    lambda: fastconv.max_pool1d(np.arange(4.0).reshape(1, 1, 4), 2).tolist() == [[[1, 3]]],
+    lambda: fastconv.correlate1d(np.arange(9.0).reshape(1, 1, 9), np.ones((1, 1, 3)))[0, 0].tolist()
+    == [3, 6, 9, 12, 15, 18, 21],
+)
+
+if sys.argv[1] == "handler":  # it may come while the compiler is imported, not while the package is
+    fastconv.extract_patches, fastconv.max_pool1d, fastconv.correlate1d
+
+def stop(*_):
+    if sys.argv[1] == "handler":  # a signal handler makes new convolutions while its own thread is preparing one
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert all(call() for call in calls)
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, stop)
+random.seed(int(sys.argv[2]))
+caught = 0
+for call in calls:
+    while True:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.05))
+            result = call()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            break
+        except KeyboardInterrupt:
+            caught += 1
+    assert result
+print(caught)
+"""
+
+
+def test_interrupts_of_the_first_calls(tmp_path):
+    done = run_python(FIRST, "interrupt", 0, NUMBA_CACHE_DIR=tmp_path)
+    assert int(done.stdout) > 30  # also in the middle of imports and compilation
+    for seed in range(1, 4):
+        assert int(run_python(FIRST, "interrupt", seed, NUMBA_CACHE_DIR=tmp_path).stdout) > 3
+
+
+def test_a_signal_handler_that_makes_a_first_call():
+    done = run_python(FIRST, "handler", 0, timeout=120)
+    assert int(done.stdout) >= 1
+
+
+NAMES = """
+import importlib
+import numpy as np
+import fastconv
+
+jit = importlib.import_module("fastconv.kernels.jit")
+named, count = jit._named, 0
+def fail(function):
+    global count
+    count += 1
+    if count == 20:
+        raise KeyboardInterrupt
+    return named(function)
+jit._named = fail
+for _ in range(2):
+    try:
+        result = fastconv.extract_patches(np.arange(1.0, 5), (2,), padding=1)
+    except KeyboardInterrupt:
+        assert count == 20
+assert result.tolist() == [[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]]
+"""
+
+
+def test_an_import_that_failed_is_done_again():
+    run_python(NAMES)

@@ -1,0 +1,58 @@
+"""Errors of compiled code that several threads raise at once: each has its own text, whole."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+
+import fastconv
+
+THREADS, ERRORS = 5, 1500
+
+
+@numba.njit(nogil=True)
+def correlate(x, w):
+    return fastconv.correlate2d(x, w)
+
+
+@numba.njit(nogil=True)
+def pool(x, size):
+    return fastconv.max_pool2d(x, size)
+
+
+def test_each_thread_reads_its_own_message():
+    x = np.zeros((1, 1, 2, 2), "f4")
+    kernels = [np.zeros((1, 1, 3 + i, 3 + i), "f4") for i in range(THREADS)]
+
+    def refused(function, *arguments):
+        try:
+            function(*arguments)
+        except ValueError as error:
+            return str(error)
+        raise AssertionError("not refused")
+
+    def work(i):
+        return {refused(correlate, x, kernels[i]) for _ in range(ERRORS)}, {
+            refused(pool, x, 3 + i) for _ in range(ERRORS)
+        }
+
+    work(0)
+    with ThreadPoolExecutor(THREADS) as threads:
+        for i, (of_correlation, of_pool) in enumerate(threads.map(work, range(THREADS))):
+            for texts in (of_correlation, of_pool):
+                assert len(texts) == 1
+                assert f"* (kernel {3 + i} - 1) + 1 = {3 + i} > 2" in texts.pop()
+
+
+def test_a_long_message_is_cut():
+    from fastconv.njit import linking
+
+    place = linking.ctypes.create_string_buffer(b"x" * 2 * linking.TEXT_BYTES)
+    check = linking._check_frame
+    try:
+        linking._check_frame = lambda frame: {}["7" * 4000]
+        assert linking._explain(0, linking.ctypes.addressof(place)) == linking.ctypes.addressof(place)
+    finally:
+        linking._check_frame = check
+    assert len(place.value) == linking.TEXT_BYTES - 1
+    assert place.raw[linking.TEXT_BYTES :] == b"x" * linking.TEXT_BYTES + b"\0"
