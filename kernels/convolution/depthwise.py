@@ -18,11 +18,15 @@ Threads share blocks of rows of one output plane; a block's sums are the same wh
 import math
 from typing import NamedTuple
 
-from ..jit import entry, kernel, plain
-from ..shapes import CALL_FIELDS, CONSTANT, HUGE, NONE, PLAN, RELU6, even_part, words_of
-from ..simd.rows import OUTSIDE, ROWS, row_tiles
+from numba import types
+
+from ..jit import entry, inlined, kernel, plain
+from ..shapes import CALL_FIELDS, CONSTANT, HUGE, NONE, PLAN, RELU6, Axis, Call, even_part, words_of
+from ..simd.rows import OUTSIDE, ROWS, Finish, Rows, Target, Weights, Window, row_tiles
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..strided import (
+    StridedType,
+    Strides,
     address,
     compute_size,
     elements,
@@ -234,169 +238,354 @@ def write_line_rectangles(a2, slab, lanes, numbers):
 # ---- kernels
 
 
-@kernel
-def find_rows(table, xs, a1, slab, p1, size, is_real):
-    """Where the input rows of a block lie, in bytes from their plane's first element, if it `is_real`."""
-    for phase in range(slab.phases1):
-        for row in range(slab.rows):
-            i1 = source_index((p1 + row) * a1.stride + phase - a1.before, a1.size, a1.boundary)
-            table[phase * slab.rows + row] = i1 * xs.s1 * size if is_real and i1 >= 0 else OUTSIDE
+class Problem(NamedTuple):
+    """A call as its plan describes it: three spatial axes, the block, and the numbers that hold the rectangles."""
+
+    call: Call
+    a0: Axis
+    a1: Axis
+    a2: Axis
+    slab: Slab
+    numbers: types.CPointer
 
 
-@kernel
-def find_packed_rows(table, slab, size, lanes):
-    """Where the rows of a slab lie, or the vectors of a single row, in bytes."""
-    if slab.is_line:
-        for row in range(slab.pitch // lanes + 2):
-            table[row] = row * lanes * size
-        return
-    for phase in range(slab.phases1):
-        for row in range(slab.rows):
-            table[phase * slab.rows + row] = (phase * slab.phases2 * slab.rows + row) * slab.pitch * size
+class Arrays(NamedTuple):
+    """The arrays of a call, and their strides in elements."""
+
+    x: StridedType
+    w: StridedType
+    bias: StridedType
+    out: StridedType
+    fill: StridedType
+    xs: Strides
+    ws: Strides
+    outs: Strides
+
+
+class Buffers(NamedTuple):
+    """The workspace of a thread: first the slab or, for input read in place, a row of fill values; then the others."""
+
+    slab: StridedType
+    sums: types.CPointer  # of a block, where tiles cannot write the output
+    weights: types.CPointer  # of a plane, converted
+    table: types.CPointer  # where the input rows of a block lie
+    initial: types.CPointer  # what the sums of each plane begin with
+
+
+class Method(NamedTuple):
+    """How the blocks of a call are computed."""
+
+    is_direct: bool  # tiles write the output, with bias and activation; else sums, from which `finish_row` makes it
+    is_dense: bool  # the input's rows hold the compute type, element by element: vectors can be loaded
+    in_place: bool  # tiles read the input's rows; else a slab, but for parts of a single row, see `find_source`
+    stride: int  # of the tiles: 2 if they do all phases of the input at once
+    rectangles: int
+    taps: Rectangle  # the only rectangle, if there is one
+    low: float
+    high: float
+
+
+class Place(NamedTuple):
+    """A block of the output: the first of each, and how many. The next `planes - 1` channels share what it says."""
+
+    n: int
+    o: int
+    p0: int
+    p1: int
+    p2: int
+    rows: int
+    columns: int
+    planes: int
+
+
+class Plane(NamedTuple):
+    """A plane of taps, and the plane of the input that it meets."""
+
+    c: int  # of the group's channels
+    k0: int
+    channel: int
+    i0: int  # -1: it is padding
+
+
+class Source(NamedTuple):
+    """Where tiles read the input."""
+
+    rows: Rows
+    entry: int  # of the table of rows, for the first output
+    column: int  # under the first tap of the first output
+    end: int  # of the rows
 
 
 @entry
 def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
-    """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
+    """`generic.correlate` over exactly three spatial axes, missing ones of size 1.
 
-    The numbers of the call are followed by those of `write_plan`.
-    `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; `thread` is which one this is, 0 who calls.
+    Returns False, nothing written, if a pointer or a stride is misaligned. The numbers of the call are followed by
+    those of `write_plan`. `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; `thread` is the
+    number of this one, 0 that of the caller.
+
+        LOOP 5  turns: the blocks that a thread takes at a time
+        LOOP 4  blocks of an output plane; planes of one block that are read in place go together
+        LOOP 3  planes of taps, by channel and first axis. Packed: a slab of the input, for L2, unless tiles read the
+                input in place; converted weights, for L1
+        LOOP 2  rectangles of the plane's taps
+        LOOP 1  a few rows of the rectangle -> row_tiles, which keeps sums in registers
     """
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False
     if threads > 1 and thread == 0:
         threads = open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
-    workspace = part_of(workspace, thread * WORKSPACE_BYTES)
     a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     slab = load_tuple(numbers.data, PLAN, Slab)
+    problem = Problem(call, a0, a1, a2, slab, numbers.data)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
-    sums, size = scratch(workspace, _SUMS, out), compute_size(out)
-    lanes = lanes_of(sums)
-    table, initial = scratch_index(workspace, _TABLE), scratch(workspace, _INITIAL, out)
-    padding, slab_address = load(fill, 0), address(workspace)
-    low, high = bounds(call, sums, out)
-    is_direct = is_plain(out) and outs.s2 == 1 and call.activation <= RELU6
-    dense = is_plain(x) and xs.s2 == 1 and a2.size < 1 << 30
-    inner = (a2.boundary == CONSTANT and padding == zero(out)) or (a2.before == 0 and a2.after == 0)
-    # With steps of 2, one tile does all phases of 3 x 3 or 5 x 5 taps.
-    both = (
+    arrays = Arrays(x, w, bias, out, fill, xs, ws, outs)
+    buffers = divide_workspace(part_of(workspace, thread * WORKSPACE_BYTES), w, out)
+    method = choose_method(problem, arrays)
+    prepare_buffers(problem, arrays, method, buffers)
+
+    blocks1, blocks2 = -(-a1.out // slab.out_rows), -(-a2.out // slab.out_columns)
+    blocks = call.batch * call.groups * call.outputs * a0.out * blocks1 * blocks2
+    macs = slab.out_rows * slab.out_columns * call.channels * a0.kernel * a1.kernel * a2.kernel
+    blocks_of_turn = max(min(_TURN_MACS // macs, blocks // (4 * threads)), 1) if threads > 1 else blocks
+    # Planes of one block and one plane of taps lie evenly apart, and so do their kernels and results.
+    planes = call.outputs * call.channels * a0.kernel * a0.out * blocks1 * blocks2
+    is_joined = method.in_place and method.is_direct and planes == 1
+    table_state = -1, False
+    turn = take_item(team) if threads > 1 else 0
+    while turn * blocks_of_turn < blocks:  # LOOP 5
+        block, end = turn * blocks_of_turn, min((turn + 1) * blocks_of_turn, blocks)
+        while block < end:  # LOOP 4
+            planes = min(end - block, call.groups - block % call.groups, _PLANES) if is_joined else 1
+            place = find_block(problem, block, blocks1, blocks2, planes)
+            table_state = correlate_block(problem, arrays, method, buffers, place, table_state)
+            block += planes
+        turn = take_item(team) if threads > 1 else turn + 1
+    if threads > 1 and thread == 0:
+        close_team(team)
+    return True
+
+
+@kernel
+def divide_workspace(workspace, w, out):
+    """The parts of a thread's workspace."""
+    return Buffers(
+        slab=workspace,
+        sums=scratch(workspace, _SUMS, out),
+        weights=scratch(workspace, _WEIGHTS, w),
+        table=scratch_index(workspace, _TABLE),
+        initial=scratch(workspace, _INITIAL, out),
+    )
+
+
+@kernel
+def choose_method(problem, arrays):
+    """Which arrays tiles read and write themselves, and with which rectangles of taps."""
+    call, a1, a2, out = problem.call, problem.a1, problem.a2, arrays.out
+    low, high = bounds(call, elements(out), out)
+    is_direct = is_plain(out) and arrays.outs.s2 == 1 and call.activation <= RELU6
+    is_dense = is_plain(arrays.x) and arrays.xs.s2 == 1 and a2.size < 1 << 30
+    # Lanes beside the input are masked, and count as zeros.
+    is_maskable = a2.boundary == CONSTANT and load(arrays.fill, 0) == zero(out)
+    # With strides of 2, one tile does all phases of 3 x 3 or 5 x 5 taps.
+    joins_phases = (
         (a1.kernel == 3 or a1.kernel == 5)
         and a1.kernel == a2.kernel
         and a1.stride == a2.stride == 2
         and a1.dilation == a2.dilation == 1
     )
-    in_place = dense and inner and (a2.stride == 1 or both) and not slab.is_line
-    step = 2 if both and in_place else 1
-    count = slab.rectangles if step == 1 else 1
-    taps = load_tuple(numbers.data, _RECTANGLES, Rectangle)
-    if step == 2:
+    in_place = is_dense and (is_maskable or a2.before == 0 == a2.after) and not problem.slab.is_line
+    in_place = in_place and (a2.stride == 1 or joins_phases)
+    if in_place and joins_phases:
         taps = Rectangle(0, 0, a1.kernel, 1, a2.kernel, 1, 0, 0, 1, 0, 1)
-    planes, has_planes = call.channels * a0.kernel, a0.size > 1 or a0.out > 1 or a0.kernel > 1
-    is_held = is_direct and call.activation != NONE
-    w0, w1, w2 = ws.s0, ws.s1, ws.s2
+        return Method(is_direct, is_dense, in_place, 2, 1, taps, low, high)
+    taps = load_tuple(problem.numbers, _RECTANGLES, Rectangle)
+    return Method(is_direct, is_dense, in_place, 1, problem.slab.rectangles, taps, low, high)
+
+
+@kernel
+def prepare_buffers(problem, arrays, method, buffers):
+    """Write what all blocks read: a row of fill values or, for slabs, the table of their rows."""
+    a2, slab = problem.a2, problem.slab
+    if not method.in_place:
+        find_packed_rows(buffers.table, slab, compute_size(arrays.out), lanes_of(buffers.sums))
+        return
+    row, padding = scratch(buffers.slab, 0, arrays.out), load(arrays.fill, 0)
+    for j in range((slab.out_columns + lanes_of(row)) * a2.stride + (a2.kernel - 1) * a2.dilation):
+        row[j] = padding
+
+
+@kernel
+def find_packed_rows(table, slab, itemsize, lanes):
+    """Write down where the rows of a slab lie, or the vectors of a single row, in bytes."""
+    if slab.is_line:
+        for row in range(slab.pitch // lanes + 2):
+            table[row] = row * lanes * itemsize
+        return
+    for phase in range(slab.phases1):
+        for row in range(slab.rows):
+            table[phase * slab.rows + row] = (phase * slab.phases2 * slab.rows + row) * slab.pitch * itemsize
+
+
+@kernel
+def find_rows(table, xs, a1, slab, p1, itemsize, is_real):
+    """Write down where the input rows of a block from output row `p1` on lie, in bytes from the plane's first element.
+
+    `is_real`: the plane is part of the input, not padding.
+    """
+    for phase in range(slab.phases1):
+        for row in range(slab.rows):
+            i1 = source_index((p1 + row) * a1.stride + phase - a1.before, a1.size, a1.boundary)
+            table[phase * slab.rows + row] = i1 * xs.s1 * itemsize if is_real and i1 >= 0 else OUTSIDE
+
+
+@kernel
+def find_block(problem, block, blocks1, blocks2, planes):
+    """The place of a block: its number counts images, then outputs, then positions along each axis."""
+    call, a0, slab = problem.call, problem.a0, problem.slab
+    rest, b2 = divmod(block, blocks2) if blocks2 > 1 else (block, 0)
+    rest, b1 = divmod(rest, blocks1) if blocks1 > 1 else (rest, 0)
+    rest, p0 = divmod(rest, a0.out) if a0.out > 1 else (rest, 0)
+    n, o = divmod(rest, call.groups * call.outputs)
+    p1, p2 = b1 * slab.out_rows, b2 * slab.out_columns
+    rows, columns = min(slab.out_rows, problem.a1.out - p1), min(slab.out_columns, problem.a2.out - p2)
+    return Place(n, o, p0, p1, p2, rows, columns, planes)
+
+
+@inlined
+def correlate_block(problem, arrays, method, buffers, place, table_state):
+    """Correlate a block of the output.
+
+    `table_state` says which rows the table of rows in place holds: the output row that the first of them belong to, and
+    whether their plane is part of the input. Returned is the state after the block.
+    """
+    call, a0, slab, bias, out, outs = problem.call, problem.a0, problem.slab, arrays.bias, arrays.out, arrays.outs
+    where = place.n * outs.batch + place.o * outs.channel + place.p0 * outs.s0 + place.p1 * outs.s1 + place.p2 * outs.s2
+    data, start, pitch = (elements(out), where, outs.s1) if method.is_direct else (buffers.sums, 0, place.columns)
+    if slab.is_line:
+        pitch = lanes_of(buffers.sums)
+    target = Target(data, start, outs.channel, pitch, place.rows, place.columns)
+    bias_where = place.o * stride(bias, 0)
+    for i in range(place.planes):
+        has_bias = call.has_bias and method.is_direct
+        buffers.initial[i] = load(bias, bias_where + i * stride(bias, 0)) if has_bias else zero(out)
+    planes, has_depth = call.channels * a0.kernel, a0.size > 1 or a0.out > 1 or a0.kernel > 1
+    for i in range(planes):  # LOOP 3
+        c, k0 = divmod(i, a0.kernel) if a0.kernel > 1 else (i, 0)
+        channel = (place.o // call.outputs if call.outputs > 1 else place.o) * call.channels + c
+        i0 = 0
+        if has_depth:
+            i0 = source_index(place.p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
+        plane = Plane(c, k0, channel, i0)
+        if method.in_place and table_state != (place.p1, i0 >= 0):
+            table_state = place.p1, i0 >= 0
+            find_rows(buffers.table, arrays.xs, problem.a1, slab, place.p1, compute_size(out), i0 >= 0)
+        source = find_source(problem, arrays, method, buffers, place, plane)
+        weights = find_weights(problem, arrays, buffers, place, plane)
+        is_clamped = method.is_direct and call.activation != NONE and i + 1 == planes
+        finish = Finish(i > 0, buffers.initial, is_clamped, method.low, method.high)
+        correlate_plane(problem, method, place.planes, source, weights, target, finish)
+    if not method.is_direct:
+        for row in range(place.rows):
+            finish_row(
+                out, where + row * outs.s1, outs.s2, place.columns,
+                buffers.sums, row * place.columns, bias, bias_where, call,
+            )  # fmt: skip
+    return table_state
+
+
+@inlined
+def find_source(problem, arrays, method, buffers, place, plane):
+    """Where the tiles of a block read a plane of the input: in place, or from the slab, which is then packed."""
+    a0, a1, a2, slab = problem.a0, problem.a1, problem.a2, problem.slab
+    x, xs, itemsize = arrays.x, arrays.xs, compute_size(arrays.out)
+    column, in_place = place.p2 * a2.stride - a2.before, method.in_place
+    base = address(x) + (place.n * xs.batch + plane.channel * xs.channel + plane.i0 * xs.s0) * itemsize
+    if slab.is_line:  # its vectors may lie anywhere: they are read in place where no padding is met
+        i1 = source_index(place.p1 * a1.stride - a1.before, a1.size, a1.boundary)
+        last = column + place.columns + (a2.kernel - 1) * a2.dilation
+        is_inside = plane.i0 >= 0 and i1 >= 0 and column >= 0 and last <= a2.size
+        in_place = method.is_dense and a2.stride == 1 and is_inside
+        base += (i1 * xs.s1 + column) * itemsize
+    if not in_place:
+        layout = PackedSlab(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
+        first = place.n, plane.channel, place.p0, place.p1, place.p2
+        pack_slab(x, xs, arrays.fill, buffers.slab, a0, a1, a2, layout, 1, 1, first, (0, plane.k0, 0, 0))
+        base = address(buffers.slab)
+    # In place, columns are counted as those of the input, in the row of fill values, too.
+    padding = address(buffers.slab) - max(column, 0) * itemsize
+    rows = Rows(buffers.table, slab.rows, base, xs.channel * itemsize, padding)
+    if method.in_place:
+        return Source(rows, 0, column, a2.size)
+    return Source(rows, 0, 0, 1 << 30)
+
+
+@kernel
+def find_weights(problem, arrays, buffers, place, plane):
+    """Where the weights of a plane of taps lie; those of another type than the compute type are converted first."""
+    call, a0, a1, a2, w, ws = problem.call, problem.a0, problem.a1, problem.a2, arrays.w, arrays.ws
     if not is_plain(w):
-        w0, w1, w2 = 0, a2.kernel, 1
-    elif call.flip:
-        w0, w1, w2 = -w0, -w1, -w2
-    corner = -(a0.kernel - 1) * w0 - (a1.kernel - 1) * w1 - (a2.kernel - 1) * w2 if call.flip else 0
-    if in_place:
-        filled = scratch(workspace, 0, out)
-        for j in range((slab.out_columns + lanes) * a2.stride + (a2.kernel - 1) * a2.dilation):
-            filled[j] = padding
-    else:
-        find_packed_rows(table, slab, size, lanes)
-    known = -1, False  # the first output row whose input rows the table holds, and whether their plane is real
-    blocks1, blocks2 = -(-a1.out // slab.out_rows), -(-a2.out // slab.out_columns)
-    blocks = call.batch * call.groups * call.outputs * a0.out * blocks1 * blocks2
-    macs = slab.out_rows * slab.out_columns * planes * a1.kernel * a2.kernel
-    size_of_turn = max(min(_TURN_MACS // macs, blocks // (4 * threads)), 1) if threads > 1 else blocks
-    turn = take_item(team) if threads > 1 else 0
-    # Planes that are read in place, one for each output, lie evenly apart, and so do their kernels and results.
-    together = in_place and is_direct and call.outputs * planes * a0.out * blocks1 * blocks2 == 1
-    while turn * size_of_turn < blocks:
-        block, end = turn * size_of_turn, min((turn + 1) * size_of_turn, blocks)
-        while block < end:
-            run = min(end - block, call.groups - block % call.groups, _PLANES) if together else 1
-            rest, b2 = divmod(block, blocks2) if blocks2 > 1 else (block, 0)
-            rest, b1 = divmod(rest, blocks1) if blocks1 > 1 else (rest, 0)
-            rest, p0 = divmod(rest, a0.out) if a0.out > 1 else (rest, 0)
-            n, o = divmod(rest, call.groups * call.outputs)
-            p1, p2 = b1 * slab.out_rows, b2 * slab.out_columns
-            rows, columns = min(slab.out_rows, a1.out - p1), min(slab.out_columns, a2.out - p2)
-            where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
-            target, to, pitch = (elements(out), where, outs.s1) if is_direct else (sums, 0, columns)
-            if slab.is_line:
-                pitch = lanes
-            bias_where = o * stride(bias, 0)
-            for i in range(run):
-                initial[i] = load(bias, bias_where + i * stride(bias, 0)) if call.has_bias and is_direct else zero(out)
-            column = p2 * a2.stride - a2.before
-            for plane in range(planes):
-                c, k0 = divmod(plane, a0.kernel) if a0.kernel > 1 else (plane, 0)
-                channel = (o // call.outputs if call.outputs > 1 else o) * call.channels + c
-                i0 = 0
-                if has_planes:
-                    i0 = source_index(p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
-                base = address(x) + (n * xs.batch + channel * xs.channel + i0 * xs.s0) * size
-                if is_plain(w):
-                    weights, at = elements(w), o * ws.batch + c * ws.channel + k0 * w0 + corner
-                else:
-                    weights, at = scratch(workspace, _WEIGHTS, w), 0
-                    pack_weights(w, ws, weights, call, a0, a1, a2, slab, o, 1, (c, k0, 0, 0))
+        tap = plane.c, plane.k0, 0, 0
+        pack_weights(w, ws, buffers.weights, call, a0, a1, a2, problem.slab, place.o, 1, tap)
+        return Weights(buffers.weights, 0, ws.batch, a2.kernel, 1)
+    start, s0, s1, s2 = place.o * ws.batch + plane.c * ws.channel, ws.s0, ws.s1, ws.s2
+    if call.flip:  # from the last tap on, backwards
+        start += (a0.kernel - 1) * s0 + (a1.kernel - 1) * s1 + (a2.kernel - 1) * s2
+        s0, s1, s2 = -s0, -s1, -s2
+    return Weights(elements(w), start + plane.k0 * s0, ws.batch, s1, s2)
 
-                is_read = in_place
-                if slab.is_line:
-                    i1 = source_index(p1 * a1.stride - a1.before, a1.size, a1.boundary)
-                    last = column + columns + (a2.kernel - 1) * a2.dilation
-                    is_read = dense and a2.stride == 1 and i0 >= 0 and i1 >= 0 and column >= 0 and last <= a2.size
-                    base += (i1 * xs.s1 + column) * size
-                if not is_read:
-                    layout = PackedSlab(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
-                    pack_slab(x, xs, fill, workspace, a0, a1, a2, layout, 1, 1, (n, channel, p0, p1, p2), (0, k0, 0, 0))
-                    base = slab_address
-                if in_place and known != (p1, i0 >= 0):
-                    known = p1, i0 >= 0
-                    find_rows(table, xs, a1, slab, p1, size, i0 >= 0)
-                padded = slab_address - max(column, 0) * size  # columns are counted as those of the input
 
-                for i in range(count):
-                    if count > 1:
-                        taps = load_tuple(numbers.data, _RECTANGLES + i * _FIELDS, Rectangle)
-                    is_last = plane + 1 == planes and i + 1 == count
-                    w_start = at + taps.k1 * w1 + taps.k2 * w2
-                    w_row, w_column = taps.row1 * w1 + taps.row2 * w2, taps.column2 * w2
-                    for part in range(2 if slab.is_line else 1):
-                        top, height, width, first_column, end_column = 0, rows, columns, 0, 1 << 30
-                        if slab.is_line:  # whole vectors, then what is left of the last one
-                            top, height, width = 0, columns // lanes, lanes
-                            if part == 1:
-                                top, height, width = height, 1, columns % lanes
-                            end_column = taps.column + (taps.columns - 1) * taps.hop + width
-                        elif in_place:
-                            first_column, end_column = column, a2.size
-                        k = 0
-                        while k < taps.rows:  # a few kernel rows at a time
-                            few = 1
-                            if taps.row_step == 1:
-                                left = taps.rows - k
-                                few = left if left <= 3 else 3 if left == 4 else 5 if left <= 6 else 7
-                            row_tiles(
-                                few, step, run, table, top + taps.entry + k * taps.row_step, slab.rows,
-                                base, xs.channel * size, padded,
-                                first_column + taps.column, end_column, taps.columns, taps.hop,
-                                weights, w_start + k * w_row, ws.batch, w_row, w_column,
-                                target, to + top * lanes, outs.channel, pitch, height, width,
-                                plane + i + k > 0, initial, is_held and is_last and k + few == taps.rows, low, high,
-                            )  # fmt: skip
-                            k += few
-            if not is_direct:
-                for row in range(rows):
-                    finish_row(
-                        out, where + row * outs.s1, outs.s2, columns, sums, row * columns, bias, bias_where, call
-                    )
-            block += run
-        turn = take_item(team) if threads > 1 else turn + 1
-    if threads > 1 and thread == 0:
-        close_team(team)
-    return True
+@inlined
+def correlate_plane(problem, method, planes, source, weights, target, finish):
+    """Add the products of a plane of taps, in so many planes of the output."""
+    for i in range(method.rectangles):  # LOOP 2
+        taps = method.taps
+        if method.rectangles > 1:
+            taps = load_tuple(problem.numbers, _RECTANGLES + i * _FIELDS, Rectangle)
+        is_clamped = finish.is_clamped and i + 1 == method.rectangles
+        ends = Finish(finish.accumulate or i > 0, finish.initial, is_clamped, finish.low, finish.high)
+        for part in range(2 if problem.slab.is_line else 1):
+            part_source, part_target = source, target
+            if problem.slab.is_line:
+                part_source, part_target = split_line(source, target, taps, part)
+            correlate_rectangle(method.stride, planes, part_source, taps, weights, part_target, ends)
+
+
+@kernel
+def split_line(source, target, taps, part):
+    """A part of a single row: 0 is its whole vectors, each a row of its own, and 1 what is left of the last one."""
+    lanes = lanes_of(target.data)
+    first, rows, columns = 0, target.columns // lanes, lanes
+    if part == 1:
+        first, rows, columns = rows, 1, target.columns % lanes
+    end = taps.column + (taps.columns - 1) * taps.hop + columns
+    part_target = Target(target.data, target.start + first * lanes, target.plane_step, lanes, rows, columns)
+    return Source(source.rows, source.entry + first, source.column, end), part_target
+
+
+@inlined
+def correlate_rectangle(tile_stride, planes, source, taps, weights, target, finish):
+    """Add the products of a rectangle of taps, in so many planes of the output."""
+    start = weights.start + taps.k1 * weights.row_step + taps.k2 * weights.column_step
+    row_step = taps.row1 * weights.row_step + taps.row2 * weights.column_step
+    column_step = taps.column2 * weights.column_step
+    k = 0
+    while k < taps.rows:  # LOOP 1
+        few = 1
+        if taps.row_step == 1:
+            left = taps.rows - k
+            few = left if left <= 3 else 3 if left == 4 else 5 if left <= 6 else 7
+        entry = source.entry + taps.entry + k * taps.row_step
+        is_clamped = finish.is_clamped and k + few == taps.rows
+        row_tiles(
+            few,
+            tile_stride,
+            planes,
+            source.rows,
+            Window(entry, source.column + taps.column, source.end, taps.columns, taps.hop),
+            Weights(weights.data, start + k * row_step, weights.plane_step, row_step, column_step),
+            target,
+            Finish(finish.accumulate or k > 0, finish.initial, is_clamped, finish.low, finish.high),
+        )
+        k += few

@@ -6,7 +6,7 @@ nothing is packed, written down or shared between threads.
 
 from ..jit import entry, plain
 from ..shapes import CALL_FIELDS, CONSTANT, HUGE, PLAN, RELU6, is_padded
-from ..simd.rows import SMALL_BYTES, small_tile
+from ..simd.rows import SMALL_BYTES, Planes, Taps, Target, Weights, small_tile
 from ..simd.vectors import MASKED
 from ..strided import elements, five_strides, is_whole, item_size, load, stride, zero
 from ..window import load_axes, load_call
@@ -50,7 +50,11 @@ def plan_words(call, axes, element):
 
 @entry
 def correlate(x, w, bias, out, fill, numbers):
-    """`generic.correlate` of a call that is not refused. False: the elements of a row do not lie next to each other."""
+    """`generic.correlate` of a call that is not refused.
+
+    Returns False, nothing written, if a pointer or a stride is misaligned, or if the elements of a row do not lie next
+    to each other.
+    """
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
         return False
@@ -66,15 +70,15 @@ def correlate(x, w, bias, out, fill, numbers):
     for n in range(call.batch):
         for group in range(call.groups):
             first = n * xs.batch + group * call.channels * xs.channel
+            source = Planes(elements(x), first, call.channels, xs.channel, xs.s1, padding)
             for o in range(group * call.outputs, (group + 1) * call.outputs):
                 initial = load(bias, o * stride(bias, 0)) if call.has_bias else zero(out)
-                weights = o * ws.batch + corner
+                weights = Weights(elements(w), o * ws.batch + corner, ws.channel, w1, w2)
                 for p1 in range(0, a1.out, 2):
-                    i1 = p1 * a1.stride - a1.before
+                    rows = Taps(p1 * a1.stride - a1.before, a1.stride, a1.dilation, a1.kernel, a1.size)
                     where = n * outs.batch + o * outs.channel + p1 * outs.s1
                     for p2 in range(0, a2.out, lanes):
-                        small_tile(elements(x), first, xs.channel, xs.s1, i1, a1.stride, a1.dilation, a1.size,
-                                   p2 - a2.before, a2.dilation, a2.size, elements(w), weights, ws.channel, w1, w2,
-                                   call.channels, a1.kernel, a2.kernel, elements(out), where + p2, outs.s1,
-                                   a1.out - p1, a2.out - p2, initial, padding, low, high)  # fmt: skip
+                        columns = Taps(p2 - a2.before, 1, a2.dilation, a2.kernel, a2.size)
+                        target = Target(elements(out), where + p2, 0, outs.s1, a1.out - p1, a2.out - p2)
+                        small_tile(source, rows, columns, weights, target, initial, low, high)
     return True

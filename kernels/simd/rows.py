@@ -1,9 +1,11 @@
-"""Register tiles of output rows: an input vector is loaded once for all the rows that use it.
+"""Register tiles of output rows: an input vector is loaded once for all the output rows that use it.
 
-`row_tiles` is the one of `depthwise`; `small_tile` sets nothing up.
+`row_tiles` is for `depthwise`, `small_tile` for `small`, which prepares no table of rows.
 """
 
+import functools
 import itertools
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -19,56 +21,106 @@ from .vectors import (
     multiply_add,
     pin,
     store_vector,
+    unpack,
 )
 
 _INT64 = ir.IntType(64)
 
 # Rows of a row tile: as many sums as hide the latency of a multiply-add; most planes of networks are multiples of 7.
 ROWS = 7
-OUTSIDE = -1 << 62  # in place of where a row lies: it is padding
+OUTSIDE = -1 << 62  # in the table of rows: the row is padding
 
-# Kernel rows of a row tile, the steps of both axes, and kernel columns side by side where their loop is unrolled, or 0.
+# Kernel rows of a row tile, the stride of both axes, and the kernel columns if their loop is unrolled, else 0.
 ROW_TILES = ((3, 1, 3), (3, 2, 3), (5, 2, 5), (7, 1, 0), (5, 1, 0), (3, 1, 0), (2, 1, 0), (1, 1, 0))
 
 
-@intrinsic
-def row_tiles(typingctx, taps, step, planes, table, entry, phase, base, base_step, padded, column, size, count, hop,
-              w, w_start, w_step, w_row, w_column, target, to, to_step, pitch, rows, columns, accumulate, initial,
-              held, low, high):  # fmt: skip
-    """`rows` by `columns` of each of some output channels, for `taps` kernel rows and `count` kernel columns.
+class Rows(NamedTuple):
+    """Rows of input planes. A table says how many bytes from its plane's first element each begins, or `OUTSIDE`."""
 
-    `target[to + i * pitch + j] = sum over q, e of w[w_start + q * w_row + e * w_column] * row(i, q)[column + e * hop +
-    step * j]`, added to what it holds (`accumulate`) or to `initial[0]`, then, if `held`, held between `low` and
-    `high`. From plane to plane the next of `initial` is taken, and `base`, `w_start` and `to` go on by their steps.
-    `row(i, q)` is `row[entry + i + q]` or, with steps of 2, `row[entry + i + q // 2 + q % 2 * phase]`; `row[k]` lies
-    `table[k]` bytes from the address `base`, or at the address `padded` if that is `OUTSIDE`. Columns outside of
-    `[0, size)` are 0, and are not read.
+    table: types.CPointer  # of int64
+    phase_step: int  # with strides of 2: entries of the table from rows of even numbers to those of odd ones
+    base: int  # address of the first plane
+    plane_step: int  # bytes from plane to plane
+    padding: int  # address of what is read in place of rows outside
+
+
+class Window(NamedTuple):
+    """Which elements of the rows the taps meet: those of the first output, and the step from tap to tap."""
+
+    entry: int  # of the table, for the first row of taps
+    column: int  # for the first column of taps
+    end: int  # columns before 0, and from this one on, are not read, and count as 0
+    columns: int  # of taps
+    hop: int  # columns of the input from one column of taps to the next
+
+
+class Weights(NamedTuple):
+    """The weights of the taps. Steps are in elements; each plane of the input has a plane of weights."""
+
+    data: types.CPointer
+    start: int
+    plane_step: int
+    row_step: int
+    column_step: int
+
+
+class Target(NamedTuple):
+    """Where results are written, so many rows and columns of each plane. Steps are in elements."""
+
+    data: types.CPointer
+    start: int
+    plane_step: int
+    pitch: int  # from row to row
+    rows: int
+    columns: int
+
+
+class Finish(NamedTuple):
+    """What a sum begins with, and whether it ends with the activation."""
+
+    accumulate: bool  # begin with what the target holds
+    initial: types.CPointer  # else with this number, one for each plane
+    is_clamped: bool  # whether results are brought between `low` and `high`
+    low: float
+    high: float
+
+
+@intrinsic
+def row_tiles(typingctx, taps, stride, planes, rows, window, weights, target, finish):
+    """Correlate some planes with `taps` rows of `window.columns` taps each; each plane gives a plane of the target.
+
+    `target[i, j] = begin + sum over q, e of weights[q, e] * row(i, q)[window.column + e * window.hop + stride * j]`,
+    where `begin` is `target[i, j]` or the plane's `initial`, as `finish` says. `row(i, q)` is the row of table entry
+    `window.entry + i + q` or, with a stride of 2, `window.entry + i + q // 2 + q % 2 * rows.phase_step`.
 
     A tile is `ROWS` rows high and a vector wide: each input vector is loaded once for all the outputs that use it.
-    `taps, step` are those of one of `ROW_TILES`.
+    `taps` and `stride` are those of one of `ROW_TILES`.
     """
-    element = target.dtype
+    kinds, element = (rows, window, weights, target, finish), Target(*target.types).data.dtype
 
     def emit(context, builder, signature, args):
-        taps, step, *operands = args
+        taps, stride, planes, *groups = args
+        groups = [unpack(builder, kind, value) for kind, value in zip(kinds, groups, strict=True)]
+        _, asked_window, *_ = groups
+        operands = [planes, *itertools.chain(*groups)]  # one by one, so that LLVM leaves out those that a tile ignores
         shape = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
         done = builder.append_basic_block("done")
-        for rows, every, columns in ROW_TILES:
+        for tile in ROW_TILES:
             # A function each, so that none prepares what only others need.
-            function = ir.Function(builder.module, shape, f"row_tiles.{rows}.{every}.{columns}")
+            function = ir.Function(builder.module, shape, "row_tiles.{}.{}.{}".format(*tile))
             function.linkage = "internal"
             function.attributes.add("noinline")
             body = ir.IRBuilder(function.append_basic_block())
-            _RowTiles(context, body, element, rows, every, columns, *function.args)
+            fields = iter(function.args[1:])
+            parameters = [kind.instance_class(*itertools.islice(fields, len(kind))) for kind in kinds]
+            _RowTiles(body, element, tile, *parameters).emit(function.args[0])
             body.ret_void()
-            chosen = builder.and_(
-                builder.icmp_signed("==", taps, _INT64(rows)), builder.icmp_signed("==", step, _INT64(every))
-            )
-            if columns:
-                for operand, expected in ((operands[9], columns), (operands[10], 1)):
-                    chosen = builder.and_(chosen, builder.icmp_signed("==", operand, _INT64(expected)))
+            asked = [(taps, tile[0]), (stride, tile[1])]
+            if tile[2]:
+                asked += [(asked_window.columns, tile[2]), (asked_window.hop, 1)]
+            chosen = [builder.icmp_signed("==", value, _INT64(expected)) for value, expected in asked]
             call, following = builder.append_basic_block("call"), builder.append_basic_block("else")
-            builder.cbranch(chosen, call, following)
+            builder.cbranch(functools.reduce(builder.and_, chosen), call, following)
             builder.position_at_end(call)
             builder.call(function, operands)
             builder.branch(done)
@@ -77,57 +129,59 @@ def row_tiles(typingctx, taps, step, planes, table, entry, phase, base, base_ste
         builder.position_at_end(done)
         return context.get_dummy_value()
 
-    n, x = types.intp, element
-    weights, targets = (w, n, n, n, n), (target, *[n] * 6)
-    return types.void(*[n] * 3, table, *[n] * 9, *weights, *targets, initial, n, x, x), emit
+    return types.void(*[types.intp] * 3, *kinds), emit
 
 
 class _RowTiles:
     """The code of `row_tiles` for one of `ROW_TILES`."""
 
-    def __init__(
-        self, context, builder, element, taps, step, known, planes, table, entry, phase, base, base_step, padded,
-        column, size, count, hop, w, w_start, w_step, w_row, w_column, target, to, to_step, pitch, rows, columns,
-        accumulate, initial, held, low, high,
-    ):  # fmt: skip
-        self.builder, self.element, self.step, self.known = builder, element, step, known
-        self.lanes = VECTOR_BYTES * 8 // element.bitwidth
-        self.scalar, self.vector = w.type.pointee, ir.VectorType(w.type.pointee, self.lanes)
-        self.parts = [range(part, taps, step) for part in range(step)]  # kernel rows that share input rows
-        self.size, self.count, self.hop = size, count, hop
-        if known:
-            self.count, self.hop = _INT64(known), _INT64(1)
-        self.w_row, self.w_column, self.pitch = w_row, w_column, pitch
-        self.low, self.high = (broadcast(builder, value, self.vector) for value in (low, high))
-        self.accumulate = builder.icmp_signed("!=", accumulate, accumulate.type(0))
-        self.held = builder.icmp_signed("!=", held, held.type(0))
-        table = builder.gep(table, [entry])
-        with cgutils.for_range_slice(builder, _INT64(0), planes, _INT64(1), inc=True) as (plane, _):
-            self.initial = broadcast(builder, builder.load(builder.gep(initial, [plane])), self.vector)
-            self.w = builder.gep(w, [builder.add(w_start, builder.mul(plane, w_step))])
-            self.weights = {}
-            if known == 3:  # few enough for the registers
-                for q, e in itertools.product(range(taps), range(known)):
-                    self.weights[q, e] = pin(builder, self.load_weight(q, _INT64(e)))
-            first = builder.add(base, builder.mul(plane, base_step))
-            self.target = builder.gep(target, [builder.add(to, builder.mul(plane, to_step))])
-            with cgutils.for_range_slice(builder, _INT64(0), rows, _INT64(ROWS), inc=True) as (i, _):
-                self.find_rows(i, builder.sub(rows, i), builder.gep(table, [i]), phase, first, padded)
-                self.tiles(column, columns)
+    def __init__(self, builder, element, tile, rows, window, weights, target, finish):
+        taps, self.stride, self.unrolled = tile
+        self.builder, self.element, self.lanes = builder, element, VECTOR_BYTES * 8 // element.bitwidth
+        self.scalar = weights.data.type.pointee
+        self.vector = ir.VectorType(self.scalar, self.lanes)
+        # Rows of taps that share input rows: with strides of 2, the even ones, and the odd ones.
+        self.phases = [range(phase, taps, self.stride) for phase in range(self.stride)]
+        self.rows, self.window, self.weights, self.target, self.finish = rows, window, weights, target, finish
+        self.columns, self.hop = window.columns, window.hop
+        if self.unrolled:
+            self.columns, self.hop = _INT64(self.unrolled), _INT64(1)
+        self.low, self.high = (broadcast(builder, value, self.vector) for value in (finish.low, finish.high))
+        self.accumulate, self.is_clamped = (
+            builder.icmp_signed("!=", value, value.type(0)) for value in (finish.accumulate, finish.is_clamped)
+        )
 
-    def find_rows(self, i, left, table, phase, base, padded):
-        """Where the rows of the tiles from output row `i` on lie, of which `left` are there."""
+    def emit(self, planes):
+        """The loops over planes, and over tiles from top to bottom."""
+        builder, rows, weights, target = self.builder, self.rows, self.weights, self.target
+        table = builder.gep(rows.table, [self.window.entry])
+        with cgutils.for_range_slice(builder, _INT64(0), planes, _INT64(1), inc=True) as (plane, _):
+            self.initial = broadcast(builder, builder.load(builder.gep(self.finish.initial, [plane])), self.vector)
+            start = builder.add(weights.start, builder.mul(plane, weights.plane_step))
+            self.plane_weights, self.kept = builder.gep(weights.data, [start]), {}
+            if self.unrolled == 3:  # few enough for the registers
+                for q, e in itertools.product(range(sum(map(len, self.phases))), range(self.unrolled)):
+                    self.kept[q, e] = pin(builder, self.load_weight(q, _INT64(e)))
+            base = builder.add(rows.base, builder.mul(plane, rows.plane_step))
+            start = builder.add(target.start, builder.mul(plane, target.plane_step))
+            plane_target = builder.gep(target.data, [start])
+            with cgutils.for_range_slice(builder, _INT64(0), target.rows, _INT64(ROWS), inc=True) as (i, _):
+                left, top = builder.sub(target.rows, i), builder.mul(i, target.pitch)
+                self.point_to_rows(builder.gep(plane_target, [top]), left, builder.gep(table, [i]), base)
+                self.emit_tiles()
+
+    def point_to_rows(self, target, left, table, base):
+        """Point to the rows of a tile: outputs from `target` on, `left` of them or fewer, and the inputs in `table`."""
         builder = self.builder
-        self.valid = [builder.icmp_signed(">", left, _INT64(row)) for row in range(ROWS)]
+        self.exists = [builder.icmp_signed(">", left, _INT64(row)) for row in range(ROWS)]
         self.targets = []
-        top = builder.gep(self.target, [builder.mul(i, self.pitch)])
-        for row, valid in enumerate(self.valid):  # rows that are not there lie on the first one, and are not stored
-            offset = builder.select(valid, builder.mul(_INT64(row), self.pitch), _INT64(0))
-            self.targets.append(builder.gep(top, [offset]))
+        for row, exists in enumerate(self.exists):  # a row that does not exist lies on the first, and is not stored
+            offset = builder.select(exists, builder.mul(_INT64(row), self.target.pitch), _INT64(0))
+            self.targets.append(builder.gep(target, [offset]))
         self.pointers = []
-        for part, kernel_rows in enumerate(self.parts):
+        for phase, kernel_rows in enumerate(self.phases):
             last = builder.add(left, _INT64(len(kernel_rows) - 2))
-            top = builder.gep(table, [builder.mul(phase, _INT64(part))])
+            top = builder.gep(table, [builder.mul(self.rows.phase_step, _INT64(phase))])
             pointers = []
             for row in range(ROWS + len(kernel_rows) - 1):
                 index = _INT64(row)
@@ -135,69 +189,80 @@ class _RowTiles:
                     index = builder.select(builder.icmp_signed("<", index, last), index, last)
                 offset = builder.load(builder.gep(top, [index]))
                 outside = builder.icmp_signed("==", offset, _INT64(OUTSIDE))
-                address = builder.select(outside, padded, builder.add(base, offset))
-                pointers.append(builder.inttoptr(address, self.target.type))
+                address = builder.select(outside, self.rows.padding, builder.add(base, offset))
+                pointers.append(builder.inttoptr(address, target.type))
             self.pointers.append(pointers)
 
-    def tiles(self, column, columns):
-        """The tiles of some rows."""
-        builder = self.builder
-        if self.step == 1:
-            begin, reach = 0, builder.mul(builder.sub(self.count, _INT64(1)), self.hop)
+    def emit_tiles(self):
+        """The tiles of some rows, from left to right: without masks where a tile and all that it reads are inside."""
+        builder, window, columns = self.builder, self.window, self.target.columns
+        if self.stride == 1:
+            before, reach = 0, builder.mul(builder.sub(self.columns, _INT64(1)), self.hop)
         else:  # only the vectors of the middle column are read without a mask
-            begin, reach = self.known // 2, _INT64(self.known // 2)
-        reach = builder.add(reach, _INT64(self.step * self.lanes))
+            before, reach = self.unrolled // 2, _INT64(self.unrolled // 2)
+        reach = builder.add(reach, _INT64(self.stride * self.lanes))
         with cgutils.for_range_slice(builder, _INT64(0), columns, _INT64(self.lanes), inc=True) as (j, _):
             width = builder.sub(columns, j)
-            first = builder.add(column, builder.mul(j, _INT64(self.step)))
-            whole = builder.icmp_signed(">=", first, _INT64(-begin))
-            whole = builder.and_(whole, builder.icmp_signed("<=", builder.add(first, reach), self.size))
-            whole = builder.and_(whole, builder.icmp_signed(">=", width, _INT64(self.lanes)))
-            with builder.if_else(whole) as (then, otherwise):
+            first = builder.add(window.column, builder.mul(j, _INT64(self.stride)))
+            is_full = builder.icmp_signed(">=", first, _INT64(-before))
+            is_full = builder.and_(is_full, builder.icmp_signed("<=", builder.add(first, reach), window.end))
+            is_full = builder.and_(is_full, builder.icmp_signed(">=", width, _INT64(self.lanes)))
+            with builder.if_else(is_full) as (then, otherwise):
                 with then:
-                    self.tile(first, j, self.lanes, None)
+                    self.emit_tile(first, j, self.lanes, None)
                 with otherwise:
-                    self.rest(first, j, width)
+                    self.emit_masked_tile(first, j, width)
 
-    def rest(self, first, j, width):
+    def emit_masked_tile(self, first, j, width):
         """A tile with masks, of half vectors where they are enough and cost half: registers of 512 bits."""
-        if VECTOR_BYTES < 64 or sum(map(len, self.parts)) < 3:
-            self.tile(first, j, self.lanes, width)
+        if VECTOR_BYTES < 64 or sum(map(len, self.phases)) < 3:
+            self.emit_tile(first, j, self.lanes, width)
             return
         with self.builder.if_else(self.builder.icmp_signed("<=", width, _INT64(self.lanes // 2))) as (then, otherwise):
             with then:
-                self.tile(first, j, self.lanes // 2, width)
+                self.emit_tile(first, j, self.lanes // 2, width)
             with otherwise:
-                self.tile(first, j, self.lanes, width)
+                self.emit_tile(first, j, self.lanes, width)
 
-    def tile(self, first, j, lanes, width):
-        """A tile whose first column meets column `first` of the input; `width`: lanes that are stored, if not all."""
+    def emit_tile(self, first, j, lanes, width):
+        """A tile of output columns from `j` on; `width` of them are stored, or all (None).
+
+        Its first output and the first column of taps meet column `first` of the input.
+        """
         builder, where = self.builder, [self.builder.gep(target, [j]) for target in self.targets]
         self.vector = ir.VectorType(self.scalar, lanes)
         mask = None if width is None else first_lanes(builder, width, lanes)
-        before, initial = builder.block, self.narrow(self.initial)
+        totals = self.begin(where, mask)
+        for phase in range(self.stride):
+            if not self.unrolled:
+                totals = self.loop_over_columns(totals, phase, first, mask)
+                continue
+            for e in range(self.unrolled if self.stride == 1 else 1):
+                totals = self.add_columns(totals, phase, _INT64(e), first, mask)
+        for exists, value, pointer in zip(self.exists, self.end(totals), where, strict=True):
+            with builder.if_then(exists, likely=True):
+                store_vector(builder, value, pointer, mask)
+
+    def begin(self, where, mask):
+        """What the sums of a tile begin with."""
+        builder, before, initial = self.builder, self.builder.block, self.narrow(self.initial)
         with builder.if_then(self.accumulate):
             old, loaded = [load_vector(builder, p, self.vector, mask) for p in where], builder.block
-            old = [self.shuffle(value, value, self.places()) for value in old] if self.step == 2 else old
-        totals = [self.either(value, loaded, initial, before) for value in old]
-        for part in range(self.step):
-            if not self.known:
-                totals = self.loop(totals, part, first, mask)
-                continue
-            for e in range(self.known if self.step == 1 else 1):
-                totals = self.add_columns(totals, part, _INT64(e), first, mask)
-        if self.step == 2:
-            order = [self.places().index(lane) for lane in range(lanes)]
+            old = [self.shuffle(value, value, self.places()) for value in old] if self.stride == 2 else old
+        return [self.join(value, loaded, initial, before) for value in old]
+
+    def end(self, totals):
+        """The results of a tile, in the order of the output."""
+        builder = self.builder
+        if self.stride == 2:
+            order = [self.places().index(lane) for lane in range(self.vector.count)]
             totals = [self.shuffle(total, total, order) for total in totals]
         before = builder.block
-        with builder.if_then(self.held):
+        with builder.if_then(self.is_clamped):
             low, high = self.narrow(self.low), self.narrow(self.high)
             within = [clamp(builder, self.element, total, low, high) for total in totals]
             clamped = builder.block
-        results = [self.either(a, clamped, b, before) for a, b in zip(within, totals, strict=True)]
-        for valid, value, pointer in zip(self.valid, results, where, strict=True):
-            with builder.if_then(valid, likely=True):
-                store_vector(builder, value, pointer, mask)
+        return [self.join(a, clamped, b, before) for a, b in zip(within, totals, strict=True)]
 
     def narrow(self, value):
         """The lanes of a vector that the tile uses."""
@@ -206,14 +271,15 @@ class _RowTiles:
             return value
         return self.shuffle(value, value, range(lanes))
 
-    def either(self, a, from_a, b, from_b):
+    def join(self, a, from_a, b, from_b):
+        """`a` if control came from the block `from_a`, `b` if from the other."""
         phi = self.builder.phi(a.type)
         phi.add_incoming(a, from_a)
         phi.add_incoming(b, from_b)
         return phi
 
-    def loop(self, totals, part, first, mask):
-        """`add_columns` for all kernel columns."""
+    def loop_over_columns(self, totals, phase, first, mask):
+        """`add_columns` for all columns of taps, in a loop."""
         builder, before = self.builder, self.builder.block
         head, body, after = (builder.append_basic_block(name) for name in ("columns", "column", "after"))
         builder.branch(head)
@@ -223,56 +289,57 @@ class _RowTiles:
         phis = [builder.phi(self.vector) for _ in totals]
         for phi, total in zip(phis, totals, strict=True):
             phi.add_incoming(total, before)
-        builder.cbranch(builder.icmp_signed("<", e, self.count), body, after)
+        builder.cbranch(builder.icmp_signed("<", e, self.columns), body, after)
         builder.position_at_end(body)
-        for phi, total in zip(phis, self.add_columns(phis, part, e, first, mask), strict=True):
+        for phi, total in zip(phis, self.add_columns(phis, phase, e, first, mask), strict=True):
             phi.add_incoming(total, body)
         e.add_incoming(builder.add(e, _INT64(1)), body)
         builder.branch(head)
         builder.position_at_end(after)
         return phis
 
-    def add_columns(self, totals, part, e, first, mask):
-        """Add the products of kernel column `e`; with steps of 2, those of all columns."""
-        builder, kernel_rows, totals = self.builder, self.parts[part], list(totals)
-        columns = [e] if self.step == 1 else [_INT64(c) for c in range(self.known)]
-        if self.weights:
-            weights = [[self.narrow(self.weights[q, c.constant]) for q in kernel_rows] for c in columns]
+    def add_columns(self, totals, phase, e, first, mask):
+        """Add the products of column `e` of the taps; with strides of 2, those of all columns."""
+        builder, kernel_rows, totals = self.builder, self.phases[phase], list(totals)
+        columns = [e] if self.stride == 1 else [_INT64(c) for c in range(self.unrolled)]
+        if self.kept:
+            weights = [[self.narrow(self.kept[q, c.constant]) for q in kernel_rows] for c in columns]
         else:
             weights = [[self.load_weight(q, c) for q in kernel_rows] for c in columns]
         first = builder.add(first, builder.mul(e, self.hop))
-        for row, pointer in enumerate(self.pointers[part]):
+        for row, pointer in enumerate(self.pointers[phase]):
             for value, taps in zip(self.load_columns(pointer, first, mask), weights, strict=True):
                 for i in range(max(0, row - len(taps) + 1), min(ROWS, row + 1)):
                     totals[i] = multiply_add(builder, self.element, value, taps[row - i], totals[i])
         return totals
 
     def load_weight(self, q, e):
-        builder = self.builder
-        at = builder.add(builder.mul(self.w_row, _INT64(q)), builder.mul(self.w_column, e))
-        return broadcast(builder, builder.load(builder.gep(self.w, [at])), self.vector)
+        """The weight of tap `q, e`, in all lanes."""
+        builder, weights = self.builder, self.weights
+        at = builder.add(builder.mul(weights.row_step, _INT64(q)), builder.mul(weights.column_step, e))
+        return broadcast(builder, builder.load(builder.gep(self.plane_weights, [at])), self.vector)
 
     def places(self):
-        """With steps of 2, the output that each lane holds: those of each half, in turn, in pieces of 64 bits."""
+        """With strides of 2, the output of each lane: 64 bits of the first half, 64 of the second, and so on."""
         lanes, piece = self.vector.count, 64 // self.element.bitwidth
         return [half + j for i in range(0, lanes // 2, piece) for half in (0, lanes // 2) for j in range(i, i + piece)]
 
     def load_columns(self, pointer, first, mask):
-        """What the lanes of a row meet at a kernel column; with steps of 2, at each column from that on.
+        """The elements of an input row that a column of taps meets; with strides of 2, those of each column.
 
-        Two vectors, from the middle column on, are parted into even and odd elements: what other columns meet is the
-        same but for a lane, and that one may lie outside of the row. What is parted stays in its 128 bits: shuffles
-        across them take units that multiply, too.
+        With strides of 2, the two vectors that the middle column spans are split into even and odd elements. What
+        another column meets is one of those, moved by a lane, and one more element, which may lie outside of the row.
+        The split leaves elements in their 128 bits: shuffles across them take units that multiply, too.
         """
-        if self.step == 1:
+        if self.stride == 1:
             return [self.load(pointer, first, mask)]
         builder, lanes, values, places = self.builder, self.vector.count, [], self.places()
-        begin = builder.add(first, _INT64(self.known // 2))
+        begin = builder.add(first, _INT64(self.unrolled // 2))
         pair = [self.load(pointer, at, mask) for at in (begin, builder.add(begin, _INT64(lanes)))]
-        parted = [self.shuffle(*pair, [2 * place + odd for place in places]) for odd in (0, 1)]
-        for e in range(self.known):
-            moved, odd = divmod(e - self.known // 2, 2)
-            value = parted[odd]
+        split = [self.shuffle(*pair, [2 * place + odd for place in places]) for odd in (0, 1)]
+        for e in range(self.unrolled):
+            moved, odd = divmod(e - self.unrolled // 2, 2)
+            value = split[odd]
             if moved:
                 new = self.load_lane(pointer, first, e if moved < 0 else e + 2 * (lanes - 1))
                 sources = [place + moved for place in places]
@@ -281,84 +348,105 @@ class _RowTiles:
         return values
 
     def load_lane(self, pointer, first, offset):
-        """An element of a row in the first lane of a vector, or 0."""
+        """One element of a row, or 0 outside of it, in the first lane of a vector; other lanes hold anything."""
         builder, at = self.builder, self.builder.add(first, _INT64(offset))
         least = ir.VectorType(self.scalar, 128 // self.element.bitwidth)  # the smallest that a mask is an operand of
         inside = builder.insert_element(
             ir.Constant(ir.VectorType(ir.IntType(1), least.count), None),
-            builder.icmp_unsigned("<", at, self.size),
+            builder.icmp_unsigned("<", at, self.window.end),
             ir.IntType(32)(0),
         )
         value = load_vector(builder, builder.gep(pointer, [at]), least, inside)
         return self.shuffle(value, value, [i % least.count for i in range(self.vector.count)])
 
     def load(self, pointer, first, mask):
-        """A vector of a row; unless all of it lies in the row (no mask), the lanes that do."""
+        """A vector of a row. With a mask, lanes outside of the row are not read, and 0, whatever the mask."""
         builder, index = self.builder, ir.VectorType(ir.IntType(32), self.vector.count)
         if mask is not None:
-            lane = broadcast(builder, builder.trunc(first, index.element), index)
-            lane = builder.add(lane, ir.Constant(index, list(range(index.count))))
-            mask = builder.icmp_unsigned("<", lane, broadcast(builder, builder.trunc(self.size, index.element), index))
+            start, end = (broadcast(builder, builder.trunc(n, index.element), index) for n in (first, self.window.end))
+            lane = builder.add(start, ir.Constant(index, list(range(index.count))))
+            mask = builder.icmp_unsigned("<", lane, end)
         return load_vector(builder, builder.gep(pointer, [first]), self.vector, mask)
 
     def shuffle(self, a, b, order):
+        """The lanes of `a` and, numbered on from those, of `b`, in the given order."""
         return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), list(order)))
 
 
 SMALL_BYTES = min(VECTOR_BYTES, 32)  # of a vector that is mostly not full: wider ones lie across two cache lines
 
 
-@intrinsic
-def small_tile(typingctx, source, start, source_channel, source_row, row, hop, row_step, rows, column, column_step,
-               columns, w, w_start, w_channel, w_row, w_column, channels, taps1, taps2, target, to, to_row, height,
-               width, initial, padding, low, high):  # fmt: skip
-    """One vector of each of two output rows: `initial` and the sum over all channels and taps, held between two bounds.
+class Planes(NamedTuple):
+    """Input planes, one for each channel of a group. Steps are in elements."""
 
-    Tap `q, e` of channel `c` meets row `row + i * hop + q * row_step` for output row `i` and, in lane `j`, column
-    `column + e * column_step + j` of that channel's `rows` by `columns`; outside of them lies padding. `height` rows of
-    `width` lanes are stored, or as many as there are.
+    data: types.CPointer
+    start: int
+    channels: int
+    channel_step: int
+    row_step: int
+    padding: float  # the value of elements outside of a plane
+
+
+class Taps(NamedTuple):
+    """The taps along an axis: tap `k` of the tile's output `i` meets element `first + i * stride + k * dilation`."""
+
+    first: int
+    stride: int
+    dilation: int
+    count: int
+    size: int  # elements of the axis: others are padding
+
+
+@intrinsic
+def small_tile(typingctx, source, rows, columns, weights, target, initial, low, high):
+    """One vector of each of two output rows: `initial` and the products of all channels and taps, clamped.
+
+    `source` is `Planes`, `rows` and `columns` are `Taps`, of which `columns.stride` is 1; each channel has a plane of
+    weights. Of the `target` one plane is written: `target.rows` rows of `target.columns` lanes, or as many as there
+    are.
     """
-    element = target.dtype
+    kinds, element = (source, rows, columns, weights, target), Target(*target.types).data.dtype
 
     def emit(context, builder, signature, args):
-        (source, start, source_channel, source_row, row, hop, row_step, rows, column, column_step, columns, w, w_start,
-         w_channel, w_row, w_column, channels, taps1, taps2, target, to, to_row, height, width, initial, padding, low,
-         high) = args  # fmt: skip
+        *groups, initial, low, high = args
+        source, rows, columns, weights, target = (
+            unpack(builder, kind, value) for kind, value in zip(kinds, groups, strict=True)
+        )
         lanes, zero = SMALL_BYTES * 8 // element.bitwidth, _INT64(0)
         vector = ir.VectorType(context.get_value_type(element), lanes)
         index = ir.VectorType(ir.IntType(32), lanes)
-        padding, initial, low, high = (broadcast(builder, value, vector) for value in (padding, initial, low, high))
+        padding, initial, low, high = (broadcast(builder, v, vector) for v in (source.padding, initial, low, high))
         totals = [cgutils.alloca_once_value(builder, initial) for _ in range(2)]
         order = ir.Constant(index, list(range(lanes)))
 
         def at(pointer, i, step):
             return builder.gep(pointer, [builder.mul(i, step)])
 
-        source, w = builder.gep(source, [start]), builder.gep(w, [w_start])
-        with cgutils.for_range(builder, channels) as c:
-            image, kernel = at(source, c.index, source_channel), at(w, c.index, w_channel)
-            with cgutils.for_range(builder, taps1) as q:
-                weights, i, lines = at(kernel, q.index, w_row), builder.add(row, builder.mul(q.index, row_step)), []
-                for there in (i, builder.add(i, hop)):
-                    inside = builder.icmp_unsigned("<", there, rows)
-                    size = builder.trunc(builder.select(inside, columns, zero), index.element)
-                    lines.append(
-                        (at(image, builder.select(inside, there, zero), source_row), broadcast(builder, size, index))
-                    )
-                with cgutils.for_range(builder, taps2) as e:
-                    first = builder.add(column, builder.mul(e.index, column_step))
+        images, kernels = builder.gep(source.data, [source.start]), builder.gep(weights.data, [weights.start])
+        with cgutils.for_range(builder, source.channels) as c:
+            image, kernel = at(images, c.index, source.channel_step), at(kernels, c.index, weights.plane_step)
+            with cgutils.for_range(builder, rows.count) as q:
+                factors, lines = at(kernel, q.index, weights.row_step), []
+                i = builder.add(rows.first, builder.mul(q.index, rows.dilation))
+                for row in (i, builder.add(i, rows.stride)):
+                    inside = builder.icmp_unsigned("<", row, rows.size)
+                    end = builder.trunc(builder.select(inside, columns.size, zero), index.element)
+                    line = at(image, builder.select(inside, row, zero), source.row_step)
+                    lines.append((line, broadcast(builder, end, index)))
+                with cgutils.for_range(builder, columns.count) as e:
+                    first = builder.add(columns.first, builder.mul(e.index, columns.dilation))
                     lane = builder.add(broadcast(builder, builder.trunc(first, index.element), index), order)
-                    factor = broadcast(builder, builder.load(at(weights, e.index, w_column)), vector)
-                    for total, (line, size) in zip(totals, lines, strict=True):
-                        mask = builder.icmp_unsigned("<", lane, size)
+                    factor = broadcast(builder, builder.load(at(factors, e.index, weights.column_step)), vector)
+                    for total, (line, end) in zip(totals, lines, strict=True):
+                        mask = builder.icmp_unsigned("<", lane, end)
                         value = load_vector(builder, builder.gep(line, [first]), vector, mask, padding)
                         builder.store(multiply_add(builder, element, value, factor, builder.load(total)), total)
-        target = builder.gep(target, [to])
+        plane = builder.gep(target.data, [target.start])
         for i, total in enumerate(totals):
             value = clamp(builder, element, builder.load(total), low, high)
-            with builder.if_then(builder.icmp_signed(">", height, _INT64(i))):
-                store_vector(builder, value, at(target, _INT64(i), to_row), first_lanes(builder, width, lanes))
+            with builder.if_then(builder.icmp_signed(">", target.rows, _INT64(i))):
+                mask = first_lanes(builder, target.columns, lanes)
+                store_vector(builder, value, at(plane, _INT64(i), target.pitch), mask)
         return context.get_dummy_value()
 
-    n, x = types.intp, element
-    return types.void(source, *[n] * 10, w, *[n] * 7, target, *[n] * 4, *[x] * 4), emit
+    return types.void(*kinds, *[element] * 3), emit
