@@ -48,8 +48,8 @@ from ..window import (
     write_tuple,
 )
 from .activation import NONE, RELU6, bounds, finish_row
-from .pack import Slab as PackedSlab
-from .pack import pack_slab, pack_weights
+from .operands import Operand, ReductionBlock
+from .pack import SlabLayout, pack_slab, pack_weights
 
 SLAB_BYTES = 384 << 10  # under half of a common L2
 TAPS = 4096  # of a kernel's plane
@@ -330,12 +330,13 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
                 i0 = 0
                 if has_planes:
                     i0 = source_index(p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
+                terms = ReductionBlock(c, 1, k0, 1, 0, a1.kernel, 0, a2.kernel)
                 base = address(x) + (n * xs.batch + channel * xs.channel + i0 * xs.s0) * size
                 if is_plain(w):
                     weights, at = elements(w), o * ws.batch + c * ws.channel + k0 * w0 + corner
                 else:
                     weights, at = scratch(workspace, _WEIGHTS, w), 0
-                    pack_weights(w, ws, weights, call, a0, a1, a2, slab, o, 1, (c, k0, 0, 0))
+                    pack_weights(Operand(w, ws), weights, call, (a0, a1, a2), terms, o, 1)
 
                 is_read = in_place
                 if slab.is_line:
@@ -344,8 +345,9 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
                     is_read = dense and a2.stride == 1 and i0 >= 0 and i1 >= 0 and column >= 0 and last <= a2.size
                     base += (i1 * xs.s1 + column) * size
                 if not is_read:
-                    layout = PackedSlab(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
-                    pack_slab(x, xs, fill, workspace, a0, a1, a2, layout, 1, 1, (n, channel, p0, p1, p2), (0, k0, 0, 0))
+                    layout = SlabLayout(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
+                    first = n, channel, p0, p1, p2
+                    pack_slab(Operand(x, xs), fill, workspace, (a0, a1, a2), layout, first, terms)
                     base = slab_address
                 if in_place and known != (p1, i0 >= 0):
                     known = p1, i0 >= 0
