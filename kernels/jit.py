@@ -137,12 +137,18 @@ class _EntryCompiler(_InnerCompiler):
     _lowering = _EntryLowering
 
 
-_INNER = {"pipeline_class": _InnerCompiler, "no_cpython_wrapper": True, **_FLAGS}
+# Said of each function, since Numba hands `forceinline` on to callees that are silent about it.
+_INNER = {"pipeline_class": _InnerCompiler, "no_cpython_wrapper": True, "forceinline": False, **_FLAGS}
 
 
 def kernel(function):
     """An inner function, part of the entries that call it."""
     return numba.njit(**_INNER)(_named(function))
+
+
+def inlined(function):
+    """A `kernel` for one caller, made part of it at any size: left apart, its groups of arguments go through memory."""
+    return numba.njit(**{**_INNER, "forceinline": True})(_named(function))
 
 
 def plain(function):

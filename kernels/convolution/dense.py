@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import entry, kernel, plain
+from ..jit import entry, inlined, kernel, plain
 from ..simd.packing import finish_transposed, pack_transposed
 from ..simd.tiles import CHANNEL_TILE, Inputs, Taps, Target, Weights, channel_tile
 from ..simd.vectors import VECTOR_BYTES, Bounds, is_finite, lanes_of
@@ -260,7 +260,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     return True
 
 
-@kernel
+@inlined
 def split_blocks(call, a0, a1, a2, blocks, width, threads):
     """The blocks, of fewer images or rows if need be: so that there are two for each thread."""
     while count_items(call, a0, a1, a2, blocks, width) < 2 * threads and blocks.images * blocks.rows > 1:
@@ -303,14 +303,14 @@ def correlate_block(operands, call, axes, in_place, blocks, block, q, is_packed)
     store_block(operands, call, block, Sums(sums, 0, width))
 
 
-@kernel
+@inlined
 def plane_in_place(x, axes, block, n, channel):
     """The plane of an image as it lies in the array."""
     start = n * x.strides.batch + channel * x.strides.channel
     return Plane(elements(x.array), start, x.strides, axes, (block.p0, block.p1, block.p2))
 
 
-@kernel
+@inlined
 def packed_plane(operands, axes, block, n, channel, channels, is_packed):
     """The plane of an image packed into a slab, unless it is there."""
     a0, a1, a2 = axes
@@ -473,10 +473,11 @@ def pack_scattered(w, start, axes, outputs, kernels):
                         at += 1
 
 
-@kernel
+@inlined
 def store_block(operands, call, block, sums):
     """Add the bias, activate, and write a block's sums to the output."""
-    outs, rows, columns = operands.out.strides, block.rows, block.columns
+    out, bias, added = operands.out, operands.bias, scratch(operands.workspace, _BIAS, operands.out.array)
+    outs, rows, columns = out.strides, block.rows, block.columns
     if outs.s1 == columns * outs.s2:  # the rows are one run
         rows, columns = 1, rows * columns
     first, o = first_output(outs, call, block), block.group * call.outputs + block.o
@@ -485,40 +486,42 @@ def store_block(operands, call, block, sums):
             run = Sums(sums.elements, sums.start + (i * rows + r) * columns * sums.width, sums.width)
             where = first + i * outs.batch + r * outs.s1
             if outs.s2 != 1 or call.activation > RELU6:
-                store_elements(operands, call, run, columns, o, block.outputs, where)
+                store_elements(out, bias, call, run, columns, o, block.outputs, where)
             else:
-                store_vectors(operands, call, run, columns, o, block.outputs, where)
+                store_vectors(out, bias, added, call, run, columns, o, block.outputs, where)
 
 
 @kernel
-def store_vectors(operands, call, sums, columns, o, outputs, where):
-    """Finish and store neighbouring positions of some output channels, a square of vectors at a time."""
-    out, outs, bias = operands.out.array, operands.out.strides, operands.bias
-    lanes, added = lanes_of(sums.elements), scratch(operands.workspace, _BIAS, out)
-    low, high = bounds(call, sums.elements, out)
+def store_vectors(out, bias, added, call, sums, columns, o, outputs, where):
+    """Finish and store neighbouring positions of some output channels, a square of vectors at a time.
+
+    There is room for a vector of biases in `added`.
+    """
+    array, outs, lanes = out.array, out.strides, lanes_of(sums.elements)
+    low, high = bounds(call, sums.elements, array)
     limits = Bounds(call.activation != NONE, low, high)
     for v in range(0, sums.width, lanes):
         for i in range(lanes):
             has = call.has_bias and v + i < outputs
-            added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(out)
+            added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(array)
         # Full cache lines, from the first one on: half lines of many rows push each other out of the cache.
         to = where + v * outs.channel
-        past = (address(out) // item_size(out) + to) % lanes
+        past = (address(array) // item_size(array) + to) % lanes
         j = 0
         while j < columns:
             count = min(columns - j, lanes - past if j == 0 and columns > 4 * lanes else lanes)
             finish_transposed(
-                out, to + j, outs.channel, sums.elements, sums.start + j * sums.width + v, sums.width,
+                array, to + j, outs.channel, sums.elements, sums.start + j * sums.width + v, sums.width,
                 count, outputs - v, added, limits,
             )  # fmt: skip
             j += count
 
 
 @kernel
-def store_elements(operands, call, sums, columns, o, outputs, where):
+def store_elements(out, bias, call, sums, columns, o, outputs, where):
     """`store_vectors` an element at a time."""
-    out, outs, bias = operands.out.array, operands.out.strides, operands.bias
+    outs = out.strides
     for i in range(outputs):
         for j in range(columns):
             at = where + i * outs.channel + j * outs.s2
-            finish(out, at, sums.elements[sums.start + j * sums.width + i], bias, (o + i) * stride(bias, 0), call)
+            finish(out.array, at, sums.elements[sums.start + j * sums.width + i], bias, (o + i) * stride(bias, 0), call)

@@ -17,7 +17,7 @@ adds its terms in an order that depends on the sizes of one image alone: threads
 
 from typing import Any, NamedTuple
 
-from ..jit import entry, kernel, overload, plain
+from ..jit import entry, inlined, kernel, overload, plain
 from ..simd.packing import finish_run
 from ..simd.tiles import TILES, Initial, Inputs, Positions, Taps, Target, Weights, tile, tile_shape
 from ..simd.vectors import MASKED, VECTOR_BYTES, Bounds, is_vector_type, lanes_of
@@ -292,7 +292,7 @@ def correlate_block(operands, call, axes, blocks, source, block, is_packed, is_k
         store_block(operands, call, block, cover, target)
 
 
-@kernel
+@inlined
 def choose_layout(xs, axes, blocks, source, block):
     """The layout of a block's input: packed, or as it lies in the array."""
     if source.in_place:
@@ -300,7 +300,7 @@ def choose_layout(xs, axes, blocks, source, block):
     return packed_layout(axes[1], axes[2], source.masked, blocks, block.rows, block.columns)
 
 
-@kernel
+@inlined
 def choose_cover(block, pitch, out_pitch, lanes):
     """Vectors run on from row to row if nothing lies between rows, or less than in the last vectors of rows."""
     rows, columns = block.rows, block.columns
@@ -310,7 +310,7 @@ def choose_cover(block, pitch, out_pitch, lanes):
     return Cover(is_flat, step, -(-((rows - 1) * step + columns) // lanes))
 
 
-@kernel
+@inlined
 def find_inputs(x, call, axes, block, terms):
     """Where the first terms of a block lie in the array."""
     xs = x.strides
@@ -322,7 +322,7 @@ def find_inputs(x, call, axes, block, terms):
     return Inputs(elements(x.array), start, xs.channel)
 
 
-@kernel
+@inlined
 def pack_block(operands, call, axes, source, layout, block, terms):
     """Pack what a block of terms reads."""
     a0, a1, a2 = axes
@@ -333,7 +333,7 @@ def pack_block(operands, call, axes, source, layout, block, terms):
     pack_slab(operands.x, operands.fill, operands.workspace, (a0, a1, b2), layout, first, terms)
 
 
-@kernel
+@inlined
 def multiply_block(operands, call, axes, block, terms, product):
     """Multiply a block of terms with the weights of all its output channels."""
     w, ws, bias, out = operands.w.array, operands.w.strides, operands.bias, operands.out.array
@@ -460,7 +460,7 @@ def count_blocks(call, axes, blocks):
     return max(-(-call.channels // blocks.channels), 1) * taps
 
 
-@kernel
+@inlined
 def reduction_block(call, axes, blocks, i):
     """Block `i` of the reduction: channels outside, taps inside."""
     a0, a1, a2 = axes
@@ -476,7 +476,7 @@ def reduction_block(call, axes, blocks, i):
     )  # fmt: skip
 
 
-@kernel
+@inlined
 def store_block(operands, call, block, cover, sums):
     """Finish the sums of a block and copy them to the output."""
     out, outs, bias = operands.out.array, operands.out.strides, operands.bias
