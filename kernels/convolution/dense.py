@@ -52,15 +52,14 @@ from ..window import (
     write_tuple,
 )
 from .activation import NONE, RELU6, bounds, finish
+from .blocking import DENSE
 from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
 from .pack import SLACK, SlabLayout, lies_in_order, pack_slab
 
 POSITIONS, VECTORS = CHANNEL_TILE
-ENTRIES = 2304  # taps of all channels whose kernels are packed at a time
-TAPS = 1024  # of one channel; larger kernels are left to others
-SLAB_BYTES = 384 << 10  # under half of a common L2
-_SUMS_BYTES = 192 << 10
-_SUMS = SLAB_BYTES + 64  # packing writes whole vectors
+SLAB_BYTES, _SUMS_BYTES = DENSE.slab_bytes, DENSE.sums_bytes
+ENTRIES, TAPS = DENSE.entries, DENSE.taps
+_SUMS = SLAB_BYTES + 64  # packing writes full vectors
 _WEIGHTS = _SUMS + _SUMS_BYTES
 _TABLE = _WEIGHTS + ENTRIES * VECTORS * VECTOR_BYTES
 _BIAS = _TABLE + 16 * TAPS

@@ -48,22 +48,19 @@ from ..window import (
     write_tuple,
 )
 from .activation import NONE, RELU6, bounds, finish_row
+from .blocking import DEPTHWISE
 from .operands import Operand, ReductionBlock
 from .pack import SlabLayout, pack_slab, pack_weights
 
-SLAB_BYTES = 384 << 10  # under half of a common L2
-TAPS = 4096  # of a kernel's plane
+SLAB_BYTES, TAPS, _COLUMNS = DEPTHWISE.slab_bytes, DEPTHWISE.taps, DEPTHWISE.columns
+_ENTRIES, _PLANES, _TURN_MACS = DEPTHWISE.entries, DEPTHWISE.planes, DEPTHWISE.turn_macs
 OUTPUTS = 3  # of a group: where there are more, it is worth sharing what is loaded
-_COLUMNS = 4096  # of a block
-_ENTRIES = 8192  # of the table of rows
-_PLANES = 1024  # that one call of the row tiles goes through
 _SUMS = SLAB_BYTES + 64  # packing writes whole vectors
 _WEIGHTS = _SUMS + SLAB_BYTES
 _TABLE = _WEIGHTS + 8 * TAPS
 _INITIAL = _TABLE + 8 * _ENTRIES
 WORKSPACE_BYTES = _INITIAL + 8 * _PLANES
 _SLAB = CALL_FIELDS + 3 * AXIS_FIELDS  # where the numbers of a plan begin
-_TURN_MACS = 1 << 19  # what a thread takes at a time: tens of microseconds
 
 
 class Slab(NamedTuple):

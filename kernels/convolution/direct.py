@@ -37,18 +37,16 @@ from ..strided import (
 from ..team import close_team, open_team, part_of, take_item
 from ..window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, HUGE, Axis, is_padded, load_axes, load_call, write_tuple
 from .activation import NONE, RELU6, bounds, finish_row
+from .blocking import DIRECT
 from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
 from .pack import SLACK, SlabLayout, pack_slab, pack_weights, tap_index
 
 BAND = TILES[0][0]  # output channels of the widest tile
-SLAB_BYTES = 384 << 10  # under half of a common L2
-SUMS_BYTES = 192 << 10
-TABLE_ENTRIES = 2304
-VECTORS = SUMS_BYTES // 3 // VECTOR_BYTES  # of a slab of the output
-MASKS = 16384  # words of a vector each
+SLAB_BYTES, SUMS_BYTES, TABLE_ENTRIES = DIRECT.slab_bytes, DIRECT.sums_bytes, DIRECT.table_entries
+MASKS, COLUMNS = DIRECT.masks, DIRECT.columns
+VECTORS = SUMS_BYTES // 3 // VECTOR_BYTES  # of a block of the output
 WEIGHT_BYTES = 8 * 16 * TABLE_ENTRIES  # a band of the widest type
-COLUMNS = 512  # of a slab, at most
-_SUMS = SLAB_BYTES + 64  # packing writes whole vectors
+_SUMS = SLAB_BYTES + 64  # packing writes full vectors
 _TABLE = _SUMS + SUMS_BYTES
 _OFFSETS = _TABLE + 24 * TABLE_ENTRIES
 _MASKS = _OFFSETS + 16 * VECTORS
@@ -209,7 +207,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     LOOP 5  over blocks of the output (positions, images, groups), which threads take from a counter
     LOOP 4  over chunks of a block's output channels, whose sums stay in L2: all read the same slab of the input
     LOOP 3  over blocks of the reduction (channels, taps), whose slab is packed and stays in L2, or is read in place
-    LOOP 2  over bands of output channels, whose weights stay in L1, packed only where they lie badly for it
+    LOOP 2  over bands of output channels, whose weights stay in L1 or L2, packed only where they lie badly for it
     LOOP 1  over the register tiles of a band: some of its output channels by some vectors of positions
     """
     call = load_call(numbers.data)
