@@ -43,22 +43,19 @@ from ..strided import (
 from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, source_index, write_tuple
 from .activation import bounds, finish_row
-from .pack import Slab as PackedSlab
-from .pack import pack_slab, pack_weights
+from .blocking import DEPTHWISE
+from .operands import Operand, ReductionBlock
+from .pack import SlabLayout, pack_slab, pack_weights
 
-SLAB_BYTES = 384 << 10  # under half of a common L2
-TAPS = 4096  # of a kernel's plane
+SLAB_BYTES, TAPS, _COLUMNS = DEPTHWISE.slab_bytes, DEPTHWISE.taps, DEPTHWISE.columns
+_ENTRIES, _PLANES, _TURN_MACS = DEPTHWISE.entries, DEPTHWISE.planes, DEPTHWISE.turn_macs
 OUTPUTS = 3  # of a group: where there are more, it is worth sharing what is loaded
-_COLUMNS = 4096  # of a block
-_ENTRIES = 8192  # of the table of rows
-_PLANES = 1024  # that one call of the row tiles goes through
 _SUMS = SLAB_BYTES + 64  # packing writes whole vectors
 _WEIGHTS = _SUMS + SLAB_BYTES
 _TABLE = _WEIGHTS + 8 * TAPS
 _INITIAL = _TABLE + 8 * _ENTRIES
 WORKSPACE_BYTES = _INITIAL + 8 * _PLANES
 FEW_CHANNELS, MANY_TAPS, LARGE_INPUT = 1, 2, 3  # why a call is refused
-_TURN_MACS = 1 << 19  # what a thread takes at a time: tens of microseconds
 
 
 class Slab(NamedTuple):
@@ -509,9 +506,10 @@ def find_source(problem, arrays, method, buffers, place, plane):
         in_place = method.is_dense and a2.stride == 1 and is_inside
         base += (i1 * xs.s1 + column) * itemsize
     if not in_place:
-        layout = PackedSlab(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
+        layout = SlabLayout(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
         first = place.n, plane.channel, place.p0, place.p1, place.p2
-        pack_slab(x, xs, arrays.fill, buffers.slab, a0, a1, a2, layout, 1, 1, first, (0, plane.k0, 0, 0))
+        terms = ReductionBlock(plane.c, 1, plane.k0, 1, 0, a1.kernel, 0, a2.kernel)
+        pack_slab(Operand(x, xs), arrays.fill, buffers.slab, (a0, a1, a2), layout, first, terms)
         base = address(buffers.slab)
     # In place, columns are counted as those of the input, in the row of fill values, too.
     padding = address(buffers.slab) - max(column, 0) * itemsize
@@ -526,8 +524,8 @@ def find_weights(problem, arrays, buffers, place, plane):
     """Where the weights of a plane of taps lie; those of another type than the compute type are converted first."""
     call, a0, a1, a2, w, ws = problem.call, problem.a0, problem.a1, problem.a2, arrays.w, arrays.ws
     if not is_plain(w):
-        tap = plane.c, plane.k0, 0, 0
-        pack_weights(w, ws, buffers.weights, call, a0, a1, a2, problem.slab, place.o, 1, tap)
+        terms = ReductionBlock(plane.c, 1, plane.k0, 1, 0, a1.kernel, 0, a2.kernel)
+        pack_weights(Operand(w, ws), buffers.weights, call, (a0, a1, a2), terms, place.o, 1)
         return Weights(buffers.weights, 0, ws.batch, a2.kernel, 1)
     start, s0, s1, s2 = place.o * ws.batch + plane.c * ws.channel, ws.s0, ws.s1, ws.s2
     if call.flip:  # from the last tap on, backwards
