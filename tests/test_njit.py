@@ -1,7 +1,5 @@
 """Calls from users' own compiled code: the bits, and the words of errors, of the same call from Python."""
 
-import subprocess
-import sys
 import threading
 import time
 from importlib.metadata import entry_points
@@ -10,6 +8,7 @@ import numba
 import numpy as np
 import pytest
 from cases import LAYOUTS, OUT_LAYOUTS, values
+from subprocesses import run, run_python
 
 import fastconv
 import fastconv.numpy as fnp
@@ -366,8 +365,7 @@ def test_what_callers_keep_in_numbas_cache(tmp_path, parallel):
         CACHED.format(parallel=parallel, tell="" if known else "import fastconv.extending; fastconv.extending.init()")
     )
     hits = [
-        subprocess.run([sys.executable, script, *version], check=True, capture_output=True, text=True).stdout
-        for version in ([], [], ["an upgrade"], ["an upgrade"])[: 2 if parallel else 4]
+        run(script, *version).stdout for version in ([], [], ["an upgrade"], ["an upgrade"])[: 2 if parallel else 4]
     ]
     assert hits == ["0\n", "1\n", "0\n", "1\n"][: len(hits)]
 
@@ -391,5 +389,4 @@ print(best)
 
 
 def test_those_who_never_use_fastconv_wait_for_nothing():
-    done = subprocess.run([sys.executable, "-W", "error", "-c", LAZY], check=True, capture_output=True, text=True)
-    assert float(done.stdout) < 0.01
+    assert float(run_python(LAZY, PYTHONWARNINGS="error").stdout) < 0.01

@@ -1,7 +1,5 @@
 """`scipy.signal`'s functions in compiled code: SciPy's results, within the rounding of sums."""
 
-import subprocess
-import sys
 from importlib.metadata import entry_points
 
 import numba
@@ -9,6 +7,7 @@ import numpy as np
 import oracle
 import pytest
 from cases import values
+from subprocesses import run_python
 
 from fastconv import extending
 
@@ -119,4 +118,4 @@ np.testing.assert_allclose(both(a, b), (convolve2d(a, b), correlate(a, b)))
 def test_scipy_imported_after_numba_asked_for_extensions():
     known = any(point.value == "fastconv.extending:init" for point in entry_points(group="numba_extensions"))
     code = LATE.format(tell="" if known else "from fastconv.extending import init; init()")
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=240)
+    run_python(code, PYTHONWARNINGS="error")

@@ -1,17 +1,13 @@
 """The kernels at every vector width, with planes around the sizes of vectors and tiles."""
 
 import itertools
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import oracle
 import pytest
 from cases import LAYOUTS, channels_last, check_convolution, check_windows, values
-
-ROOT = Path(__file__).parent.parent
+from subprocesses import run_python
 
 MORE = [*(dtype.name for dtype in oracle.HALVES), "c16", "i2", "u1", "u2", "?", "f4", "f8", "u8"]
 
@@ -133,9 +129,7 @@ def test_narrower_vectors(cpu, width, feature, sweep, dtypes):
     if not machine_runs(feature):
         pytest.skip(f"the machine has no {feature}")
     code = NARROWER.format(tests=str(Path(__file__).parent), width=width, sweep=sweep, dtypes=dtypes)
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "PYTHONPATH": str(ROOT)}
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=280)
-    assert run.returncode == 0, run.stderr[-2000:]
+    run_python(code, timeout=280, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, -1, -2])
