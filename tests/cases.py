@@ -4,10 +4,24 @@ from unittest import mock
 
 import numpy as np
 import oracle
+import pytest
 
 import fastconv
 
+# One dtype for each way in which kernels load, compute, compare and store: real in each width, complex, unpacked by
+# hand, signed, unsigned, a truth value. Tests take longest to compile, so that the others are left to the slow ones.
+REPRESENTATIVE = {np.dtype(name) for name in ("f4", "f8", "c8", "f2", "i2", "u1", "?")}
+
 RANK_NAMES = {1: "1d", 2: "2d", 3: "3d"}
+
+
+def representative(cases, dtype_of=np.dtype):
+    """Cases to parametrize with: where the dtype of a case is not representative, the case is slow."""
+    return [case if np.dtype(dtype_of(case)) in REPRESENTATIVE else slow(case) for case in cases]
+
+
+def slow(case):
+    return pytest.param(*case if isinstance(case, tuple) else (case,), marks=pytest.mark.slow)
 
 
 def rng(*seed):

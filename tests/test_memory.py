@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import values
+from cases import slow, values
 from subprocesses import run
 
 import fastconv
@@ -19,11 +19,12 @@ WORKSPACE = 2 << 20  # bytes that a call may take beside its output
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect through the C library of Linux")
 
 GUARDED = ["convolution-direct", "convolution-im2col", "outputs-direct", "outputs-im2col"]
-GUARDED += ["blocks-f4", "blocks-c16", "blocks-f2", "blocks-i8"]
-GUARDED += ["depthwise-f4", "depthwise-f8", "depthwise-i4", "depthwise-f2"]
-GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
-GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-i1"]
 GUARDED += ["pools", "unpools", "patches", "filters"]
+GUARDED += [slow(f"{case}-more") for case in GUARDED]
+GUARDED += ["blocks-f4", "blocks-f2", slow("blocks-c16"), slow("blocks-i8")]
+GUARDED += ["depthwise-f4", "depthwise-f8", "depthwise-f2", slow("depthwise-i4")]
+GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
+GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-u1", slow("pool_vectors-i1")]
 
 
 def guarded(case):
