@@ -33,11 +33,14 @@ demo: $(DEMO)  ## filter a photograph, write fastconv-demo.png
 bench: $(BENCHED)  ## time the reference's six sizes, with the peers that are installed in .venv
 	$(PY) -m fastconv bench
 
-test: $(TEST)  ## run the tests, long sweeps left out
-	$(PY) -m pytest -n $(JOBS)
+# Each worker has neighbouring tests, which call the same kernels: so none is compiled twice at the same time.
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
 
-slow: $(TEST)  ## run the long sweeps
-	$(PY) -m pytest -n $(JOBS) -m slow
+test: $(TEST)  ## run the tests, for one dtype of each kind, long sweeps left out
+	$(PYTEST)
+
+slow: $(TEST)  ## run the tests of the other dtypes, and the long sweeps
+	$(PYTEST) -m slow
 
 check: $(DEV)  ## lint, format, types, stubs, import layers
 	$(PY) -m ruff check .

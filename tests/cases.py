@@ -2,10 +2,24 @@
 
 import numpy as np
 import oracle
+import pytest
 
 import fastconv
 
+# One dtype for each way in which kernels load, compute, compare and store: real in each width, complex, unpacked by
+# hand, signed, unsigned, a truth value. Tests take longest to compile, so that the others are left to the slow ones.
+REPRESENTATIVE = {np.dtype(name) for name in ("f4", "f8", "c8", "f2", "i2", "u1", "?")}
+
 RANK_NAMES = {1: "1d", 2: "2d", 3: "3d"}
+
+
+def representative(cases, dtype_of=np.dtype):
+    """Cases to parametrize with: where the dtype of a case is not representative, the case is slow."""
+    return [case if np.dtype(dtype_of(case)) in REPRESENTATIVE else slow(case) for case in cases]
+
+
+def slow(case):
+    return pytest.param(*case if isinstance(case, tuple) else (case,), marks=pytest.mark.slow)
 
 
 def rng(*seed):
@@ -93,13 +107,13 @@ def check_convolution(operation, x, w, **options):
     got = call_convolution(operation, x, w, **options)
     expected_options = {k: v for k, v in options.items() if k not in ("algorithm", "out")}
     note = f"{operation}(x {np.shape(x)}, w {np.shape(w)}, {options if 'out' not in options else expected_options})"
-    oracle.check(got, getattr(oracle, operation)(x, w, **expected_options), note)
+    expected = getattr(oracle, operation)(x, w, **expected_options)
+    oracle.check(got, expected, note)
     if options.get("out") is None:
         assert got.flags.c_contiguous, f"{note}: a new result is contiguous"
     else:
         assert got is options["out"], f"{note}: out is what is returned"
     if options.get("algorithm", "auto") in ("auto", "direct") and got.size:
-        expected = getattr(oracle, operation)(x, w, **expected_options)
         check_second(operation, np.asarray(x), np.asarray(w), expected, options)
     for a, b in zip(inputs, before, strict=True):
         oracle.assert_same(a, b, f"{note}: an input has changed")

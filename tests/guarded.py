@@ -114,10 +114,11 @@ VIEWS = {
     "reversed_rows": lambda a: np.repeat(a, 3, axis=-1)[..., ::-3],
     "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape),
 }
-DTYPES = ["f4", "f8", "f2", "c8", "i1", "i8", "?"]
+DTYPES = ["f4", "f8", "f2", "c8", "i2", "u1", "?"]
+MORE = ["i1", "i8"]
 
 
-def placements(dtypes=DTYPES, views=VIEWS):
+def placements(dtypes, views=VIEWS):
     for dtype, (name, view), end in itertools.product(dtypes, views.items(), (False, True)):
         print(f"{dtype} {name}, {'end' if end else 'start'} of the block", flush=True)
         yield dtype, view, end
@@ -142,8 +143,8 @@ CONVOLUTIONS = [
 ]
 
 
-def convolution(algorithm):
-    for dtype, view, end in placements():
+def convolution(algorithm, dtypes=DTYPES):
+    for dtype, view, end in placements(dtypes):
         for (x_shape, w_shape, options), operation in zip(CONVOLUTIONS, itertools.cycle(["correlate", "convolve"])):
             x = guarded(view(values(x_shape, dtype)), end=end, read_only=True)
             w = guarded(view(values(w_shape, dtype, 1)), end=end, read_only=True)
@@ -259,8 +260,8 @@ def grouped(dtype):
     fastconv.release_workspace()
 
 
-def outputs(algorithm):
-    for dtype, view, end in placements(views={n: f for n, f in VIEWS.items() if n != "broadcast"}):
+def outputs(algorithm, dtypes=DTYPES):
+    for dtype, view, end in placements(dtypes, {n: f for n, f in VIEWS.items() if n != "broadcast"}):
         for (x_shape, w_shape, options), operation in zip(CONVOLUTIONS, itertools.cycle(["correlate", "convolve"])):
             x, w, bias = values(x_shape, dtype), values(w_shape, dtype, 1), values(w_shape[0], dtype, 2)
             shape = getattr(oracle, operation)(x, w, **options).value.shape
@@ -278,9 +279,9 @@ def _windows(end, name, x, *sizes, **options):
     return check_windows(name, x, *sizes, **options)
 
 
-def pools():
+def pools(dtypes=DTYPES):
     shapes = {1: (2, 2, 19), 2: (1, 2, 5, 18), 3: (1, 2, 3, 3, 5)}
-    for dtype, view, end in placements():
+    for dtype, view, end in placements(dtypes):
         for rank, shape in shapes.items():
             x = guarded(view(values(shape, dtype)), end=end, read_only=True)
             for options in (
@@ -321,8 +322,8 @@ def pool_vectors(dtype):
             _windows(end, f"{name}2d", last, (3, 4))
 
 
-def unpools():
-    for dtype, view, end in placements():
+def unpools(dtypes=DTYPES):
+    for dtype, view, end in placements(dtypes):
         v = guarded(view(values((2, 2, 3, 5), dtype)), end=end, read_only=True)
         at = guarded(view(rng(1).integers(0, 60, (2, 2, 3, 5))), end=end, read_only=True)
         allocations = Allocations(end)
@@ -332,8 +333,8 @@ def unpools():
         oracle.check(got, oracle.expect_equal(oracle.max_unpool(v, at, (6, 10))))
 
 
-def patches():
-    for dtype, view, end in placements():
+def patches(dtypes=DTYPES):
+    for dtype, view, end in placements(dtypes):
         x = guarded(view(values((2, 2, 5, 9), dtype)), end=end, read_only=True)
         for options in ({}, {"stride": 2, "padding": 1}, {"dilation": 2, "padding": ((2, 0), (0, 3))}):
             y = _windows(end, "extract_patches", x, (3, 2), **options)
@@ -344,8 +345,8 @@ def patches():
             _windows(end, "col2im", y, (5, 9), (3, 2), **options)
 
 
-def filters():
-    for dtype, view, end in placements():
+def filters(dtypes=DTYPES):
+    for dtype, view, end in placements(dtypes):
         x = guarded(view(values((3, 6, 19), dtype)), end=end, read_only=True)
         for kernel, stride in (((3,), None), ((2, 3), 1), ((2, 4), None), ((3, 6, 19), 2)):
             _windows(end, "uniform_filter", x, kernel, stride=stride)
@@ -374,13 +375,14 @@ def write_read_only():
 
 
 CASES = {
-    **{f"convolution-{a}": (convolution, a) for a in ("direct", "im2col")},
-    **{f"outputs-{a}": (outputs, a) for a in ("direct", "im2col")},
+    **{f"{f.__name__}-{a}": (f, a) for f in (convolution, outputs) for a in ("direct", "im2col")},
+    **{f"{f.__name__}-{a}-more": (f, a, MORE) for f in (convolution, outputs) for a in ("direct", "im2col")},
     **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8")},
     **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2")},
     **{f"grouped-{dtype}": (grouped, dtype) for dtype in ("f4", "f8", "c8", "f2")},
-    **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "i1")},
+    **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
     **{f.__name__: (f,) for f in (pools, unpools, patches, filters)},
+    **{f"{f.__name__}-more": (f, MORE) for f in (pools, unpools, patches, filters)},
 }
 FAULTS = {f.__name__: (f,) for f in (read_after, read_before, write_after, write_read_only)}
 

@@ -8,11 +8,37 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def run_python(code, *arguments, timeout=240, check=True, cwd=None, root=ROOT, **environment):
-    """What `python -W error -c code` did, with the package of a checkout. Variables that are None are not set."""
+def start(*arguments, cwd=None, root=ROOT, **environment):
+    """Start ``python`` with the package of a checkout. A variable of the environment that is None is taken away."""
     variables = {**os.environ, "PYTHONPATH": str(root), **environment}
-    variables = {name: str(value) for name, value in variables.items() if value is not None}
-    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd or root, env=variables, capture_output=True, text=True, timeout=timeout)
-    assert not check or done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={name: str(value) for name, value in variables.items() if value is not None},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def finish(process, *, timeout=240, check=True):
+    """Wait for the end; with ``check``, the process has to succeed."""
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    if check:
+        assert process.returncode == 0, f"exit code {process.returncode}\n{output}\n{errors}"
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def run(*arguments, timeout=240, check=True, **where):
+    """``python`` with these arguments, from its start to its end."""
+    return finish(start(*arguments, **where), timeout=timeout, check=check)
+
+
+def run_python(code, *arguments, **options):
+    """Run ``code`` in a process of its own, where a warning is an error."""
+    return run("-W", "error", "-c", code, *arguments, **options)

@@ -1,16 +1,14 @@
 """Compiled kernels on disk: written once, found again, renewed when a source changes, harmless when damaged."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+import subprocesses
+from subprocesses import ROOT
 
-ROOT = Path(__file__).parent.parent
 CALL = """
 import json
 import numpy as np
@@ -22,19 +20,15 @@ RIGHT = [[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]]
 
 
 def start(cache, root=ROOT, code=CALL, **variables):
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    environment |= {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(root), **variables}
-    command = [sys.executable, "-W", "error", "-c", code]
-    return subprocess.Popen(
-        command, cwd=cache, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    variables |= {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": root}
+    return subprocesses.start("-W", "error", "-c", code, cwd=cache, **variables)
 
 
 def finish(process):
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    assert not errors, errors
-    return json.loads(output)
+    """What it printed, which is JSON."""
+    done = subprocesses.finish(process)
+    assert not done.stderr, done.stderr
+    return json.loads(done.stdout)
 
 
 def files(cache):

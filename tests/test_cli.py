@@ -2,34 +2,25 @@
 
 import io
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import oracle
 import pytest
+from subprocesses import ROOT, run, run_python
 
 import fastconv
 from fastconv.cli import COMMANDS, bench, console, demo, main
 from fastconv.cli.peers import PEERS, Peer
 
-ROOT = Path(__file__).parent.parent
 SIZES = ["tiny_4x4", "small_8x8", "medium_16x16", "channels_32x32", "kernel_5x5", "batch_16x16"]  # the reference's log
 OUTPUT_BYTES = dict(zip(SIZES, [16, 144, 6272, 57600, 4608, 25088], strict=True))  # of a valid convolution in float32
 
 
 def module(*arguments, **variables):
     """``python -m fastconv ...`` in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "fastconv", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, **variables},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=240,
-    )
+    return run("-m", "fastconv", *arguments, check=False, cwd=ROOT, **variables)
 
 
 @pytest.fixture
@@ -381,7 +372,7 @@ for size, (x, w) in bench.SIZES.items():
         assert bench._agrees(library, x, w), size
         print(size)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    done = run_python(code, check=False)
     if done.returncode == 77:
         pytest.skip(f"{name} is not installed")
     assert done.returncode == 0, done.stderr

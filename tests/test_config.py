@@ -4,17 +4,16 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+from subprocesses import ROOT, run_python
 
 import fastconv
 
-ROOT = Path(__file__).parent.parent
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 KEYS = [
     "version",
@@ -32,11 +31,8 @@ KEYS = [
 
 def python(code, **variables):
     """Run ``code`` in a new process; what it prints last is JSON."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "XDG_CACHE"))}
-    environment |= {"PYTHONPATH": str(ROOT), **variables}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    environment = dict.fromkeys(name for name in os.environ if name.startswith(("NUMBA_", "XDG_CACHE")))
+    return json.loads(run_python(code, **{**environment, **variables}).stdout.splitlines()[-1])
 
 
 CONFIG = "import json, fastconv; print(json.dumps(fastconv.show_config('dicts')))"

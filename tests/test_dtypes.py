@@ -3,12 +3,12 @@
 import numpy as np
 import oracle
 import pytest
-from cases import LAYOUTS, check_convolution, check_windows, ties, unaligned, values
+from cases import LAYOUTS, check_convolution, check_windows, representative, ties, unaligned, values
 
 import fastconv
 
-every_dtype = pytest.mark.parametrize("dtype", oracle.DTYPES, ids=str)
-real_dtype = pytest.mark.parametrize("dtype", oracle.REAL, ids=str)
+every_dtype = pytest.mark.parametrize("dtype", representative(oracle.DTYPES), ids=str)
+real_dtype = pytest.mark.parametrize("dtype", representative(oracle.REAL), ids=str)
 
 
 @every_dtype
@@ -85,7 +85,7 @@ def test_filters(dtype):
         check_windows("minimum_filter", x, (2, 3), stride=1)
 
 
-@pytest.mark.parametrize("dtype", oracle.HALVES, ids=str)
+@pytest.mark.parametrize("dtype", representative(oracle.HALVES), ids=str)
 def test_halves_accumulate_in_float32_and_round_once(dtype):
     """2048 + 1 is 2048 in float16 (256 + 1 in bfloat16): a sum in half precision would stay where it starts."""
     one = int(2 / np.finfo(np.float16).eps) if dtype == np.float16 else 256
@@ -141,7 +141,7 @@ def test_halves_round_after_the_activation(dtype, activation):
     check_convolution("correlate", values((1, 2, 9), dtype), values((3, 2, 2), dtype, 1), activation=activation)
 
 
-@pytest.mark.parametrize("dtype", oracle.INTEGERS, ids=str)
+@pytest.mark.parametrize("dtype", representative(oracle.INTEGERS), ids=str)
 def test_integers_wrap(dtype):
     top = np.iinfo(dtype).max
     x, w = np.full((1, 1, 3), top, dtype), np.full((1, 1, 3), 2, dtype)
@@ -179,7 +179,7 @@ def test_bools_of_any_bit_pattern_are_true():
     np.testing.assert_array_equal(fastconv.avg_pool1d(raw.view(bool), 2)[0, 0], [0.5, 0.5, 0])
 
 
-@pytest.mark.parametrize("dtype", oracle.COMPLEX, ids=str)
+@pytest.mark.parametrize("dtype", representative(oracle.COMPLEX), ids=str)
 def test_nothing_is_conjugated(dtype):
     x, w = np.array([[[1 + 2j, 3 - 1j]]], dtype), np.array([[[2 - 1j, 1j]]], dtype)
     # (1+2i)(2-i) + (3-i)i = (4+3i) + (1+3i)
@@ -209,7 +209,9 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("first, second", [*PAIRS, *(p[::-1] for p in PAIRS)])
+@pytest.mark.parametrize(
+    "first, second", representative([*PAIRS, *(p[::-1] for p in PAIRS)], lambda pair: np.result_type(*pair))
+)
 def test_mixed_types_meet_in_numpys(first, second):
     x, w = values((1, 2, 9), first), values((3, 2, 3), second, 1)
     got = check_convolution("correlate", x, w, padding_mode=1)
@@ -226,7 +228,7 @@ def test_bfloat16_meets_others(other, result):
         assert got.dtype.name == result
 
 
-@pytest.mark.parametrize("dtype", ["i2", "i8", "f2", "f4", "f8", "c8", "c16", "u4"])
+@pytest.mark.parametrize("dtype", representative(["i2", "i8", "f2", "f4", "f8", "c8", "c16", "u4"]))
 def test_foreign_byte_order(dtype):
     x, w, b = values((2, 2, 9), dtype), values((3, 2, 3), dtype, 1), values(3, dtype, 2)
     swap = LAYOUTS["byteswapped"]
@@ -243,7 +245,7 @@ def test_foreign_byte_order(dtype):
         check_windows("minimum_filter", swap(x), (2,))
 
 
-@pytest.mark.parametrize("dtype", ["i2", "f2", "f4", "f8", "c8", "c16", "u8"])
+@pytest.mark.parametrize("dtype", representative(["i2", "f2", "f4", "f8", "c8", "c16", "u8"]))
 def test_unaligned_arrays(dtype):
     x, w, b = (unaligned(a) for a in (values((2, 2, 9), dtype), values((3, 2, 3), dtype, 1), values(3, dtype, 2)))
     assert not x.flags.aligned
@@ -262,10 +264,10 @@ def test_array_likes_are_converted():
     check_convolution("correlate", [[[1, 2, 3, 4]]], [[[1, 0]]])
     check_convolution("correlate", [[[1.5, 2, 3, 4]]], np.ones((1, 1, 2), "f4"))
     check_convolution("convolve", (((True, False),),), [[[1]]], bias=(3,))
-    check_windows("max_pool1d", [[[1, 5, 2, 2]]], 2)
-    check_windows("avg_pool1d", [[[1, 5, 2, 2]]], 2)
+    check_windows("max_pool1d", [[[1.0, 5, 2, 2]]], 2)
+    check_windows("avg_pool1d", [[[1.0, 5, 2, 2]]], 2)
     check_windows("extract_patches", [1, 2, 3], (2,))
-    check_windows("uniform_filter", [1, 2, 3], (2,))
+    check_windows("uniform_filter", [1.0, 2, 3], (2,))
 
     class Array:
         def __array__(self, dtype=None, copy=None):
@@ -294,7 +296,7 @@ def test_read_only_and_memory_mapped_inputs(tmp_path):
 
 
 @pytest.mark.slow
-@every_dtype
+@pytest.mark.parametrize("dtype", oracle.DTYPES, ids=str)
 def test_all_pairs(dtype):
     for other in oracle.DTYPES:
         try:

@@ -2,29 +2,16 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from subprocesses import ROOT, run
 
 
 def python(code, cwd, path=True, **variables):
     """Run ``code`` in a new process; what it prints is JSON."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("FASTCONV_", "PYTHONPATH"))}
-    if path:  # the package may not be installed, but found by the tests' own path
-        environment["PYTHONPATH"] = str(ROOT)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=cwd,
-        env={**environment, **variables},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
+    environment = dict.fromkeys(name for name in os.environ if name.startswith("FASTCONV_"))
+    environment["PYTHONPATH"] = ROOT if path else None  # the package may not be installed
+    done = run("-W", "error", "-c", code, cwd=cwd, **{**environment, **variables})
     assert not done.stderr, done.stderr
     return json.loads(done.stdout)
 

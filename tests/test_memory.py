@@ -1,16 +1,15 @@
 """No access outside an array, no write to an input, no copy of the input, nothing allocated beside ``out``."""
 
 import gc
-import os
 import signal
-import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import values
+from cases import slow, values
+from subprocesses import run
 
 import fastconv
 
@@ -20,31 +19,29 @@ WORKSPACE = 2 << 20  # bytes that a call may take beside its output
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect through the C library of Linux")
 
 GUARDED = ["convolution-direct", "convolution-im2col", "outputs-direct", "outputs-im2col"]
-GUARDED += ["blocks-f4", "blocks-c16", "blocks-f2", "blocks-i8"]
-GUARDED += ["depthwise-f4", "depthwise-f8", "depthwise-i4", "depthwise-f2"]
-GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
-GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-i1"]
 GUARDED += ["pools", "unpools", "patches", "filters"]
+GUARDED += [slow(f"{case}-more") for case in GUARDED]
+GUARDED += ["blocks-f4", "blocks-f2", slow("blocks-c16"), slow("blocks-i8")]
+GUARDED += ["depthwise-f4", "depthwise-f8", "depthwise-f2", slow("depthwise-i4")]
+GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
+GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-u1", slow("pool_vectors-i1")]
 
 
-def run(*arguments):
-    """The test's own import path, so that both see the same package."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=280)
+def guarded(case):
+    return run(HERE / "guarded.py", case, timeout=280, check=False)
 
 
 @linux
 @pytest.mark.parametrize("fault", ["read_after", "read_before", "write_after", "write_read_only"])
 def test_the_guard_catches(fault):
-    done = run("guarded.py", fault)
+    done = guarded(fault)
     assert done.returncode in (-signal.SIGSEGV, -signal.SIGBUS), f"{fault} went unnoticed: {done.stdout}{done.stderr}"
 
 
 @linux
 @pytest.mark.parametrize("case", GUARDED)
 def test_nothing_outside_the_arrays_is_touched(case):
-    done = run("guarded.py", case)
+    done = guarded(case)
     last = (done.stdout.splitlines() or ["nothing was run"])[-1]
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
@@ -153,9 +150,7 @@ call(sys.argv[1], 2000)
 @pytest.mark.parametrize("name, algorithm", [("correlate2d", "auto"), ("correlate2d", "direct"), ("max_pool2d", "")])
 def test_compiled_code_takes_a_bounded_workspace(name, algorithm):
     """64 MB of input and of output, both taken before; 4 MB of grain that the operating system counts in."""
-    done = run("-c", RESIDENT, name, algorithm)
-    assert done.returncode == 0, done.stderr
-    taken = int(done.stdout)
+    taken = int(run("-c", RESIDENT, name, algorithm).stdout)
     assert taken < WORKSPACE + (4 << 20), f"{taken >> 20} MB beside the result"
 
 

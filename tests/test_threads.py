@@ -2,28 +2,19 @@
 
 import multiprocessing
 import os
-import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import oracle
 import pytest
 from cases import values
 from fastconv.kernels.team import BUSY, JOINED
+from subprocesses import run_python
 
 import fastconv
-
-ROOT = Path(__file__).parent.parent
-
-
-def python(code, **variables):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
-
 
 PROBLEMS = [
     (
@@ -181,7 +172,7 @@ def test_numbers_of_threads(threads):
 )
 def test_the_number_of_threads_that_the_environment_asks_for(value, expected):
     code = "import fastconv\ntry: print(fastconv.get_num_threads())\nexcept ValueError as error: print(error)"
-    run = python(code, FASTCONV_NUM_THREADS=value)
+    run = run_python(code, FASTCONV_NUM_THREADS=value)
     if expected == "ValueError":
         assert f"FASTCONV_NUM_THREADS is {value!r}, expected an int from 1 to 1024" in run.stdout
     elif expected is None:
@@ -240,7 +231,7 @@ print(numba.threading_layer())
 
 @pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
 def test_calls_from_the_threads_of_numba(layer):
-    done = python(PRANGE, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS=str(min(2, os.cpu_count())))
+    done = run_python(PRANGE, check=False, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS=min(2, os.cpu_count()))
     if "No threading layer could be loaded" in done.stderr:
         pytest.skip(f"Numba has no threading layer {layer} here")
     assert done.returncode == 0, done.stderr
@@ -263,8 +254,7 @@ print(open("/proc/self/maps").read())
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
 def test_openmp_is_not_loaded():
     """A process that used GNU OpenMP cannot fork and compute in the child: fastconv must not be the one that did."""
-    done = python(MAPS)
-    assert done.returncode == 0, done.stderr
+    done = run_python(MAPS)
     assert "llvmlite" in done.stdout  # the list is one
     for library in ("gomp", "libomp", "iomp", "omppool", "tbb"):
         assert library not in done.stdout

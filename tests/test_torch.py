@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import oracle
 import pytest
-from cases import ties, values
+from cases import representative, ties, values
 
 import fastconv
 
@@ -82,9 +82,9 @@ POOL_OPTIONS = [
 
 
 @ranks
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i8"])
+@pytest.mark.parametrize("dtype", representative(["f4", "f8", "i2", "i8"]))
 def test_max_pool(rank, dtype):
-    x = ties((2, 3, *SIZES[rank]), dtype) if dtype == "i8" else values((2, 3, *SIZES[rank]), dtype)
+    x = ties((2, 3, *SIZES[rank]), dtype) if dtype[0] == "i" else values((2, 3, *SIZES[rank]), dtype)
     if dtype == "f4":
         x[0, 0].flat[7] = -np.inf
     for kernel, stride, padding, dilation, ceil_mode in POOL_OPTIONS:

@@ -1,15 +1,11 @@
 """`FASTCONV_VERBOSE`: what it prints, and that it changes nothing else."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from fastconv.kernels.convolution.choose import FAMILIES
+from subprocesses import run_python
 
-ROOT = Path(__file__).parent.parent
 CALLS = """
 import numpy as np, fastconv
 x, w = np.ones((2, 4, 8, 9), "f4"), np.ones((6, 2, 3, 2), "f4")
@@ -55,16 +51,9 @@ CHOICES = [
 ]
 
 
-def run(level):
-    environment = os.environ | {"FASTCONV_VERBOSE": level, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "error", "-c", CALLS]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-
-
 @pytest.mark.parametrize("level", ["", "0", "1", "dispatch"])
 def test_lines(level):
-    done = run(level)
-    assert done.returncode == 0, done.stderr
+    done = run_python(CALLS, PYTHONWARNINGS="error", FASTCONV_VERBOSE=level)
     assert done.stdout == "(2, 6, 5, 6)\n" * 2
     calls, choices = [], []
     for line in done.stderr.splitlines():
@@ -87,6 +76,6 @@ def test_lines(level):
 
 
 def test_an_unknown_level():
-    done = run("2")
+    done = run_python(CALLS, check=False, FASTCONV_VERBOSE="2")
     assert done.returncode == 1
     assert "ValueError: FASTCONV_VERBOSE is '2', expected '0', '1' or 'dispatch'" in done.stderr

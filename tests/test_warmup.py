@@ -1,17 +1,14 @@
 """`python -m fastconv warmup`: it compiles every kernel, and what it compiled is never compiled again."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from subprocesses import run, run_python
 
 from fastconv.cli import main, warmup
 
-ROOT = Path(__file__).parent.parent
 ENTRIES = """
 import importlib, json, pkgutil
 from numba.core.registry import CPUDispatcher
@@ -57,21 +54,12 @@ OTHERS = """
 """
 
 
-def python(code, cache):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(cache)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=800)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def files(cache):
     return {path: path.stat().st_mtime_ns for path in Path(cache).rglob("*") if path.is_file()}
 
 
 def test_every_kernel_has_a_call():
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "FASTCONV_NUM_THREADS": "2"}  # one needs no helpers
-    done = subprocess.run([sys.executable, "-c", ENTRIES], env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
+    done = run_python(ENTRIES, timeout=280, FASTCONV_NUM_THREADS=2)  # one needs no helpers
     asked, entries = json.loads(done.stdout.splitlines()[-1])
     assert asked == entries
 
@@ -85,14 +73,15 @@ def test_every_kernel_has_a_call():
     ids=["windows", "all"],
 )
 def test_what_was_compiled_is_not_compiled_again(tmp_path, first, dtypes, calls):
-    output = python(WARMUP.format(first=first, dtypes=dtypes), tmp_path)
+    warm = WARMUP.format(first=first, dtypes=dtypes)
+    output = run_python(warm, timeout=800, NUMBA_CACHE_DIR=tmp_path).stdout
     kept = files(tmp_path)
     assert f"Compiled {len(kept)} kernels in " in output
     (folder,) = {path.parent for path in kept}
     assert output.endswith(f" s; they are kept in {folder}\n")
-    python(calls.format(dtypes=dtypes), tmp_path)
+    run_python(calls.format(dtypes=dtypes), NUMBA_CACHE_DIR=tmp_path)
     assert files(tmp_path) == kept, "a call compiled"
-    again = python(WARMUP.format(first=first, dtypes=dtypes), tmp_path)
+    again = run_python(warm, NUMBA_CACHE_DIR=tmp_path).stdout
     assert "Compiled 0 kernels in " in again
     assert "was there" in again
     assert files(tmp_path) == kept
@@ -117,8 +106,7 @@ def test_every_dtype_can_be_asked_for(monkeypatch, capsys):
 
 def test_where_nothing_can_be_kept(tmp_path):
     (tmp_path / "file").write_text("")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache")}
-    command = [sys.executable, "-m", "fastconv", "warmup"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    cache = tmp_path / "file" / "cache"
+    done = run("-m", "fastconv", "warmup", timeout=60, check=False, cwd=tmp_path, NUMBA_CACHE_DIR=cache)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "warmup: nothing can be kept: no folder can be written; NUMBA_CACHE_DIR may name one\n"
