@@ -14,6 +14,7 @@ import weakref
 import numpy as np
 import oracle
 from cases import LAYOUTS, check_convolution, check_windows, rng, values
+from fastconv.kernels.shapes import ALGORITHMS
 
 import fastconv
 
@@ -375,8 +376,8 @@ def write_read_only():
 
 
 CASES = {
-    **{f"{f.__name__}-{a}": (f, a) for f in (convolution, outputs) for a in ("direct", "im2col")},
-    **{f"{f.__name__}-{a}-more": (f, a, MORE) for f in (convolution, outputs) for a in ("direct", "im2col")},
+    **{f"{f.__name__}-{a}": (f, a) for f in (convolution, outputs) for a in ALGORITHMS[1:]},
+    **{f"{f.__name__}-{a}-more": (f, a, MORE) for f in (convolution, outputs) for a in ALGORITHMS[1:]},
     **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8")},
     **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2")},
     **{f"grouped-{dtype}": (grouped, dtype) for dtype in ("f4", "f8", "c8", "f2")},

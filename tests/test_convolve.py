@@ -5,10 +5,9 @@ import itertools
 import numpy as np
 import pytest
 from cases import check_convolution, representative, rng, values
+from fastconv.kernels.shapes import ALGORITHMS
 
 import fastconv
-
-ALGORITHMS = ["auto", "direct", "im2col"]
 
 
 def small(shape, *seed, dtype="f8"):

@@ -5,11 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from cases import LAYOUTS, OUT_LAYOUTS, check_convolution, poison, representative, ties, values
+from fastconv.kernels.shapes import ACTIVATIONS, ALGORITHMS, BOUNDARIES
 
 import fastconv
 
-ALGORITHMS = ["auto", "direct", "im2col"]
-BOUNDARIES = ["constant", "edge", "reflect", "symmetric", "wrap"]
 SIZES = {1: (9,), 2: (6, 7), 3: (5, 4, 6), 4: (3, 4, 3, 5)}
 KERNELS = {1: (3,), 2: (3, 2), 3: (2, 3, 1), 4: (2, 1, 3, 2)}
 
@@ -186,14 +185,14 @@ def test_the_fill_value_belongs_to_the_results_dtype():
 
 @operations
 @algorithms
-@pytest.mark.parametrize("activation", [None, "relu", "relu6", "silu", "gelu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_activations(operation, algorithm, activation, dtype):
     x, w = problem(2, dtype=dtype)
     check_convolution(operation, 2 * x, w, activation=activation, bias=values(3, dtype, 2), algorithm=algorithm)
 
 
-@pytest.mark.parametrize("activation", ["relu", "relu6", "silu", "gelu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("activation", ACTIVATIONS[1:])
 def test_activations_of_large_and_special_values(activation):
     """A kernel of one 1 leaves the activation alone; the ends are where naive formulas overflow."""
     x = np.array([-1e4, -800, -100, -30, -9, -6, -1, -1e-3, -0.0, 1e-6, 0.5, 3, 6, 7, 90, 800, 1e4, np.nan], "f4")[
@@ -458,7 +457,7 @@ def test_steps_and_pads_far_beyond_the_input(boundary, stride, dilation, before,
 
 
 @operations
-@pytest.mark.parametrize("algorithm", ["auto", "im2col"])
+@pytest.mark.parametrize("algorithm", ["auto", *ALGORITHMS[2:]])
 def test_more_axes_than_anyone_needs(operation, algorithm):
     x, w = values((2, 2, 3, 2, 3, 1, 2, 3), "f4"), values((2, 2, 2, 1, 2, 1, 2, 3), "f4", 1)
     check_convolution(operation, x, w, algorithm=algorithm)

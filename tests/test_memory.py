@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import slow, values
+from fastconv.kernels.shapes import ALGORITHMS
 from subprocesses import run
 
 import fastconv
@@ -18,7 +19,7 @@ WORKSPACE = 2 << 20  # bytes that a call may take beside its output
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect through the C library of Linux")
 
-GUARDED = ["convolution-direct", "convolution-im2col", "outputs-direct", "outputs-im2col"]
+GUARDED = [f"{calls}-{algorithm}" for calls in ("convolution", "outputs") for algorithm in ALGORITHMS[1:]]
 GUARDED += ["pools", "unpools", "patches", "filters"]
 GUARDED += [slow(f"{case}-more") for case in GUARDED]
 GUARDED += ["blocks-f4", "blocks-f2", slow("blocks-c16"), slow("blocks-i8")]

@@ -7,13 +7,13 @@ import numpy as np
 import oracle
 import pytest
 from cases import LAYOUTS, OUT_LAYOUTS, RANK_NAMES, call_convolution, check_convolution, check_windows, poison, values
+from fastconv.kernels.shapes import ALGORITHMS, BOUNDARIES
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import fastconv
 
 DTYPES = ["f4", "f8", "i2", "c8"]
-BOUNDARIES = ["constant", "edge", "reflect", "symmetric", "wrap"]
 
 
 def ints(low, high):
@@ -50,7 +50,7 @@ def convolutions(draw):
         "padding_mode": draw(paddings(rank)),
         "boundary": draw(axes(rank, st.sampled_from(BOUNDARIES))),
         "fillvalue": draw(ints(-3, 3)),
-        "algorithm": draw(st.sampled_from(["auto", "direct", "im2col"])),
+        "algorithm": draw(st.sampled_from(ALGORITHMS)),
     }
     result = np.result_type(x, w)
     if draw(st.booleans()):
