@@ -24,7 +24,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     -------
     dict or None
         With ``"dicts"``: ``version``, ``python``, ``numpy``, ``numba``, ``llvmlite``, ``cpu``, ``vector_bits``,
-        ``threads``, ``threading_layer`` and ``cache_directory`` (None where no folder can be written).
+        ``threads``, ``threading_layer`` and ``cache_directory`` (None where there is none and none can be made).
 
     Raises
     ------

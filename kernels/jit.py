@@ -64,6 +64,25 @@ _DIGEST = hashlib.sha256().digest_size
 _names: dict[str, object] = {}
 
 
+# What is used or overridden of Numba beyond its documented interface, each with the tests that fail without it. An
+# override whose name Numba no longer calls does nothing, and nothing says so: hence the check. Attributes of instances
+# (`_codegen`, `_final_module`, `_linking_libraries`) fail aloud, in every compiled call.
+_INTERNALS = {
+    JITCodeLibrary: (
+        "_optimize_functions", "_optimize_final_module", "finalize", "_finalized", "add_linking_library",  # test_warmup
+        "enable_object_caching", "has_dynamic_globals",  # test_cache
+    ),
+    CompilerBase: ("define_pipelines",),  # test_warmup
+    NativeLowering: ("run_pass", "_name"),  # every compiled call
+    _Cache: ("cache_path", "load_overload", "save_overload", "enable", "disable", "flush"),  # test_cache, test_places
+    CompileResult: ("_reduce", "_rebuild", "_replace"),  # test_cache
+    global_compiler_lock: ("_lock", "is_locked"),  # test_forks, test_njit_threads; `process` takes it before a fork
+    config: ("CACHE_DIR", "DISABLE_JIT", *_SETTINGS),  # test_places, test_cache
+}  # fmt: skip
+_missing = [f"{owner}.{name}" for owner, names in _INTERNALS.items() for name in names if not hasattr(owner, name)]
+assert not _missing, f"Numba {numba.__version__} has no {', '.join(_missing)}, which fastconv builds on"
+
+
 class _InnerLibrary(JITCodeLibrary):
     """The code of an inner function: neither optimised nor made machine code, nor linked with what it calls."""
 
