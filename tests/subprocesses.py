@@ -1,4 +1,4 @@
-"""Python in a process of its own: it finds the package where the tests find it."""
+"""Python in a process of its own, for what a process can do once only: start, be interrupted, fork, crash, end."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def start(*arguments, cwd=None, **environment):
-    """Start ``python`` with these arguments. A variable of the environment that is None is taken away."""
+    """Start ``python`` with these arguments. Variables of the environment that are None are not set."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
@@ -39,6 +39,7 @@ def run(*arguments, timeout=240, check=True, cwd=None, **environment):
     return finish(start(*arguments, cwd=cwd, **environment), timeout=timeout, check=check)
 
 
-def run_python(code, *, timeout=240, check=True, cwd=None, **environment):
-    """Run ``code`` in a process of its own."""
-    return run("-c", code, timeout=timeout, check=check, cwd=cwd, **environment)
+def run_python(code, *arguments, timeout=240, check=True, cwd=None, root=ROOT, **environment):
+    """Run ``code`` with the package of the checkout ``root``; there, as in pytest, a warning is an error."""
+    command = "-W", "error", "-c", code, *arguments
+    return run(*command, timeout=timeout, check=check, cwd=cwd or root, **{"PYTHONPATH": root, **environment})
