@@ -13,7 +13,7 @@ def start(*arguments, cwd=None, root=ROOT, **environment):
     variables = {**os.environ, "PYTHONPATH": str(root), **environment}
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
-        cwd=cwd,
+        cwd=cwd or root,
         env={name: str(value) for name, value in variables.items() if value is not None},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
-from subprocesses import ROOT, run, run_python
+from subprocesses import ROOT, run
 
 import fastconv
 from fastconv.cli import COMMANDS, bench, console, demo, main
@@ -372,7 +372,7 @@ for size, (x, w) in bench.SIZES.items():
         assert bench._agrees(library, x, w), size
         print(size)
 """
-    done = run_python(code, check=False)
+    done = run("-c", code, check=False)
     if done.returncode == 77:
         pytest.skip(f"{name} is not installed")
     assert done.returncode == 0, done.stderr

@@ -4,14 +4,14 @@ import json
 import os
 
 import pytest
-from subprocesses import ROOT, run
+from subprocesses import ROOT, run_python
 
 
 def python(code, cwd, path=True, **variables):
     """Run ``code`` in a new process; what it prints is JSON."""
     environment = dict.fromkeys(name for name in os.environ if name.startswith("FASTCONV_"))
     environment["PYTHONPATH"] = ROOT if path else None  # the package may not be installed
-    done = run("-W", "error", "-c", code, cwd=cwd, **{**environment, **variables})
+    done = run_python(code, cwd=cwd, **{**environment, **variables})
     assert not done.stderr, done.stderr
     return json.loads(done.stdout)
 

@@ -137,4 +137,4 @@ np.testing.assert_allclose(both(a, b), (convolve2d(a, b), correlate(a, b)))
 def test_scipy_imported_after_numba_asked_for_extensions():
     known = any(point.value == "fastconv.extending:init" for point in entry_points(group="numba_extensions"))
     code = LATE.format(tell="" if known else "from fastconv.extending import init; init()")
-    run_python(code, PYTHONWARNINGS="error")
+    run_python(code)
