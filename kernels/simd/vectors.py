@@ -253,3 +253,8 @@ def is_finite(typingctx, pointer, start, count):
         return builder.icmp_unsigned("==", builder.bitcast(mask, ir.IntType(lanes)), ir.IntType(lanes)(0))
 
     return types.boolean(pointer, types.intp, types.intp), emit
+
+
+def unpack(builder, kind, value):
+    """The fields of a NamedTuple, by name."""
+    return kind.instance_class(*cgutils.unpack_tuple(builder, value, len(kind)))
