@@ -55,7 +55,8 @@ if config.DISABLE_JIT:
 guard_forks()
 
 # Contraction makes fused multiply-adds; nothing that reorders a sum is allowed, so the same call has the same bits.
-_FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "no_cfunc_wrapper": True}
+# Nothing in a kernel has a count of references; with "_nrt" Numba would look for one in each field of each tuple.
+_FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "no_cfunc_wrapper": True, "_nrt": False}
 
 # What the environment may tell Numba that changes the code; nothing here sets any of it.
 _SETTINGS = "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"

@@ -1,9 +1,9 @@
-"""Arithmetic of the pools on vectors: what memory holds is widened, folded, divided and narrowed.
+"""Arithmetic of the pools on vectors: elements are widened, folded, divided and narrowed.
 
-What is folded is a value, or a value and its index. It lies in lines: runs of elements in the workspace, in the type
-that windows are folded in. Where the place of the best element is wanted, a line of indices lies `INDICES` bytes behind
-the line of values, in integers of the same width. Lines are read and written in whole vectors, arrays never beyond the
-elements asked for.
+To fold is to add, or to keep the better of two elements. What is folded is a value, or a value and its index. It lies
+in lines: runs of elements in the workspace, in the type that windows are folded in. Where the index of the best element
+is wanted, a line of indices lies `INDICES` bytes behind the line of values, in integers of the same width. Lines are
+read and written in whole vectors, arrays never beyond the elements asked for.
 """
 
 from llvmlite import ir
@@ -13,15 +13,16 @@ from ..strided import narrow, widen
 from .vectors import FLOATS, VECTOR_BYTES, assembly, broadcast, load_vector, store_vector, transpose, zip_orders
 
 ROOM = 4096  # elements of a line
-SLACK = 512  # what whole vectors at the largest step may touch past the end of a line
-# Three lines: the input's rows folded, its columns folded, and a few vectors on their way to be transposed.
+SLACK = 512  # elements that whole vectors at the largest step may touch past the end of a line
+# Where lines begin, in elements: the input's rows folded, its columns folded, and a few vectors to be transposed.
 ROWS, COLUMNS, SPARE = 0, ROOM + SLACK, 2 * (ROOM + SLACK)
-INDICES = 8 * (SPARE + SLACK)
-TAPS = 2 * INDICES  # of the windows of a line of means, along it
-DIVISORS = TAPS + 8 * (ROOM + SLACK)
-RECIPROCALS = 8 * (ROOM + SLACK)  # from the divisors on
-POSITIONS = DIVISORS + 2 * RECIPROCALS  # where results go, their divisor and channels, for each of some lines
-WORKSPACE_BYTES = POSITIONS + 8 * ROOM
+# Where the rest of the workspace begins, in bytes.
+INDICES = 8 * (SPARE + SLACK)  # of lines: behind the same line's values
+TAPS = 2 * INDICES  # for each window of a line, those along the last axis that its mean counts
+DIVISORS = TAPS + 8 * (ROOM + SLACK)  # for each window of a line
+RECIPROCALS = 8 * (ROOM + SLACK)  # of the divisors: behind them
+GROUPS = DIVISORS + 2 * RECIPROCALS  # lines that are stored together
+WORKSPACE_BYTES = GROUPS + 8 * ROOM
 
 _INT64, _INT32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _FUSED = (
@@ -33,11 +34,12 @@ _HAS_FMA = "fmaf" not in assembly(_FUSED)
 
 
 def lane_count(element):
+    """Elements of a vector."""
     return VECTOR_BYTES * 8 // element.bitwidth
 
 
 def line_type(kind, x, out):
-    """What a window is folded in: means in the result's type, what is only compared in its own where vectors can."""
+    """The type that windows are folded in: the result's for means, else the input's, where vectors can compare it."""
     if kind == "average":
         return out.compute
     if kind.startswith("indexed") or x.compute in FLOATS:
@@ -63,12 +65,16 @@ class Fold:
         self.values = builder.bitcast(workspace, byte)
         self.indices = builder.gep(self.values, [_INT64(INDICES)], source_etype=_BYTE)
 
+    def of_lanes(self, lanes):
+        """The same on vectors of so many lanes."""
+        return Fold(self.context, self.builder, self.kind, self.x, self.out, self.values, lanes)
+
     def _pointer(self, base, i, element):
         typed = self.builder.bitcast(base, element.as_pointer())
         return self.builder.gep(typed, [i], source_etype=element)
 
     def read(self, i):
-        """What lies at element `i` of the lines."""
+        """The vector at element `i` of the lines."""
         parts = [load_vector(self.builder, self._pointer(self.values, i, self.scalar), self.vector)]
         if self.has_index:
             where = self._pointer(self.indices, i, self.index.element)
@@ -76,48 +82,48 @@ class Fold:
         return parts
 
     def write(self, parts, i):
-        """Put it there."""
+        """Write a vector to element `i` of the lines."""
         store_vector(self.builder, parts[0], self._pointer(self.values, i, self.scalar))
         if self.has_index:
             store_vector(self.builder, parts[1], self._pointer(self.indices, i, self.index.element))
 
     def slots(self):
         """Variables for what is folded."""
-        kinds = (self.vector, self.index) if self.has_index else (self.vector,)
-        return [cgutils.alloca_once(self.builder, kind) for kind in kinds]
+        vectors = (self.vector, self.index) if self.has_index else (self.vector,)
+        return [cgutils.alloca_once(self.builder, vector) for vector in vectors]
 
     def set(self, slots, parts):
-        """Fill variables."""
+        """Write variables."""
         for slot, part in zip(slots, parts):
             self.builder.store(part, slot)
 
     def get(self, slots):
-        """What variables hold."""
+        """Read variables."""
         return [self.builder.load(slot) for slot in slots]
 
     def load(self, data, i, mask, index, step):
-        """Elements of the input; their indices start at `index` and go on in steps."""
+        """A vector of the input from element `i` on; its indices are `index`, `index + step`, and so on."""
         storage = self.context.get_value_type(self.x.dtype)
         parts = [self.widen(load_vector(self.builder, self._pointer(data, i, storage), self._of(storage), mask))]
         if self.has_index:
-            whole = self.index.element
+            word = self.index.element
             lane = ir.Constant(self.index, list(range(self.lanes)))
-            first, step = (self._spread(self.builder.trunc(n, whole) if whole.width < 64 else n) for n in (index, step))
+            first, step = (self._spread(self.builder.trunc(n, word) if word.width < 64 else n) for n in (index, step))
             parts.append(self.builder.add(first, self.builder.mul(lane, step)))
         return parts
 
     def neutral(self, lowest):
-        """What changes no result: 0 in a sum, else the padding's value and an index after all others."""
+        """What changes no result: 0 in a sum, else the padding's value `lowest` and an index after all others."""
         if self.kind == "average":
             return [ir.Constant(self.vector, None)]
-        one = Fold(self.context, self.builder, self.kind, self.x, self.out, self.values, 1)
+        one = self.of_lanes(1)
         storage = ir.VectorType(self.context.get_value_type(self.x.dtype), 1)
         value = one.widen(load_vector(self.builder, self._pointer(lowest, _INT64(0), storage.element), storage))
         value = self._spread(self.builder.extract_element(value, _INT32(0)))
-        return [value, self._nowhere()] if self.has_index else [value]
+        return [value, self._no_index()] if self.has_index else [value]
 
-    def _nowhere(self):
-        """Indices of what was found in no element: after all others."""
+    def _no_index(self):
+        """The index of padding: after all others. It is stored as -1."""
         return ir.Constant(self.index, [2 ** (self.index.element.width - 1) - 1] * self.lanes)
 
     def _spread(self, scalar):
@@ -125,10 +131,11 @@ class Fold:
         return broadcast(self.builder, scalar, ir.VectorType(scalar.type, self.lanes))
 
     def _of(self, element):
+        """The type of a vector of as many elements of another type."""
         return ir.VectorType(element, self.lanes)
 
     def combine(self, best, new, in_order=True):
-        """The fold of two. Of equals the first index wins; `in_order` where `best` is known to come first."""
+        """The fold of two vectors, lane by lane. Of equals the first index wins, which `best` has if `in_order`."""
         builder = self.builder
         if self.kind == "average":
             return [builder.fadd(best[0], new[0])]
@@ -141,7 +148,7 @@ class Fold:
         return [builder.select(take, n, b) for n, b in zip(new, best)]
 
     def _extreme(self, a, b):
-        """NaN where one is; the sign of zero is not looked at."""
+        """The larger (smaller) element; NaN if one is NaN. Of two zeros it may be either."""
         if self.is_float:
             name, flags = ("llvm.minimum" if self.is_least else "llvm.maximum"), ("nsz",)
             name = f"{name}.v{self.lanes}{FLOATS[self.element]}"
@@ -155,13 +162,13 @@ class Fold:
         """Whether `a` beats `b`; a NaN beats all but another."""
         sign = "<" if self.is_least else ">"
         if self.is_float:
-            number = self.builder.fcmp_ordered("ord", b, b)
-            return self.builder.and_(self.builder.fcmp_unordered(sign, a, b), number)
+            is_number = self.builder.fcmp_ordered("ord", b, b)
+            return self.builder.and_(self.builder.fcmp_unordered(sign, a, b), is_number)
         compare = self.builder.icmp_signed if self.element.signed else self.builder.icmp_unsigned
         return compare(sign, a, b)
 
     def widen(self, vector):
-        """From what memory holds to what is folded."""
+        """From the type that the input's memory holds to that of lines."""
         builder, x = self.builder, self.x
         if x.format == "bool":
             vector = builder.select(builder.icmp_unsigned("!=", vector, ir.Constant(vector.type, None)),
@@ -175,23 +182,24 @@ class Fold:
         return (builder.sext if x.dtype.signed else builder.zext)(vector, self.vector)
 
     def narrow(self, vector):
-        """From what is folded to what memory holds."""
+        """From the type of lines to that which the result's memory holds."""
         builder, out = self.builder, self.out
         if out.format in ("float16", "bfloat16"):
             return narrow(builder, out, vector)
         return vector if out.dtype == self.element else builder.trunc(vector, self._of(ir.IntType(out.dtype.bitwidth)))
 
-    def _all(self, kind, value):
-        return ir.Constant(kind, [value] * self.lanes)
+    def _all(self, vector, value):
+        """A constant vector of one value."""
+        return ir.Constant(vector, [value] * self.lanes)
 
     def divisors(self, pointer):
-        """What means are divided by, and the reciprocals of that; None where nothing is divided."""
+        """A vector of what means are divided by, and one of the reciprocals; None for other kinds."""
         if self.kind != "average":
             return None
         builder, byte = self.builder, _BYTE.as_pointer()
-        behind = builder.gep(builder.bitcast(pointer, byte), [_INT64(RECIPROCALS)], source_etype=_BYTE)
-        typed = self.scalar.as_pointer()
-        return [load_vector(builder, builder.bitcast(place, typed), self.vector) for place in (pointer, behind)]
+        reciprocals = builder.gep(builder.bitcast(pointer, byte), [_INT64(RECIPROCALS)], source_etype=_BYTE)
+        element = self.scalar.as_pointer()
+        return [load_vector(builder, builder.bitcast(at, element), self.vector) for at in (pointer, reciprocals)]
 
     def divide(self, total, divisor, reciprocal):
         """The correctly rounded quotient, where it is normal.
@@ -210,26 +218,26 @@ class Fold:
         return builder.select(inexact, self._fused(error, reciprocal, quotient), quotient)
 
     def _fused(self, a, b, c):
+        """`a * b + c`, rounded once."""
         name = f"llvm.fma.v{self.lanes}{FLOATS[self.element]}"
         function = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
         return self.builder.call(function, [a, b, c])
 
-    def finish(self, parts, target, divisors, mask):
-        """Write results: `target` is the results' values, their indices and the position there."""
-        builder, (data, indices, i) = self.builder, target
-        value = parts[0]
+    def finish(self, parts, arrays, i, divisors, mask):
+        """Write a vector of results, and their indices, from element `i` of the results on."""
+        builder, value = self.builder, parts[0]
         if divisors is not None:
             value = self.divide(value, *divisors)
         value = self.narrow(value)
-        store_vector(builder, value, self._pointer(data, i, value.type.element), mask)
+        store_vector(builder, value, self._pointer(arrays.out, i, value.type.element), mask)
         if self.has_index:
-            nowhere = builder.icmp_signed("==", parts[1], self._nowhere())
-            index = builder.select(nowhere, self._all(self.index, -1), parts[1])
+            is_padding = builder.icmp_signed("==", parts[1], self._no_index())
+            index = builder.select(is_padding, self._all(self.index, -1), parts[1])
             index = index if self.index.element.width == 64 else builder.sext(index, self._of(_INT64))
-            store_vector(builder, index, self._pointer(indices, i, _INT64), mask)
+            store_vector(builder, index, self._pointer(arrays.indices, i, _INT64), mask)
 
     def every(self, vectors, step, phase):
-        """Each `step`-th lane from `phase` on of as many vectors put together."""
+        """Lanes `phase`, `phase + step`, `phase + 2 * step`, ... of `step` neighbouring vectors, as one vector."""
         result = vectors[0]
         for v in range(1, step):
             lanes = []
@@ -245,9 +253,10 @@ class Fold:
         return result
 
     def fold_lanes(self, windows):
-        """A vector of windows of as many parts, all folded in the same order; and the `Fold` of a vector of so many.
+        """Fold each of some vectors to one element; these as a vector, and the `Fold` of vectors of so many lanes.
 
-        Zips of two vectors that are half of them apart bring lanes that are half a vector apart above each other.
+        All are folded in the same order. Zips of two vectors that are half of them apart bring lanes that are half a
+        vector apart above each other.
         """
         builder, fold, size, zips = self.builder, self, len(windows), zip_orders(self.lanes)
         while len(windows) > 1:
@@ -258,7 +267,7 @@ class Fold:
             ]
         (parts,) = windows
         while fold.lanes > size:
-            fold = Fold(self.context, builder, self.kind, self.x, self.out, self.values, fold.lanes // 2)
+            fold = self.of_lanes(fold.lanes // 2)
             ends = [[*range(start, start + fold.lanes)] for start in (0, fold.lanes)]
             parts = fold.combine(*(
                 [builder.shuffle_vector(part, part, ir.Constant(fold._of(_INT32), end)) for part in parts]
@@ -267,5 +276,5 @@ class Fold:
         return fold, parts
 
     def columns(self, rows):
-        """What lies in each lane of as many vectors, as a vector."""
+        """The columns of a square whose rows are vectors, as vectors."""
         return list(zip(*(transpose(self.builder, parts) for parts in zip(*rows))))
