@@ -54,7 +54,7 @@ def _activate_float(activation, value):
 
 @kernel
 def bounds(call, sums, out):
-    """What the activation holds values between; all there are without one, and with those that do more."""
+    """The lowest and highest value that relu and relu6 let through; for others the type's own, which clamp nothing."""
     low, high = limits(sums)
     if call.activation == RELU or call.activation == RELU6:
         low = zero(out)
@@ -90,8 +90,8 @@ def finish_sums(sums, bias, out, numbers):
     """`finish` for contiguous sums `(O, P)` of one image, `out (O, P*)` of any strides."""
     call = load_call(numbers.data)
     positions, _ = count_positions(call, numbers.data)
-    size = item_size(out)
+    itemsize = item_size(out)
     for o in range(call.outputs):
         for p in range(positions):
-            where = (o * out.strides[0] + spatial_offset(out.strides, numbers.data, call, p, 1)) // size
+            where = (o * out.strides[0] + spatial_offset(out.strides, numbers.data, call, p, 1)) // itemsize
             finish(out, where, load(sums, o * positions + p), bias, o * stride(bias, 0), call)

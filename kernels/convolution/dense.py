@@ -12,14 +12,14 @@ Input in need of more (another boundary or fill value, types to convert) is pack
 its terms channel by channel, tap by tap, whatever the block.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import entry, kernel, plain
-from ..simd.packing import pack_transposed, store_transposed
-from ..simd.tiles import CHANNEL_TILE, channel_tile
-from ..simd.vectors import VECTOR_BYTES, is_finite, lanes_of
+from ..jit import entry, inlined, kernel, plain
+from ..simd.packing import finish_transposed, pack_transposed
+from ..simd.tiles import CHANNEL_TILE, Inputs, Taps, Target, Weights, channel_tile
+from ..simd.vectors import VECTOR_BYTES, Bounds, is_finite, lanes_of
 from ..strided import (
     Strides,
     address,
@@ -52,14 +52,14 @@ from ..window import (
     write_tuple,
 )
 from .activation import NONE, RELU6, bounds, finish
-from .pack import SLACK, Slab, lies_in_order, pack_slab
+from .blocking import DENSE
+from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
+from .pack import SLACK, SlabLayout, lies_in_order, pack_slab
 
 POSITIONS, VECTORS = CHANNEL_TILE
-ENTRIES = 2304  # taps of all channels whose kernels are packed at a time
-TAPS = 1024  # of one channel; larger kernels are left to others
-SLAB_BYTES = 384 << 10  # under half of a common L2
-_SUMS_BYTES = 192 << 10
-_SUMS = SLAB_BYTES + 64  # packing writes whole vectors
+SLAB_BYTES, _SUMS_BYTES = DENSE.slab_bytes, DENSE.sums_bytes
+ENTRIES, TAPS = DENSE.entries, DENSE.taps
+_SUMS = SLAB_BYTES + 64  # packing writes full vectors
 _WEIGHTS = _SUMS + _SUMS_BYTES
 _TABLE = _WEIGHTS + ENTRIES * VECTORS * VECTOR_BYTES
 _BIAS = _TABLE + 16 * TAPS
@@ -81,31 +81,6 @@ class Blocks(NamedTuple):
 
 _FIELDS = len(Blocks._fields)
 PLAN_WORDS = _BLOCKS + 2 * _FIELDS  # of a call and its plan
-
-
-class Place(NamedTuple):
-    """A block of the output: first of each, and how many."""
-
-    group: int
-    o: int
-    outputs: int
-    n: int
-    images: int
-    p0: int
-    p1: int
-    rows: int
-    p2: int
-    columns: int
-
-
-class Kernels(NamedTuple):
-    """The packed kernels of a block: `[channel][tap][width]`, so many vectors wide."""
-
-    width: int
-    vectors: int
-    channels: int
-    taps: int
-    flip: int
 
 
 # ---- what is known before the arrays are: plain Python
@@ -173,10 +148,39 @@ def packed_layout(a0, a1, a2, rows, columns):
     rows = min((rows - 1) * a1.stride + (a1.kernel - 1) * a1.dilation + 1, HUGE)
     pitch = min((columns - 1) * a2.stride + (a2.kernel - 1) * a2.dilation + 1, HUGE)
     plane = rows * pitch
-    return Slab(1, 1, rows, pitch, plane, plane, (-(-(a0.kernel * plane + SLACK) // _LINE) | 1) * _LINE)
+    return SlabLayout(1, 1, rows, pitch, plane, plane, (-(-(a0.kernel * plane + SLACK) // _LINE) | 1) * _LINE)
 
 
 # ---- kernels
+
+
+class Kernels(NamedTuple):
+    """The packed kernels of a block: `[channel][tap][width]`, so many vectors wide."""
+
+    elements: Any
+    width: int
+    vectors: int
+    channels: int
+    taps: int
+    flip: int
+
+
+class Plane(NamedTuple):
+    """An image in place, or its packed slab: some channels of up to three axes, under the windows of a block."""
+
+    elements: Any
+    start: int
+    strides: Strides
+    axes: tuple[Axis, Axis, Axis]
+    first: tuple[int, int, int]  # the first output of each axis
+
+
+class Sums(NamedTuple):
+    """Sums of some output channels, side by side, position by position."""
+
+    elements: Any
+    start: int
+    width: int
 
 
 @kernel
@@ -203,9 +207,16 @@ def count_items(call, a0, a1, a2, blocks, width):
 
 @entry
 def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
-    """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
+    """`generic.correlate` over exactly three spatial axes, missing ones of size 1.
 
-    `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; `thread` is which one this is, 0 who calls.
+    Returns False, nothing written, if a pointer or stride is misaligned.
+    `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; number `thread` runs this, the caller is 0.
+
+    LOOP 5  over blocks of the output (groups, output channels, images, positions), which threads take from a counter
+    LOOP 4  over chunks of a block's output channels, as wide as a tile: all read the same input, which stays in L2
+    LOOP 3  over blocks of the input channels, whose kernels are packed and stay in L2, as the chunk's sums do
+    LOOP 2  over images, each read in place or packed into a slab in L2
+    LOOP 1  over the tiles of a run of positions that have the same taps
     """
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
@@ -213,26 +224,21 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     if threads > 1 and thread == 0:
         open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
     workspace = part_of(workspace, thread * WORKSPACE_BYTES)
-    a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
+    axes = load_axes(numbers.data, CALL_FIELDS)
+    a0, a1, a2 = axes
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
+    operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
     in_place = reads_in_place(x, xs, call, a0, a1, a2, fill)
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
     blocks = load_tuple(numbers.data, _BLOCKS + _FIELDS * in_place, Blocks)
-    while (
-        threads > 1 and count_items(call, a0, a1, a2, blocks, width) < 2 * threads and blocks.images * blocks.rows > 1
-    ):
-        images, rows = blocks.images, blocks.rows
-        if images > 1:
-            images = (images + 1) // 2
-        else:
-            rows = (rows + 1) // 2
-        blocks = Blocks(blocks.channels, blocks.chunks, images, rows, blocks.columns)
+    if threads > 1:
+        blocks = split_blocks(call, a0, a1, a2, blocks, width, threads)
     items = count_items(call, a0, a1, a2, blocks, width)
     chunks = -(-call.outputs // (width * blocks.chunks))
     images = -(-call.batch // blocks.images)
     slabs1, slabs2 = -(-a1.out // blocks.rows), -(-a2.out // blocks.columns)
     packed, item = np.int64(-1), take_item(team) if threads > 1 else np.int64(0)
-    while item < items:
+    while item < items:  # LOOP 5
         rest, s2 = divmod(item, slabs2)
         rest, s1 = divmod(rest, slabs1)
         rest, p0 = divmod(rest, a0.out)
@@ -240,15 +246,12 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         g, chunk = divmod(rest, chunks)
         p1, p2, n = s1 * blocks.rows, s2 * blocks.columns, i * blocks.images
         o = chunk * blocks.chunks * width
-        for q in range(min(blocks.chunks, -(-(call.outputs - o) // width))):
-            place = Place(
+        for q in range(min(blocks.chunks, -(-(call.outputs - o) // width))):  # LOOP 4
+            block = OutputBlock(
                 g, o + q * width, min(width, call.outputs - o - q * width), n, min(blocks.images, call.batch - n),
                 p0, p1, min(blocks.rows, a1.out - p1), p2, min(blocks.columns, a2.out - p2),
             )  # fmt: skip
-            correlate_block(
-                x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, q,
-                packed == rest,
-            )  # fmt: skip
+            correlate_block(operands, call, axes, in_place, blocks, block, q, packed == rest)
         packed = rest if blocks.channels == call.channels else -1
         item = take_item(team) if threads > 1 else item + 1
     if threads > 1 and thread == 0:
@@ -256,52 +259,76 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     return True
 
 
+@inlined
+def split_blocks(call, a0, a1, a2, blocks, width, threads):
+    """The blocks, of fewer images or rows if need be: so that there are two for each thread."""
+    while count_items(call, a0, a1, a2, blocks, width) < 2 * threads and blocks.images * blocks.rows > 1:
+        images, rows = blocks.images, blocks.rows
+        if images > 1:
+            images = (images + 1) // 2
+        else:
+            rows = (rows + 1) // 2
+        blocks = Blocks(blocks.channels, blocks.chunks, images, rows, blocks.columns)
+    return blocks
+
+
 @kernel
-def correlate_block(
-    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, in_place, blocks, place, q, is_packed
-):  # fmt: skip
+def correlate_block(operands, call, axes, in_place, blocks, block, q, is_packed):
     """Chunk `q` of a block of the output. `is_packed`: the workspace holds its kernels."""
+    out, workspace = operands.out.array, operands.workspace
+    a0, a1, a2 = axes
     sums = scratch(workspace, _SUMS, out)
-    slab, table = scratch(workspace, 0, out), scratch_index(workspace, _TABLE)
-    vectors = -(-place.outputs // lanes_of(sums))
+    vectors = -(-block.outputs // lanes_of(sums))
     width = vectors * lanes_of(sums)
     taps = a0.kernel * a1.kernel * a2.kernel
-    plane = place.rows * place.columns * width
-    layout = packed_layout(a0, a1, a2, place.rows, place.columns)
-    for c in range(0, call.channels, blocks.channels):
+    for c in range(0, call.channels, blocks.channels):  # LOOP 3
         channels = min(blocks.channels, call.channels - c)
-        kernels = Kernels(width, vectors, channels, taps, call.flip)
         weights = scratch(workspace, _WEIGHTS + q * channels * taps * VECTORS * VECTOR_BYTES, out)
+        kernels = Kernels(weights, width, vectors, channels, taps, call.flip)
         if not is_packed:
-            pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels)
-        channel = place.group * call.channels + c
-        for i in range(place.images):
-            n = place.n + i
+            pack_kernels(operands.w, call, axes, block, c, kernels)
+        for i in range(block.images):  # LOOP 2
+            n, channel = block.n + i, block.group * call.channels + c
             if in_place:
-                source, steps, b0, b1, b2 = elements(x), xs, a0, a1, a2
-                start, first = n * xs.batch + channel * xs.channel, (place.p0, place.p1, place.p2)
+                plane = plane_in_place(operands.x, axes, block, n, channel)
             else:
-                source, steps = slab, Strides(0, layout.channel, layout.plane, layout.pitch, 1)
-                b0 = packed_axis(a0, 1, 1, a0.kernel)
-                b1 = packed_axis(a1, a1.stride, a1.dilation, layout.rows)
-                b2 = packed_axis(a2, a2.stride, a2.dilation, layout.pitch)
-                start, first = 0, (0, 0, 0)
-                if q == 0:
-                    c0, c1, c2 = with_stride(a0, 1), with_stride(a1, 1), with_stride(a2, 1)
-                    corner = (n, channel, place.p0 * a0.stride, place.p1 * a1.stride, place.p2 * a2.stride)
-                    pack_slab(x, xs, fill, workspace, c0, c1, c2, layout, channels, a0.kernel, corner, (0, 0, 0, 0))
-            whole = multiply_plane(
-                source, start, steps, b0, b1, b2, first, place, table, weights, kernels, sums, i * plane, c > 0
-            )
-            # A sum of all taps tells whether all of them are finite; only if not, padding under them is not nothing.
-            if in_place and is_padded(a0, a1, a2) and (whole < 0 or not is_finite(sums, whole, width)):
+                plane = packed_plane(operands, axes, block, n, channel, channels, q > 0)
+            target = Sums(sums, i * block.rows * block.columns * width, width)
+            complete = multiply_plane(plane, block, scratch_index(workspace, _TABLE), kernels, target, c > 0)
+            # A sum of all taps is finite only if all kernels are; where one is not, padding times it is NaN.
+            if in_place and is_padded(a0, a1, a2) and (complete < 0 or not is_finite(sums, complete, width)):
                 if not is_finite(weights, 0, channels * taps * width):
-                    multiply_padding(a0, a1, a2, first, place, weights, kernels, sums, i * plane)
-    store_block(sums, width, bias, out, outs, workspace, call, place)
+                    multiply_padding(plane, block, kernels, target)
+    store_block(operands, call, block, Sums(sums, 0, width))
+
+
+@inlined
+def plane_in_place(x, axes, block, n, channel):
+    """The plane of an image as it lies in the array."""
+    start = n * x.strides.batch + channel * x.strides.channel
+    return Plane(elements(x.array), start, x.strides, axes, (block.p0, block.p1, block.p2))
+
+
+@inlined
+def packed_plane(operands, axes, block, n, channel, channels, is_packed):
+    """The plane of an image packed into a slab, unless it is there."""
+    a0, a1, a2 = axes
+    layout = packed_layout(a0, a1, a2, block.rows, block.columns)
+    if not is_packed:
+        steps_of_one = with_stride(a0, 1), with_stride(a1, 1), with_stride(a2, 1)
+        first = n, channel, block.p0 * a0.stride, block.p1 * a1.stride, block.p2 * a2.stride
+        terms = ReductionBlock(0, channels, 0, a0.kernel, 0, a1.kernel, 0, a2.kernel)
+        pack_slab(operands.x, operands.fill, operands.workspace, steps_of_one, layout, first, terms)
+    b0 = packed_axis(a0, 1, 1, a0.kernel)
+    b1 = packed_axis(a1, a1.stride, a1.dilation, layout.rows)
+    b2 = packed_axis(a2, a2.stride, a2.dilation, layout.pitch)
+    strides = Strides(0, layout.channel, layout.plane, layout.pitch, 1)
+    return Plane(scratch(operands.workspace, 0, operands.out.array), 0, strides, (b0, b1, b2), (0, 0, 0))
 
 
 @kernel
 def with_stride(axis, step):
+    """The axis, its windows `step` apart."""
     return Axis(axis.size, axis.kernel, step, axis.dilation, axis.before, axis.after, axis.boundary, axis.out)
 
 
@@ -312,48 +339,47 @@ def packed_axis(axis, step, dilation, size):
 
 
 @kernel
-def multiply_plane(
-    source, start, steps, a0, a1, a2, first, place, table, weights, kernels, sums, to, accumulate
-):  # fmt: skip
-    """Sums of a block of one image. `first` is the first output's place in the axes.
+def multiply_plane(plane, block, table, kernels, sums, accumulate):
+    """Sums of one image's part of a block; taps that meet padding are left out.
 
     The result is where the sum of an output that all taps serve lies, or -1.
     """
-    p0, p1, p2 = first
-    rows, columns, width = place.rows, place.columns, kernels.width
+    steps, width, rows, columns = plane.strides, sums.width, block.rows, block.columns
+    a0, a1, a2 = plane.axes
+    p0, p1, p2 = plane.first
     taps0 = real_taps(a0, p0)
-    start += (p0 * a0.stride - a0.before) * steps.s0
+    start = plane.start + (p0 * a0.stride - a0.before) * steps.s0
     start += (p1 * a1.stride - a1.before) * steps.s1 + (p2 * a2.stride - a2.before) * steps.s2
     step1, step2 = a1.stride * steps.s1, a2.stride * steps.s2
     left, right = whole_windows(a2, p2, columns)
     top, bottom = whole_windows(a1, p1, rows)
+    taps = Taps(table, 0, kernels.channels)
     for r in range(rows if left < right else 0):  # the columns that all taps of the last axis serve
         if r <= top or r >= bottom:
-            taps = fill_table(table, steps, a0, a1, a2, taps0, real_taps(a1, p1 + r), real_taps(a2, p2 + left), kernels)
-        multiply_run(
-            source, start + r * step1 + left * step2, step2, right - left, table, taps,
-            steps.channel, weights, kernels, sums, to + (r * columns + left) * width, width, accumulate,
-        )  # fmt: skip
+            taps = list_taps(table, plane, taps0, real_taps(a1, p1 + r), real_taps(a2, p2 + left), kernels)
+        inputs = Inputs(plane.elements, start + r * step1 + left * step2, steps.channel)
+        target = Target(sums.elements, sums.start + (r * columns + left) * width, width)
+        multiply_run(inputs, step2, right - left, taps, kernels, target, accumulate)
     for j in range(columns):  # the others, downwards
         if left <= j < right:
             continue
         taps2, r = real_taps(a2, p2 + j), 0
         while r < rows:
             run = bottom - r if top <= r < bottom else 1
-            taps = fill_table(table, steps, a0, a1, a2, taps0, real_taps(a1, p1 + r), taps2, kernels)
-            multiply_run(
-                source, start + r * step1 + j * step2, step1, run, table, taps,
-                steps.channel, weights, kernels, sums, to + (r * columns + j) * width, columns * width, accumulate,
-            )  # fmt: skip
+            taps = list_taps(table, plane, taps0, real_taps(a1, p1 + r), taps2, kernels)
+            inputs = Inputs(plane.elements, start + r * step1 + j * step2, steps.channel)
+            target = Target(sums.elements, sums.start + (r * columns + j) * width, columns * width)
+            multiply_run(inputs, step1, run, taps, kernels, target, accumulate)
             r += run
-    is_whole = left < right and top < bottom and taps0[1] - taps0[0] == a0.kernel
-    return to + (top * columns + left) * width if is_whole else -1
+    is_complete = left < right and top < bottom and taps0[1] - taps0[0] == a0.kernel
+    return sums.start + (top * columns + left) * width if is_complete else -1
 
 
 @kernel
-def fill_table(table, steps, a0, a1, a2, taps0, taps1, taps2, kernels):
-    """Where each tap of three ranges lies in the source and among the packed kernels; how many there are."""
-    count = 0
+def list_taps(table, plane, taps0, taps1, taps2, kernels):
+    """Three ranges of taps: where each tap lies in the plane and among the packed kernels."""
+    a0, a1, a2 = plane.axes
+    steps, count = plane.strides, 0
     for k0 in range(taps0[0], taps0[1]):
         for k1 in range(taps1[0], taps1[1]):
             for k2 in range(taps2[0], taps2[1]):
@@ -363,128 +389,138 @@ def fill_table(table, steps, a0, a1, a2, taps0, taps1, taps2, kernels):
                 )
                 table[2 * count + 1] = (kernels.taps - 1 - tap if kernels.flip else tap) * kernels.width
                 count += 1
-    return count
+    return Taps(table, count, kernels.channels)
 
 
 @kernel
-def multiply_run(
-    source, start, step, count, table, taps, source_channel, weights, kernels, sums, to, sums_step, accumulate
-):  # fmt: skip
-    """Outputs `step` apart in the source, in tiles of even sizes."""
-    if taps == 0:
+def multiply_run(inputs, step, count, taps, kernels, target, accumulate):
+    """The sums of `count` outputs whose windows lie `step` apart, in tiles of about the same size."""
+    start, to = inputs.start, target.start
+    if taps.count == 0:
         for p in range(0 if accumulate else count):
             for o in range(kernels.width):
-                sums[to + p * sums_step + o] = 0
+                target.elements[to + p * target.row + o] = 0
         return
-    while count > 0:
+    weights = Weights(kernels.elements, 0, 1, kernels.taps * kernels.width)
+    while count > 0:  # LOOP 1
         # The last two are of even size, since a tile of few positions waits for its own sums.
         positions = min(count, POSITIONS if count >= 2 * POSITIONS else max((count + 1) // 2, 4))
         positions = count if count <= POSITIONS else positions
         channel_tile(
-            positions, kernels.vectors, source, start, step, table, taps, kernels.channels, source_channel,
-            weights, kernels.taps * kernels.width, sums, to, sums_step, accumulate,
+            positions, kernels.vectors, Inputs(inputs.elements, start, inputs.channel), step, taps,
+            weights, Target(target.elements, to, target.row), accumulate,
         )  # fmt: skip
         start += positions * step
-        to += positions * sums_step
+        to += positions * target.row
         count -= positions
 
 
 @kernel
-def multiply_padding(a0, a1, a2, first, place, weights, kernels, sums, to):
-    """What `multiply_plane` leaves out: padding times kernels, not zero where a kernel is infinite or no number."""
-    p0, p1, p2 = first
-    taps0 = real_taps(a0, p0)
-    for r in range(place.rows):
+def multiply_padding(plane, block, kernels, sums):
+    """Add what `multiply_plane` leaves out: zeros times kernels, which is NaN where a kernel is infinite or NaN."""
+    a0, a1, a2 = plane.axes
+    p0, p1, p2 = plane.first
+    taps0, width = real_taps(a0, p0), sums.width
+    for r in range(block.rows):
         taps1 = real_taps(a1, p1 + r)
-        for j in range(place.columns):
-            taps2, at = real_taps(a2, p2 + j), to + (r * place.columns + j) * kernels.width
+        for j in range(block.columns):
+            taps2, at = real_taps(a2, p2 + j), sums.start + (r * block.columns + j) * width
             for tap in range(kernels.taps):
                 k0, rest = divmod(kernels.taps - 1 - tap if kernels.flip else tap, a1.kernel * a2.kernel)
                 k1, k2 = divmod(rest, a2.kernel)
-                real = taps0[0] <= k0 < taps0[1] and taps1[0] <= k1 < taps1[1] and taps2[0] <= k2 < taps2[1]
-                for c in range(0 if real else kernels.channels):
-                    for o in range(kernels.width):
-                        sums[at + o] += 0 * weights[(c * kernels.taps + tap) * kernels.width + o]
+                is_inside = taps0[0] <= k0 < taps0[1] and taps1[0] <= k1 < taps1[1] and taps2[0] <= k2 < taps2[1]
+                for c in range(0 if is_inside else kernels.channels):
+                    for o in range(width):
+                        sums.elements[at + o] += 0 * kernels.elements[(c * kernels.taps + tap) * width + o]
 
 
 @kernel
-def pack_kernels(w, ws, weights, call, a0, a1, a2, place, c, kernels):
-    """`weights[channel][tap][output]` for a block; the outputs that are missing in the last vector are zero."""
-    lanes, count = lanes_of(weights), kernels.channels * kernels.taps
-    if not lies_in_order(ws, call, a0, a1, a2):
-        pack_elements(w, ws, weights, call, a0, a1, a2, place, c, kernels)
+def pack_kernels(w, call, axes, block, c, kernels):
+    """Pack the kernels of a block from input channel `c` on; output channels missing in the last vector are zero."""
+    array, ws, width = w.array, w.strides, kernels.width
+    lanes, count = lanes_of(kernels.elements), kernels.channels * kernels.taps
+    start = (block.group * call.outputs + block.o) * ws.batch + c * ws.channel
+    if not lies_in_order(ws, call, axes):
+        pack_scattered(w, start, axes, block.outputs, kernels)
         return
-    start = (place.group * call.outputs + place.o) * ws.batch + c * ws.channel
-    past = (address(w) // item_size(w) + start) % lanes  # whole cache lines, as for results
-    for v in range(0, kernels.width, lanes):
+    past = (address(array) // item_size(array) + start) % lanes  # full cache lines, as for results
+    for v in range(0, width, lanes):
         e = -past
         while e < count:
             first = max(e, 0)
             lines = min(e + lanes, count) - first
             pack_transposed(
-                w, start + v * ws.batch + first, ws.batch, place.outputs - v, lines,
-                weights, first * kernels.width + v, kernels.width,
+                array, start + v * ws.batch + first, ws.batch, block.outputs - v, lines,
+                kernels.elements, first * width + v, width,
             )  # fmt: skip
             e += lanes
 
 
 @kernel
-def pack_elements(w, ws, weights, call, a0, a1, a2, place, c, kernels):
-    start = (place.group * call.outputs + place.o) * ws.batch + c * ws.channel
-    at = 0
+def pack_scattered(w, start, axes, outputs, kernels):
+    """`pack_kernels` an element at a time, where the taps of a kernel do not lie side by side."""
+    array, ws, at = w.array, w.strides, 0
+    a0, a1, a2 = axes
     for channel in range(kernels.channels):
         for k0 in range(a0.kernel):
             for k1 in range(a1.kernel):
                 for k2 in range(a2.kernel):
                     source = start + channel * ws.channel + k0 * ws.s0 + k1 * ws.s1 + k2 * ws.s2
                     for o in range(kernels.width):
-                        weights[at] = load(w, source + o * ws.batch) if o < place.outputs else zero(w)
+                        value = load(array, source + o * ws.batch) if o < outputs else zero(array)
+                        kernels.elements[at] = value
                         at += 1
 
 
-@kernel
-def store_block(sums, width, bias, out, outs, workspace, call, place):
+@inlined
+def store_block(operands, call, block, sums):
     """Add the bias, activate, and write a block's sums to the output."""
-    o, rows, columns = place.group * call.outputs + place.o, place.rows, place.columns
+    out, bias, added = operands.out, operands.bias, scratch(operands.workspace, _BIAS, operands.out.array)
+    outs, rows, columns = out.strides, block.rows, block.columns
     if outs.s1 == columns * outs.s2:  # the rows are one run
         rows, columns = 1, rows * columns
-    for i in range(place.images):
-        where = (place.n + i) * outs.batch + o * outs.channel
-        where += place.p0 * outs.s0 + place.p1 * outs.s1 + place.p2 * outs.s2
+    first, o = first_output(outs, call, block), block.group * call.outputs + block.o
+    for i in range(block.images):
         for r in range(rows):
-            store_row(
-                sums, (i * rows + r) * columns * width, width, columns, bias, o, out, where + r * outs.s1, outs,
-                workspace, call, place.outputs,
-            )  # fmt: skip
+            run = Sums(sums.elements, sums.start + (i * rows + r) * columns * sums.width, sums.width)
+            where = first + i * outs.batch + r * outs.s1
+            if outs.s2 != 1 or call.activation > RELU6:
+                store_elements(out, bias, call, run, columns, o, block.outputs, where)
+            else:
+                store_vectors(out, bias, added, call, run, columns, o, block.outputs, where)
 
 
 @kernel
-def store_row(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
-    """Store neighbouring positions of some output channels."""
-    if outs.s2 != 1 or call.activation > RELU6:
-        store_elements(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs)
-        return
-    lanes, added = lanes_of(sums), scratch(workspace, _BIAS, out)
-    low, high = bounds(call, sums, out)
-    for v in range(0, width, lanes):
+def store_vectors(out, bias, added, call, sums, columns, o, outputs, where):
+    """Finish and store neighbouring positions of some output channels, a square of vectors at a time.
+
+    There is room for a vector of biases in `added`.
+    """
+    array, outs, lanes = out.array, out.strides, lanes_of(sums.elements)
+    low, high = bounds(call, sums.elements, array)
+    limits = Bounds(call.activation != NONE, low, high)
+    for v in range(0, sums.width, lanes):
         for i in range(lanes):
             has = call.has_bias and v + i < outputs
-            added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(out)
-        # Whole cache lines, from the first one on: half lines of many rows push each other out of the cache.
-        past = (address(out) // item_size(out) + where + v * outs.channel) % lanes
+            added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(array)
+        # Full cache lines, from the first one on: half lines of many rows push each other out of the cache.
+        to = where + v * outs.channel
+        past = (address(array) // item_size(array) + to) % lanes
         j = 0
         while j < columns:
             count = min(columns - j, lanes - past if j == 0 and columns > 4 * lanes else lanes)
-            store_transposed(
-                sums, start + j * width + v, width, count, outputs - v,
-                out, where + v * outs.channel + j, outs.channel, added, call.activation != NONE, low, high,
+            finish_transposed(
+                array, to + j, outs.channel, sums.elements, sums.start + j * sums.width + v, sums.width,
+                count, outputs - v, added, limits,
             )  # fmt: skip
             j += count
 
 
 @kernel
-def store_elements(sums, start, width, columns, bias, o, out, where, outs, workspace, call, outputs):
+def store_elements(out, bias, call, sums, columns, o, outputs, where):
+    """`store_vectors` an element at a time."""
+    outs = out.strides
     for i in range(outputs):
         for j in range(columns):
             at = where + i * outs.channel + j * outs.s2
-            finish(out, at, sums[start + j * width + i], bias, (o + i) * stride(bias, 0), call)
+            finish(out.array, at, sums.elements[sums.start + j * sums.width + i], bias, (o + i) * stride(bias, 0), call)

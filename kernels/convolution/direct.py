@@ -15,12 +15,12 @@ one slab, one table, one block of sums and the kernels of a few output channels,
 adds its terms in an order that depends on the sizes of one image alone: threads and batch size change no bit.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..jit import entry, kernel, overload, plain
+from ..jit import entry, inlined, kernel, overload, plain
 from ..simd.packing import finish_run
-from ..simd.tiles import TILES, tile, tile_shape
-from ..simd.vectors import MASKED, VECTOR_BYTES, is_vector_type, lanes_of
+from ..simd.tiles import TILES, Initial, Inputs, Positions, Taps, Target, Weights, tile, tile_shape
+from ..simd.vectors import MASKED, VECTOR_BYTES, Bounds, is_vector_type, lanes_of
 from ..strided import (
     compute_size,
     elements,
@@ -37,20 +37,19 @@ from ..strided import (
 from ..team import close_team, open_team, part_of, take_item
 from ..window import AXIS_FIELDS, CALL_FIELDS, CONSTANT, HUGE, Axis, is_padded, load_axes, load_call, write_tuple
 from .activation import NONE, RELU6, bounds, finish_row
-from .pack import SLACK, Slab, pack_slab, pack_weights, tap_index
+from .blocking import DIRECT
+from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
+from .pack import SLACK, SlabLayout, pack_slab, pack_weights, tap_index
 
 BAND = TILES[0][0]  # output channels of the widest tile
-SLAB_BYTES = 384 << 10  # under half of a common L2
-SUMS_BYTES = 192 << 10
-TABLE_ENTRIES = 2304
-VECTORS = SUMS_BYTES // 3 // VECTOR_BYTES  # of a slab of the output
-MASKS = 16384  # words of a vector each
+SLAB_BYTES, SUMS_BYTES, TABLE_ENTRIES = DIRECT.slab_bytes, DIRECT.sums_bytes, DIRECT.table_entries
+MASKS, COLUMNS = DIRECT.masks, DIRECT.columns
+VECTORS = SUMS_BYTES // 3 // VECTOR_BYTES  # of a block of the output
 WEIGHT_BYTES = 8 * 16 * TABLE_ENTRIES  # a band of the widest type
-COLUMNS = 512  # of a slab, at most
-_SUMS = SLAB_BYTES + 64  # packing writes whole vectors
+_SUMS = SLAB_BYTES + 64  # packing writes full vectors
 _TABLE = _SUMS + SUMS_BYTES
-_PLACES = _TABLE + 24 * TABLE_ENTRIES
-_MASKS = _PLACES + 16 * VECTORS
+_OFFSETS = _TABLE + 24 * TABLE_ENTRIES
+_MASKS = _OFFSETS + 16 * VECTORS
 _INITIAL = _MASKS + 4 * MASKS
 _WEIGHTS = _INITIAL + 16 * BAND
 WORKSPACE_BYTES = _WEIGHTS + WEIGHT_BYTES
@@ -160,15 +159,36 @@ def packed_layout(a1, a2, masked, blocks, rows, columns):
         pitch = max(columns, -(-a2.size // a2.stride))
     phase = min(rows * pitch, HUGE)
     plane = min(min(phases1 * phases2, HUGE) * phase, HUGE)
-    return Slab(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane + SLACK)
+    return SlabLayout(phases1, phases2, rows, pitch, phase, plane, blocks.k0 * plane + SLACK)
 
 
 # ---- kernels
 
 
+class Cover(NamedTuple):
+    """How vectors cover the positions of a block of the output: all rows in one run (`is_flat`), or each on its own."""
+
+    is_flat: bool
+    step: int  # lanes from row to row
+    vectors: int
+
+
+class Product(NamedTuple):
+    """What the tiles of a block have in common: the inputs of a block of terms, and what becomes of the sums."""
+
+    inputs: Inputs
+    taps: Taps
+    offsets: Any  # as the masks, of `Positions`
+    masks: Any
+    vectors: int
+    target: Target
+    accumulate: bool
+    is_direct: bool  # tiles add the bias and apply the activation, and the target is the output
+
+
 @kernel
 def choose_source(x, xs, fill, numbers, a0, a1, a2):
-    """The `Source`: rows of neighbouring elements are read in place, if no padding is theirs or masks stand for it."""
+    """Rows of neighbouring elements are read in place, if they meet no padding or masks stand for it."""
     padded = is_padded(a0, a1, a2)
     in_place = MASKED and is_plain(x) and xs.s2 == 1 and a0.stride * a1.stride * a2.stride == 1
     zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
@@ -176,18 +196,19 @@ def choose_source(x, xs, fill, numbers, a0, a1, a2):
     return Source(in_place and (masked or not padded), masked)
 
 
-@kernel
-def is_flat(columns, pitch, out_pitch, lanes):
-    """Whether vectors run on from row to row: nothing lies between rows, or less than in the last vectors of rows."""
-    return pitch == columns == out_pitch or (pitch >= columns and 5 * pitch < -(-columns // lanes) * lanes * 4)
-
-
 @entry
 def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
-    """`generic.correlate` over exactly three spatial axes, missing ones of size 1. False: an array is not whole.
+    """`generic.correlate` over exactly three spatial axes, missing ones of size 1.
 
+    Returns False, nothing written, if a pointer or stride is misaligned.
     The numbers of the call are followed by those of `write_plan`.
-    `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; `thread` is which one this is, 0 who calls.
+    `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; number `thread` runs this, the caller is 0.
+
+    LOOP 5  over blocks of the output (positions, images, groups), which threads take from a counter
+    LOOP 4  over chunks of a block's output channels, whose sums stay in L2: all read the same slab of the input
+    LOOP 3  over blocks of the reduction (channels, taps), whose slab is packed and stays in L2, or is read in place
+    LOOP 2  over bands of output channels, whose weights stay in L1 or L2, packed only where they lie badly for it
+    LOOP 1  over the register tiles of a band: some of its output channels by some vectors of positions
     """
     call = load_call(numbers.data)
     if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
@@ -195,8 +216,10 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     if threads > 1 and thread == 0:
         open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
     workspace = part_of(workspace, thread * WORKSPACE_BYTES)
-    a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
+    axes = load_axes(numbers.data, CALL_FIELDS)
+    a0, a1, a2 = axes
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
+    operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
     source = choose_source(x, xs, fill, numbers.data, a0, a1, a2)
     blocks = load_tuple(numbers.data, _ALLOWED + 2 + (2 if source.in_place else source.masked) * _FIELDS, Blocks)
     slabs2 = -(-a2.out // blocks.columns)
@@ -206,23 +229,21 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     if slabs * images < 4 * threads:  # few slabs: threads share their output channels, and each packs for itself
         parts = min(threads, -(-call.outputs // BAND))
         outputs = min(outputs, -(-call.outputs // (parts * BAND)) * BAND)
-        blocks = Blocks(blocks.channels, blocks.k0, blocks.k1, blocks.k2, blocks.rows, blocks.columns, outputs)
     chunks = -(-call.outputs // outputs)
     part_chunks = -(-chunks // parts)
-    reduction = count_blocks(call, a0, a1, a2, blocks)
     known, item = -1, take_item(team) if threads > 1 else 0
-    while item < slabs * images * parts:
+    while item < slabs * images * parts:  # LOOP 5
         slab, rest = divmod(item, images * parts)
         rest, part = divmod(rest, parts)
         n, g = divmod(rest, call.groups)
         rest, s2 = divmod(slab, slabs2)
         p0, s1 = divmod(rest, -(-a1.out // blocks.rows))
-        first = (n, g, p0, s1 * blocks.rows, s2 * blocks.columns)
-        for chunk in range(part * part_chunks, min((part + 1) * part_chunks, chunks)):
-            correlate_slab(
-                x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first,
-                chunk * blocks.outputs, chunk > part * part_chunks, slab == known, source,
-            )  # fmt: skip
+        p1, p2 = s1 * blocks.rows, s2 * blocks.columns
+        rows, columns = min(blocks.rows, a1.out - p1), min(blocks.columns, a2.out - p2)
+        for chunk in range(part * part_chunks, min((part + 1) * part_chunks, chunks)):  # LOOP 4
+            o = chunk * outputs
+            block = OutputBlock(g, o, min(outputs, call.outputs - o), n, 1, p0, p1, rows, p2, columns)
+            correlate_block(operands, call, axes, blocks, source, block, chunk > part * part_chunks, slab == known)
             known = slab
         item = take_item(team) if threads > 1 else item + 1
     if threads > 1 and thread == 0:
@@ -231,128 +252,151 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
 
 
 @kernel
-def correlate_slab(
-    x, xs, w, ws, bias, out, outs, fill, workspace, call, a0, a1, a2, blocks, reduction, first, o, is_packed, is_known,
-    source,
-):  # fmt: skip
-    """Outputs of `blocks` from channel `o` and `first = (n, group, p0, p1, p2)`.
+def correlate_block(operands, call, axes, blocks, source, block, is_packed, is_known):
+    """Outputs of a block.
 
-    `is_packed`: by an earlier chunk; `is_known`: the workspace holds the places and masks of such a slab.
+    `is_packed`: an earlier chunk of output channels has packed the slab.
+    `is_known`: the workspace holds the offsets and masks of a block of these positions.
     """
-    n, g, p0, p1, p2 = first
-    rows, columns = min(blocks.rows, a1.out - p1), min(blocks.columns, a2.out - p2)
-    outputs = min(blocks.outputs, call.outputs - o)
-    o += g * call.outputs
-    slab = packed_layout(a1, a2, source.masked, blocks, rows, columns)
-    if source.in_place:
-        slab = Slab(1, 1, rows, xs.s1, 0, xs.s0, xs.channel)
-    sums, table = scratch(workspace, _SUMS, out), scratch_index(workspace, _TABLE)
-    places, masks = scratch_index(workspace, _PLACES), scratch(workspace, _MASKS, workspace)
-    initial = scratch(workspace, _INITIAL, out)
+    out, outs, workspace = operands.out.array, operands.out.strides, operands.workspace
+    layout = choose_layout(operands.x.strides, axes, blocks, source, block)
+    table, masks = scratch_index(workspace, _TABLE), scratch(workspace, _MASKS, workspace)
+    sums, offsets = scratch(workspace, _SUMS, out), scratch_index(workspace, _OFFSETS)
     lanes = lanes_of(sums)
-    flat = is_flat(columns, slab.pitch, outs.s1, lanes)
-    step = slab.pitch if flat else -(-columns // lanes) * lanes
-    vectors = -(-((rows - 1) * step + columns) // lanes)
-    low, high = bounds(call, sums, out)
+    cover = choose_cover(block, layout.pitch, outs.s1, lanes)
+    reduction = count_blocks(call, axes, blocks)
     # With all of the reduction in one block, tiles finish their sums and store them to the output.
     is_direct = reduction == 1 and is_plain(out) and outs.s2 == 1 and call.activation <= RELU6
-    is_direct = is_direct and (not flat or outs.s1 == slab.pitch or rows == 1)
-    where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
-    target, to, target_row = sums, 0, vectors * lanes
+    is_direct = is_direct and (not cover.is_flat or outs.s1 == layout.pitch or block.rows == 1)
+    target = Target(sums, 0, cover.vectors * lanes)
     if is_direct:
-        target, to, target_row = elements(out), where, outs.channel
+        target = Target(elements(out), first_output(outs, call, block), outs.channel)
     if not is_known:
-        fill_places(places, slab.pitch, outs.s1 if is_direct else step, rows, columns, flat, lanes)
-        fill_masks(masks, vectors, step, first, rows, columns, a1, a2, source, lanes)
-    for block in range(reduction):
-        tap = first_tap(a0, a1, a2, blocks, block) if reduction > 1 else (0, 0, 0, 0)
-        part = Blocks(
-            min(blocks.channels, call.channels - tap[0]),
-            min(blocks.k0, a0.kernel - tap[1]),
-            min(blocks.k1, a1.kernel - tap[2]),
-            min(blocks.k2, a2.kernel - tap[3]),
-            rows,
-            columns,
-            outputs,
-        )
-        values, start = scratch(workspace, 0, out), 0
-        channel = g * call.channels + tap[0]
+        fill_offsets(offsets, block, cover, layout.pitch, outs.s1 if is_direct else cover.step, lanes)
+        fill_masks(masks, block, cover, axes, source, lanes)
+    for i in range(reduction):  # LOOP 3
+        terms = reduction_block(call, axes, blocks, i)
+        inputs = Inputs(scratch(workspace, 0, operands.x.array), 0, layout.channel)
         if source.in_place:
-            values = elements(x)
-            start = n * xs.batch + channel * xs.channel + (p0 + tap[1] * a0.dilation - a0.before) * xs.s0
-            start += (p1 + tap[2] * a1.dilation - a1.before) * xs.s1 + p2 + tap[3] * a2.dilation - a2.before
+            inputs = find_inputs(operands.x, call, axes, block, terms)
         elif reduction > 1 or not is_packed:
-            b2 = a2
-            if source.masked:
-                b2 = Axis(a2.size, a2.kernel, a2.stride, a2.dilation, 0, a2.after, a2.boundary, a2.out)
-            pack_slab(x, xs, fill, workspace, a0, a1, b2, slab, part.channels, part.k0, (n, channel, p0, p1, p2), tap)
+            pack_block(operands, call, axes, source, layout, block, terms)
         if reduction > 1 or not is_known:
-            fill_table(table, ws, call, a0, a1, a2, slab, part, tap, source, p0, vectors)
-        taps = part.k0 * part.k1 * part.k2
-        for i in range(0, outputs, BAND):
-            band = min(BAND, outputs - i)
-            for m in range(band):
-                initial[m] = load(bias, (o + i + m) * stride(bias, 0)) if is_direct and call.has_bias else zero(out)
-            weights, at = elements(w), (o + i) * ws.batch + tap[0] * ws.channel
-            w_row, w_channel = ws.batch, ws.channel
-            # Kernels a multiple of 4 KiB apart share few places in L1: worth a copy where they are used often.
-            if not is_plain(w) or (ws.batch * compute_size(w) % 4096 == 0 and vectors > 6):
-                weights, at, w_row, w_channel = scratch(workspace, _WEIGHTS, w), 0, 1, taps * band
-                for t in range(taps):
-                    table[3 * t + 1] = t * band
-                pack_weights(w, ws, weights, call, a0, a1, a2, part, o + i, band, tap)
-            multiply_band(
-                band, vectors, values, start, table, taps, part.channels, slab.channel, places, masks,
-                weights, at, w_row, w_channel, target, to + i * target_row, target_row,
-                block > 0, initial, is_direct and call.activation != NONE, low, high,
-            )  # fmt: skip
+            fill_table(table, operands.w.strides, call, axes, layout, terms, source, block.p0, cover.vectors)
+        taps = Taps(table, terms.taps0 * terms.taps1 * terms.taps2, terms.channels)
+        product = Product(inputs, taps, offsets, masks, cover.vectors, target, i > 0, is_direct)
+        multiply_block(operands, call, axes, block, terms, product)
     if not is_direct:
-        for i in range(outputs):
-            for r in range(rows):
-                store_row(
-                    out, where + i * outs.channel + r * outs.s1, outs.s2, columns,
-                    sums, i * target_row + r * step, bias, (o + i) * stride(bias, 0), call,
-                )  # fmt: skip
+        store_block(operands, call, block, cover, target)
+
+
+@inlined
+def choose_layout(xs, axes, blocks, source, block):
+    """The layout of a block's input: packed, or as it lies in the array."""
+    if source.in_place:
+        return SlabLayout(1, 1, block.rows, xs.s1, 0, xs.s0, xs.channel)
+    return packed_layout(axes[1], axes[2], source.masked, blocks, block.rows, block.columns)
+
+
+@inlined
+def choose_cover(block, pitch, out_pitch, lanes):
+    """Vectors run on from row to row if nothing lies between rows, or less than in the last vectors of rows."""
+    rows, columns = block.rows, block.columns
+    row = -(-columns // lanes) * lanes
+    is_flat = pitch == columns == out_pitch or (pitch >= columns and 5 * pitch < row * 4)
+    step = pitch if is_flat else row
+    return Cover(is_flat, step, -(-((rows - 1) * step + columns) // lanes))
+
+
+@inlined
+def find_inputs(x, call, axes, block, terms):
+    """Where the first terms of a block lie in the array."""
+    xs = x.strides
+    a0, a1, a2 = axes
+    start = block.n * xs.batch + (block.group * call.channels + terms.c) * xs.channel
+    start += (block.p0 + terms.k0 * a0.dilation - a0.before) * xs.s0
+    start += (block.p1 + terms.k1 * a1.dilation - a1.before) * xs.s1
+    start += block.p2 + terms.k2 * a2.dilation - a2.before
+    return Inputs(elements(x.array), start, xs.channel)
+
+
+@inlined
+def pack_block(operands, call, axes, source, layout, block, terms):
+    """Pack what a block of terms reads."""
+    a0, a1, a2 = axes
+    b2 = a2
+    if source.masked:  # the slab holds no padding of columns
+        b2 = Axis(a2.size, a2.kernel, a2.stride, a2.dilation, 0, a2.after, a2.boundary, a2.out)
+    first = block.n, block.group * call.channels + terms.c, block.p0, block.p1, block.p2
+    pack_slab(operands.x, operands.fill, operands.workspace, (a0, a1, b2), layout, first, terms)
+
+
+@inlined
+def multiply_block(operands, call, axes, block, terms, product):
+    """Multiply a block of terms with the weights of all its output channels."""
+    w, ws, bias, out = operands.w.array, operands.w.strides, operands.bias, operands.out.array
+    packed, initial = scratch(operands.workspace, _WEIGHTS, w), scratch(operands.workspace, _INITIAL, out)
+    low, high = bounds(call, initial, out)
+    limits = Bounds(product.is_direct and call.activation != NONE, low, high)
+    taps, target = product.taps, product.target
+    # Kernels a multiple of 4 KiB apart share few places in L1: worth a copy where they are used often.
+    is_copied = not is_plain(w) or (ws.batch * compute_size(w) % 4096 == 0 and product.vectors > 6)
+    for i in range(0, block.outputs, BAND):  # LOOP 2
+        o, band = block.group * call.outputs + block.o + i, min(BAND, block.outputs - i)
+        for m in range(band):
+            has = product.is_direct and call.has_bias
+            initial[m] = load(bias, (o + m) * stride(bias, 0)) if has else zero(out)
+        weights = Weights(elements(w), o * ws.batch + terms.c * ws.channel, ws.batch, ws.channel)
+        if is_copied:
+            weights = Weights(packed, 0, 1, taps.count * band)
+            for t in range(taps.count):
+                taps.table[3 * t + 1] = t * band
+            pack_weights(operands.w, packed, call, axes, terms, o, band)
+        rows = Target(target.elements, target.start + i * target.row, target.row)
+        multiply_band(band, product, weights, rows, Initial(product.accumulate, initial, 0), limits)
 
 
 @kernel
-def multiply_band(
-    rows, vectors, source, start, table, taps, channels, source_channel, places, masks,
-    w, w_start, w_row, w_channel, target, to, target_row, accumulate, initial, held, low, high
-):  # fmt: skip
+def multiply_band(outputs, product, weights, target, initial, limits):
     """`tile` for up to `BAND` output channels and any number of vectors."""
     m = 0
-    while m < rows:
-        few, most = tile_shape(target, rows - m)
+    while m < outputs:  # LOOP 1
+        rows, most = tile_shape(target.elements, outputs - m)
+        of_rows = Weights(weights.elements, weights.start + m * weights.output, weights.output, weights.channel)
+        to_rows = Target(target.elements, target.start + m * target.row, target.row)
+        from_rows = Initial(initial.accumulate, initial.values, m)
         v = 0
-        while v < vectors:
-            together = most if v + most <= vectors else 1
-            tile(
-                few, together, source, start, table, taps, channels, source_channel, places, masks, v,
-                w, w_start + m * w_row, w_row, w_channel, target, to + m * target_row, target_row,
-                accumulate, initial, m, held, low, high,
-            )  # fmt: skip
-            v += together
-        m += few
+        while v < product.vectors:
+            vectors = most if v + most <= product.vectors else 1
+            positions = Positions(product.offsets, product.masks, v)
+            tile(rows, vectors, product.inputs, product.taps, positions, of_rows, to_rows, from_rows, limits)
+            v += vectors
+        m += rows
 
 
 @kernel
-def fill_places(places, pitch, target_pitch, rows, columns, flat, lanes):
-    """Where each vector of positions lies in the slab and in the target."""
-    if flat:
+def fill_offsets(offsets, block, cover, pitch, target_pitch, lanes):
+    """Where each vector of positions lies in the inputs and in the target."""
+    rows, columns = block.rows, block.columns
+    if cover.is_flat:
         rows, columns = 1, (rows - 1) * pitch + columns
-    v = 0
+    at = 0
     for r in range(rows):
         for j in range(0, columns, lanes):
-            places[v] = r * pitch + j
-            places[v + 1] = r * target_pitch + j
-            v += 2
+            offsets[at] = r * pitch + j
+            offsets[at + 1] = r * target_pitch + j
+            at += 2
 
 
 @kernel
-def fill_masks(masks, vectors, step, first, rows, columns, a1, a2, source, lanes):
-    """Which lanes are outputs and, if masks stand for padding, for which each tap of a plane is real; at last, none."""
-    _, _, _, p1, p2 = first
+def fill_masks(masks, block, cover, axes, source, lanes):
+    """Masks of the block's vectors, one after another.
+
+    The first ones tell which lanes are outputs. If masks stand for padding, those follow that tell for each tap of a
+    plane which lanes meet an element of the input, and at last masks that are empty.
+    """
+    _, a1, a2 = axes
+    rows, columns, vectors, step = block.rows, block.columns, cover.vectors, cover.step
     taps = a1.kernel * a2.kernel if source.masked else 0
     for i in range((taps + 2) * vectors):
         masks[i] = 0
@@ -360,11 +404,11 @@ def fill_masks(masks, vectors, step, first, rows, columns, a1, a2, source, lanes
         top, bottom, left, right = 0, rows, 0, columns
         if tap > 0:
             k1, k2 = divmod(tap - 1, a2.kernel)
-            begin, end = real_outputs(a2, k2)
-            left, right = max(begin - p2, 0), min(end - p2, columns)
+            begin, end = outputs_inside(a2, k2)
+            left, right = max(begin - block.p2, 0), min(end - block.p2, columns)
             if source.in_place:
-                begin, end = real_outputs(a1, k1)
-                top, bottom = max(begin - p1, 0), min(end - p1, rows)
+                begin, end = outputs_inside(a1, k1)
+                top, bottom = max(begin - block.p1, 0), min(end - block.p1, rows)
         for r in range(top, bottom if left < right else top):
             first_lane, last_lane = r * step + left, r * step + right - 1
             for v in range(first_lane // lanes, last_lane // lanes + 1):
@@ -373,52 +417,74 @@ def fill_masks(masks, vectors, step, first, rows, columns, a1, a2, source, lanes
 
 
 @kernel
-def real_outputs(axis, k):
+def outputs_inside(axis, k):
     """Which outputs meet an element of the input at tap `k`: from, to."""
     at = k * axis.dilation - axis.before
     return -(at // axis.stride), (axis.size - 1 - at) // axis.stride + 1
 
 
 @kernel
-def fill_table(table, ws, call, a0, a1, a2, slab, part, tap, source, p0, vectors):
-    """For each tap: where its first element lies in the slab, its weight in a kernel, and the masks of its input."""
+def fill_table(table, ws, call, axes, layout, terms, source, p0, vectors):
+    """For each tap: where its first element lies in the inputs, its weight in a kernel, and the masks of its inputs."""
+    a0, a1, a2 = axes
     depth = a0.dilation if source.in_place else 1  # a packed slab holds only the planes that taps meet
     before = a2.before if source.masked and not source.in_place else 0
     e = 0
-    for k0 in range(part.k0):
-        i0 = p0 + (tap[1] + k0) * a0.dilation - a0.before
-        for k1 in range(part.k1):
+    for k0 in range(terms.taps0):
+        i0 = p0 + (terms.k0 + k0) * a0.dilation - a0.before
+        for k1 in range(terms.taps1):
             row, phase1 = divmod(k1 * a1.dilation, a1.stride)
-            for k2 in range(part.k2):
+            for k2 in range(terms.taps2):
                 column, phase2 = divmod(k2 * a2.dilation - before, a2.stride)
-                offset = k0 * depth * slab.plane + (phase1 * slab.phases2 + phase2) * slab.phase
-                table[e] = offset + row * slab.pitch + column
-                table[e + 1] = tap_index(call, a0, tap[1] + k0) * ws.s0
-                table[e + 1] += tap_index(call, a1, tap[2] + k1) * ws.s1
-                table[e + 1] += tap_index(call, a2, tap[3] + k2) * ws.s2
+                offset = k0 * depth * layout.plane + (phase1 * layout.phases2 + phase2) * layout.phase
+                table[e] = offset + row * layout.pitch + column
+                table[e + 1] = tap_index(call, a0, terms.k0 + k0) * ws.s0
+                table[e + 1] += tap_index(call, a1, terms.k1 + k1) * ws.s1
+                table[e + 1] += tap_index(call, a2, terms.k2 + k2) * ws.s2
                 table[e + 2] = 0
                 if source.masked:
-                    plane = (tap[2] + k1) * a2.kernel + tap[3] + k2
+                    tap = (terms.k1 + k1) * a2.kernel + terms.k2 + k2
                     if source.in_place and not 0 <= i0 < a0.size:
-                        plane = a1.kernel * a2.kernel
-                    table[e + 2] = (1 + plane) * vectors
+                        tap = a1.kernel * a2.kernel
+                    table[e + 2] = (1 + tap) * vectors
                 e += 3
 
 
 @kernel
-def count_blocks(call, a0, a1, a2, blocks):
+def count_blocks(call, axes, blocks):
     """Blocks of the reduction. Without channels there is one, empty, which clears the sums."""
+    a0, a1, a2 = axes
     taps = -(-a0.kernel // blocks.k0) * -(-a1.kernel // blocks.k1) * -(-a2.kernel // blocks.k2)
     return max(-(-call.channels // blocks.channels), 1) * taps
 
 
-@kernel
-def first_tap(a0, a1, a2, blocks, block):
-    """First channel and taps of a block of the reduction."""
-    block, k2 = divmod(block, -(-a2.kernel // blocks.k2))
-    block, k1 = divmod(block, -(-a1.kernel // blocks.k1))
-    c, k0 = divmod(block, -(-a0.kernel // blocks.k0))
-    return c * blocks.channels, k0 * blocks.k0, k1 * blocks.k1, k2 * blocks.k2
+@inlined
+def reduction_block(call, axes, blocks, i):
+    """Block `i` of the reduction: channels outside, taps inside."""
+    a0, a1, a2 = axes
+    c, k0, k1, k2 = 0, 0, 0, 0
+    if i > 0:
+        i, k2 = divmod(i, -(-a2.kernel // blocks.k2))
+        i, k1 = divmod(i, -(-a1.kernel // blocks.k1))
+        c, k0 = divmod(i, -(-a0.kernel // blocks.k0))
+        c, k0, k1, k2 = c * blocks.channels, k0 * blocks.k0, k1 * blocks.k1, k2 * blocks.k2
+    return ReductionBlock(
+        c, min(blocks.channels, call.channels - c), k0, min(blocks.k0, a0.kernel - k0),
+        k1, min(blocks.k1, a1.kernel - k1), k2, min(blocks.k2, a2.kernel - k2),
+    )  # fmt: skip
+
+
+@inlined
+def store_block(operands, call, block, cover, sums):
+    """Finish the sums of a block and copy them to the output."""
+    out, outs, bias = operands.out.array, operands.out.strides, operands.bias
+    where, o = first_output(outs, call, block), block.group * call.outputs + block.o
+    for i in range(block.outputs):
+        for r in range(block.rows):
+            store_row(
+                out, where + i * outs.channel + r * outs.s1, outs.s2, block.columns,
+                sums.elements, i * sums.row + r * cover.step, bias, (o + i) * stride(bias, 0), call,
+            )  # fmt: skip
 
 
 def store_row(out, where, step, columns, sums, start, bias, bias_where, call):

@@ -9,13 +9,13 @@ from ..strided import load, scratch
 from ..window import CONSTANT, source_index
 
 SLACK = 16
-_TOGETHER = 16  # channels: a line of memory that is fetched is used as a whole
+_TOGETHER = 16  # channels that lie side by side are packed together, so that each cache line is fetched once
 
 
-class Slab(NamedTuple):
+class SlabLayout(NamedTuple):
     """Layout of a slab: `[channel][k0][phase1][phase2][row][column]`, steps in elements.
 
-    Channels lie at least `SLACK` further apart than their elements need, or there is one: whole vectors are written.
+    Full vectors are written, past a channel's end: channels lie `SLACK` further apart than their elements need.
     """
 
     phases1: int
@@ -28,47 +28,50 @@ class Slab(NamedTuple):
 
 
 @kernel
-def pack_slab(x, xs, fill, workspace, a0, a1, a2, slab, channels, depth, first, tap):
-    """Fill the slab for outputs from `first = (n, channel, p0, p1, p2)` and taps from `tap = (_, k0, k1, k2)` on.
+def pack_slab(x, fill, workspace, axes, layout, first, terms):
+    """Fill the slab for outputs from `first = (n, channel, p0, p1, p2)` on, and the taps of a block of terms.
 
-    It holds so many channels, and `depth` taps of the first spatial axis.
+    It holds so many channels from `channel` on, so many planes of the first axis, and all that the layout has room for
+    of the other two.
     """
-    planes = scratch(workspace, 0, x)
+    array, xs, planes = x.array, x.strides, scratch(workspace, 0, x.array)
+    a0, a1, a2 = axes
     n, channel, p0, p1, p2 = first
     padding = load(fill, 0)
-    column = p2 * a2.stride + tap[3] * a2.dilation - a2.before
+    column = p2 * a2.stride + terms.k2 * a2.dilation - a2.before
     most = _TOGETHER if xs.channel == 1 and xs.s2 != 1 else 1
     c = 0
-    while c < channels:
-        together = max(min(channels - c, most) // CHANNELS * CHANNELS, 1)
-        where = c * slab.channel
+    while c < terms.channels:
+        together = max(min(terms.channels - c, most) // CHANNELS * CHANNELS, 1)
+        where = c * layout.channel
         xc = n * xs.batch + (channel + c) * xs.channel
-        for k0 in range(depth):
-            i0 = source_index(p0 * a0.stride + (tap[1] + k0) * a0.dilation - a0.before, a0.size, a0.boundary)
-            for phase1 in range(slab.phases1):
-                first_row = p1 * a1.stride + phase1 + tap[2] * a1.dilation - a1.before
-                for phase2 in range(slab.phases2):
-                    left, right = real_run(column + phase2, slab.pitch, a2)
-                    for row in range(slab.rows):
+        for k0 in range(terms.taps0):
+            i0 = source_index(p0 * a0.stride + (terms.k0 + k0) * a0.dilation - a0.before, a0.size, a0.boundary)
+            for phase1 in range(layout.phases1):
+                first_row = p1 * a1.stride + phase1 + terms.k1 * a1.dilation - a1.before
+                for phase2 in range(layout.phases2):
+                    left, right = columns_inside(column + phase2, layout.pitch, a2)
+                    for row in range(layout.rows):
                         i1 = source_index(first_row + row * a1.stride, a1.size, a1.boundary)
                         base = xc + i0 * xs.s0 + i1 * xs.s1
-                        real = i0 >= 0 and i1 >= 0
-                        pack_row(
-                            x, base + (column + phase2) * xs.s2, a2.stride * xs.s2, planes, where, slab.pitch,
-                            left if real else 0, right if real else 0, padding, together, slab.channel,
+                        is_inside = i0 >= 0 and i1 >= 0
+                        run = Run(
+                            base + (column + phase2) * xs.s2, a2.stride * xs.s2, layout.pitch,
+                            left if is_inside else 0, right if is_inside else 0, together, layout.channel,
                         )  # fmt: skip
-                        if real and right - left < slab.pitch and a2.boundary != CONSTANT:
+                        pack_row(array, planes, where, run, padding)
+                        if is_inside and right - left < layout.pitch and a2.boundary != CONSTANT:
                             for i in range(together):
                                 pack_border(
-                                    x, base + i * xs.channel, xs.s2, planes, where + i * slab.channel,
-                                    left, right, slab.pitch, column + phase2, a2,
+                                    array, base + i * xs.channel, xs.s2, planes, where + i * layout.channel,
+                                    left, right, layout.pitch, column + phase2, a2,
                                 )  # fmt: skip
-                        where += slab.pitch
+                        where += layout.pitch
         c += together
 
 
 @kernel
-def real_run(start, count, axis):
+def columns_inside(start, count, axis):
     """Which of `count` places, from padded coordinate `start` on, `axis.stride` apart, are in the input: from, to."""
     if axis.stride == 1:
         left, right = -start, axis.size - start
@@ -79,31 +82,43 @@ def real_run(start, count, axis):
 
 
 @kernel
-def pack_border(x, base, xs, planes, where, left, right, count, start, axis):
+def pack_border(x, base, step, planes, where, left, right, count, start, axis):
     """The places of a row before `left` and from `right` on, where the boundary rule finds an element for each."""
     for j in range(count):
         if j < left or j >= right:
-            planes[where + j] = load(x, base + source_index(start + j * axis.stride, axis.size, axis.boundary) * xs)
+            planes[where + j] = load(x, base + source_index(start + j * axis.stride, axis.size, axis.boundary) * step)
 
 
-def pack_row(x, start, step, planes, where, count, left, right, padding, together, channel):
-    """`planes[where + j] = x[start + j * step]` for `left <= j < right`, `padding` elsewhere, in the compute type.
+class Run(NamedTuple):
+    """A row of a slab: element `j` is read `j * step` from `start`, if `left <= j < right`; others are padding.
 
-    For `together` channels, side by side in `x` and `channel` apart in the planes.
+    It is there for `together` channels, side by side in the input and `channel` apart in the slab.
     """
+
+    start: int
+    step: int
+    count: int
+    left: int
+    right: int
+    together: int
+    channel: int
+
+
+def pack_row(x, planes, where, run, padding):
+    """Pack a `Run` from element `where` of the slab on, in the compute type."""
     raise NotImplementedError("compiled code only")
 
 
 @overload(pack_row)
-def _pack_row(x, start, step, planes, where, count, left, right, padding, together, channel):
-    def vectors(x, start, step, planes, where, count, left, right, padding, together, channel):
-        if together > 1:
-            for i in range(0, together, CHANNELS):
-                pack_channels(
-                    planes, where + i * channel + left, channel, x, start + i + left * step, step, right - left
-                )
-            for i in range(together):
-                at = where + i * channel
+def _pack_row(x, planes, where, run, padding):
+    def vectors(x, planes, where, run, padding):
+        start, step, count, left, right = run.start, run.step, run.count, run.left, run.right
+        if run.together > 1:
+            for i in range(0, run.together, CHANNELS):
+                at = where + i * run.channel + left
+                pack_channels(planes, at, run.channel, x, start + i + left * step, step, right - left)
+            for i in range(run.together):
+                at = where + i * run.channel
                 for j in range(left):
                     planes[at + j] = padding
                 for j in range(right, count):
@@ -113,49 +128,54 @@ def _pack_row(x, start, step, planes, where, count, left, right, padding, togeth
         elif step == 2:
             pack_run(planes, where, x, start, count, 2, left, right, padding)
         else:
-            pack_elements(x, start, step, planes, where, count, left, right, padding)
+            pack_elements(x, start, planes, where, run, padding)
 
-    def scalars(x, start, step, planes, where, count, left, right, padding, together, channel):
-        for i in range(together):
-            pack_elements(x, start + i, step, planes, where + i * channel, count, left, right, padding)
+    def scalars(x, planes, where, run, padding):
+        for i in range(run.together):
+            pack_elements(x, run.start + i, planes, where + i * run.channel, run, padding)
 
     return vectors if is_vector_type(x.compute) else scalars
 
 
 @kernel
-def pack_elements(x, start, step, planes, where, count, left, right, padding):
-    for j in range(left):
+def pack_elements(x, start, planes, where, run, padding):
+    """One channel of a `Run`, which begins at `start`, an element at a time."""
+    for j in range(run.left):
         planes[where + j] = padding
-    for j in range(left, right):
-        planes[where + j] = load(x, start + j * step)
-    for j in range(right, count):
+    for j in range(run.left, run.right):
+        planes[where + j] = load(x, start + j * run.step)
+    for j in range(run.right, run.count):
         planes[where + j] = padding
 
 
 @kernel
-def lies_in_order(ws, call, a0, a1, a2):
+def lies_in_order(ws, call, axes):
     """Whether the taps of all channels of a kernel lie side by side, as in a C-contiguous array."""
+    a0, a1, a2 = axes
     rows = (ws.s2 == 1 or a2.kernel == 1) and (ws.s1 == a2.kernel or a1.kernel == 1)
     planes = ws.s0 == a1.kernel * a2.kernel or a0.kernel == 1
     return rows and planes and (ws.channel == a0.kernel * a1.kernel * a2.kernel or call.channels == 1)
 
 
 @kernel
-def pack_weights(w, ws, packed, call, a0, a1, a2, part, o, rows, tap):
-    """Kernels of `rows` output channels from `o` on, and the taps of one block, as `packed[entry][row]`."""
-    e = 0
-    for c in range(part.channels):
-        for k0 in range(part.k0):
-            for k1 in range(part.k1):
-                where = o * ws.batch + (tap[0] + c) * ws.channel
-                where += tap_index(call, a0, tap[1] + k0) * ws.s0 + tap_index(call, a1, tap[2] + k1) * ws.s1
-                for k2 in range(part.k2):
-                    source = where + tap_index(call, a2, tap[3] + k2) * ws.s2
-                    for m in range(rows):
-                        packed[e * rows + m] = load(w, source + m * ws.batch)
-                    e += 1
+def pack_weights(w, packed, call, axes, terms, o, outputs):
+    """The weights of a block of terms, for so many output channels from `o` on, as `packed[term][output]`."""
+    array, ws = w.array, w.strides
+    a0, a1, a2 = axes
+    at = 0
+    for c in range(terms.channels):
+        for k0 in range(terms.taps0):
+            for k1 in range(terms.taps1):
+                start = o * ws.batch + (terms.c + c) * ws.channel
+                start += tap_index(call, a0, terms.k0 + k0) * ws.s0 + tap_index(call, a1, terms.k1 + k1) * ws.s1
+                for k2 in range(terms.taps2):
+                    source = start + tap_index(call, a2, terms.k2 + k2) * ws.s2
+                    for m in range(outputs):
+                        packed[at + m] = load(array, source + m * ws.batch)
+                    at += outputs
 
 
 @kernel
 def tap_index(call, axis, k):
+    """Where tap `k` lies in the kernel, which a convolution proper runs through backwards."""
     return axis.kernel - 1 - k if call.flip else k

@@ -19,6 +19,7 @@ from .vectors import (
     load_vector,
     store_vector,
     transpose,
+    unpack,
 )
 
 _INT64 = ir.IntType(64)
@@ -28,7 +29,7 @@ _INT64 = ir.IntType(64)
 def pack_run(typingctx, target, to, array, start, count, step, left, right, padding):
     """`target[to + j] = array[start + j * step]` for `left <= j < right`, else `padding`; `j < count`, step 1 or 2.
 
-    Nothing else of the array is touched; the target is written in whole vectors, up to one past the run.
+    Nothing else of the array is touched. The target is written by full vectors: the last one may end past the run.
     """
     element, every = array.compute, step.literal_value
     lane_count = VECTOR_BYTES * 8 // element.bitwidth
@@ -45,14 +46,14 @@ def pack_run(typingctx, target, to, array, start, count, step, left, right, padd
         result = cgutils.alloca_once(builder, vector)
 
         def load(at):
-            """The vector at an offset of the source, padding in lanes outside of [begin, end)."""
+            """The vector at an offset of the source; lanes outside of `[begin, end)` are padding."""
             inside = builder.and_(
                 builder.icmp_signed(">=", at, begin),
                 builder.icmp_signed("<=", builder.add(at, _INT64(lane_count)), end),
             )
             pointer = builder.gep(source, [at])
-            with builder.if_else(inside) as (whole, partly):
-                with whole:
+            with builder.if_else(inside) as (full, partly):
+                with full:
                     builder.store(load_elements(context, builder, array, pointer, vector), result)
                 with partly:
                     below = first_lanes(builder, builder.sub(end, at), lane_count)
@@ -81,7 +82,7 @@ CHANNELS = 4  # that `pack_channels` takes at a time
 def pack_channels(typingctx, target, to, target_step, array, start, step, count):
     """`target[to + c * target_step + j] = array[start + j * step + c]` for `j < count` and `CHANNELS` channels.
 
-    The target is written in whole vectors, up to one past each run.
+    The target is written by full vectors: the last one of a run may end past it.
     """
     element = array.compute
     lanes = VECTOR_BYTES * 8 // element.bitwidth
@@ -121,8 +122,8 @@ def pack_channels(typingctx, target, to, target_step, array, start, step, count)
     return types.void(target, n, n, array, n, n, n), emit
 
 
-def _square(context, builder, array, source, step, rows, lanes, vector, mask):
-    """The vectors of `rows` rows; missing ones are zero, and no address outside is formed for them."""
+def _load_rows(context, builder, array, source, step, rows, vector, mask):
+    """As many rows as a vector has lanes; those from `rows` on are zero, and no address outside is formed for them."""
     values = []
     for i in range(vector.count):
         if mask is None:
@@ -140,7 +141,8 @@ def _square(context, builder, array, source, step, rows, lanes, vector, mask):
 def pack_transposed(typingctx, array, start, step, rows, lanes, target, to, target_step):
     """`target[to + j * target_step + i] = array[start + i * step + j]` for `i < rows` and `j < lanes`.
 
-    Of both there is up to a vector. Whole vectors are written: zeros where there is no row.
+    There are at most as many rows, and columns (`lanes`), as a vector has lanes. Full vectors are written: zeros
+    where there is no row.
     """
     element = array.compute
     count = VECTOR_BYTES * 8 // element.bitwidth
@@ -152,13 +154,13 @@ def pack_transposed(typingctx, array, start, step, rows, lanes, target, to, targ
         source, target = builder.gep(data_of(context, builder, array, source), [start]), builder.gep(target, [to])
 
         def columns(mask):
-            return transpose(builder, _square(context, builder, array, source, step, rows, lanes, vector, mask))
+            return transpose(builder, _load_rows(context, builder, array, source, step, rows, vector, mask))
 
         full = builder.and_(
             builder.icmp_signed(">=", rows, _INT64(count)), builder.icmp_signed(">=", lanes, _INT64(count))
         )
-        with builder.if_else(full) as (whole, partly):
-            with whole:
+        with builder.if_else(full) as (fully, partly):
+            with fully:
                 for j, row in enumerate(columns(None)):
                     store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
             with partly:
@@ -173,20 +175,23 @@ def pack_transposed(typingctx, array, start, step, rows, lanes, target, to, targ
 
 
 @intrinsic
-def store_transposed(typingctx, source, start, step, rows, lanes, array, to, target_step, added, held, low, high):
-    """`array[to + j * target_step + i] = source[start + i * step + j] + added[j]`, clamped if `held`, for `i < rows`,
-    `j < lanes`, up to a vector each. Whole vectors of the source and of `added` are read; a NaN stays a NaN.
+def finish_transposed(typingctx, array, to, target_step, source, start, step, rows, lanes, added, bounds):
+    """`array[to + j * target_step + i] = clamp(source[start + i * step + j] + added[j])` for `i < rows`, `j < lanes`.
+
+    There are at most as many rows, and columns (`lanes`), as a vector has lanes. Full vectors of the source and of
+    `added` are read; a NaN stays a NaN.
     """
     element = source.dtype
     count = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        source, start, step, rows, lanes, target, to, target_step, added, held, low, high = args
+        target, to, target_step, source, start, step, rows, lanes, added, limits = args
+        limits = unpack(builder, bounds, limits)
         vector = ir.VectorType(context.get_value_type(element), count)
         source, target = builder.gep(source, [start]), builder.gep(data_of(context, builder, array, target), [to])
         added = load_vector(builder, added, vector)
-        low, high = broadcast(builder, low, vector), broadcast(builder, high, vector)
+        low, high = broadcast(builder, limits.low, vector), broadcast(builder, limits.high, vector)
         values = []
         for i in range(count):
             inside = builder.icmp_signed("<", _INT64(i), rows)
@@ -199,15 +204,15 @@ def store_transposed(typingctx, source, start, step, rows, lanes, array, to, tar
         )
         values = transpose(builder, values)
         plain, before = [narrow(builder, array, value) for value in values], builder.block
-        with builder.if_then(builder.icmp_signed("!=", held, held.type(0))):
+        with builder.if_then(builder.icmp_signed("!=", limits.is_clamped, limits.is_clamped.type(0))):
             finished, within = [finish(builder, array, value, low, high) for value in values], builder.block
         columns = []
         for value, other in zip(plain, finished, strict=True):
             columns.append(builder.phi(value.type))
             columns[-1].add_incoming(value, before)
             columns[-1].add_incoming(other, within)
-        with builder.if_else(full) as (whole, partly):
-            with whole:
+        with builder.if_else(full) as (fully, partly):
+            with fully:
                 for j, column in enumerate(columns):
                     store_vector(builder, column, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
             with partly:
@@ -217,14 +222,14 @@ def store_transposed(typingctx, source, start, step, rows, lanes, array, to, tar
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(source, n, n, n, n, array, n, n, source, types.boolean, element, element), emit
+    return types.void(array, n, n, source, n, n, n, n, source, bounds), emit
 
 
 @intrinsic
 def finish_run(typingctx, array, to, source, start, count, added, low, high):
     """`array[to + j] = clamp(source[start + j] + added, low, high)` for `j < count`; a NaN stays a NaN.
 
-    Whole vectors of the source are read.
+    Full vectors of the source are read.
     """
     element = source.dtype
     lane_count = VECTOR_BYTES * 8 // element.bitwidth

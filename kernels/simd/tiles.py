@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -19,6 +20,7 @@ from .vectors import (
     multiply_add,
     pin,
     store_vector,
+    unpack,
 )
 
 _INT64 = ir.IntType(64)
@@ -28,6 +30,55 @@ TILES = ((8, 3), (4, 6), (2, 6), (1, 6)) if REGISTERS == 32 else ((6, 2), (4, 3)
 
 # Positions and vectors of the largest tile with vectors along output channels; one more vector and a broadcast fit in.
 CHANNEL_TILE = (13, 2) if REGISTERS == 32 else (6, 2)
+
+
+class Inputs(NamedTuple):
+    """What a tile multiplies: it starts at an element, and its channels lie `channel` elements apart."""
+
+    elements: Any  # a pointer
+    start: int
+    channel: int
+
+
+class Weights(NamedTuple):
+    """What inputs are multiplied with: the steps lead to the next output channel and to the next channel."""
+
+    elements: Any
+    start: int
+    output: int
+    channel: int
+
+
+class Taps(NamedTuple):
+    """The terms of each sum: `count` taps of each of so many channels."""
+
+    table: Any  # words for each tap: where it lies in the inputs, in the weights
+    count: int
+    channels: int
+
+
+class Positions(NamedTuple):
+    """Vectors of positions, from number `first` on."""
+
+    offsets: Any  # two for each vector: where it lies in the inputs, and where in the target
+    masks: Any  # words with a bit for each lane: those of the vectors to be stored, then others that the taps name
+    first: int
+
+
+class Target(NamedTuple):
+    """Where sums are stored, the rows of a tile `row` elements apart."""
+
+    elements: Any
+    start: int
+    row: int
+
+
+class Initial(NamedTuple):
+    """What sums start from: what the target holds (`accumulate`), or a value for each row from the `first` one on."""
+
+    accumulate: bool
+    values: Any
+    first: int
 
 
 def tile_shapes(element):
@@ -53,19 +104,19 @@ def tile_shape(typingctx, target, rows):
 
 
 @intrinsic
-def tile(typingctx, rows, vectors, source, start, table, taps, channels, source_channel, places, masks, v,
-         w, w_start, w_row, w_channel, target, to, target_row, accumulate, initial, i, held, low, high):  # fmt: skip
+def tile(typingctx, rows, vectors, inputs, taps, positions, weights, target, initial, bounds):
     """Register tile of `rows` output channels by `vectors` vectors of neighbouring positions, a `tile_shape` or 1.
 
-    `target[to + m * target_row + places[2 * v + 1] + j] = sum over t, c of w[w_start + m * w_row + c * w_channel +
-    table[3 * t + 1]] * source[start + places[2 * v] + c * source_channel + table[3 * t] + j]`, added to what it holds
-    (`accumulate`) or to `initial[i + m]`, then, if `held`, held between `low` and `high`. Lane `j` is stored where bit
-    `j` of `masks[v]` is set; if `MASKED`, it is read for a tap where that of `masks[table[3 * t + 2] + v]` is, else 0.
+    `target[m * target.row + j] = initial[m] + sum over t, c of weights[m * weights.output + c * weights.channel + W] *
+    inputs[c * inputs.channel + X + j]`, clamped to the bounds. The table has three words `X, W, M` for each tap, and
+    vectors begin at their `positions.offsets`. Lane `j` of vector `v` is stored where bit `j` of `positions.masks[v]`
+    is set; if `MASKED`, it is read for a tap where bit `j` of `positions.masks[M + v]` is set, else 0 stands for it.
 
     Complex numbers are pairs of lanes: `x * w` is `x * w.real` plus `x * w.imag` with its pairs swapped and the first
     of each negated, which is done once, to the sums.
     """
-    element = source.dtype
+    element = Inputs(*inputs.types).elements.dtype
+    kinds = inputs, taps, positions, weights, target, initial, bounds
 
     def emit(context, builder, signature, args):
         rows, vectors, *operands = args
@@ -79,7 +130,8 @@ def tile(typingctx, rows, vectors, source, start, table, taps, channels, source_
                 function.linkage = "internal"
                 function.attributes.add("noinline")
                 body = ir.IRBuilder(function.append_basic_block())
-                _tile(context, body, element, m, n, *function.args)
+                groups = [unpack(body, kind, value) for kind, value in zip(kinds, function.args, strict=True)]
+                _Tile(context, body, element, m, n, groups).emit()
                 body.ret_void()
                 block = builder.append_basic_block(f"tile.{m}.{n}")
                 switch.add_case(_INT64(32 * n + m), block)
@@ -89,95 +141,135 @@ def tile(typingctx, rows, vectors, source, start, table, taps, channels, source_
         builder.position_at_end(done)
         return context.get_dummy_value()
 
-    n = types.intp
-    weights = (w, n, n, n)
-    return types.void(
-        n, n, source, n, table, n, n, n, places, masks, n, *weights, target, n, n, n, initial, n, n, element, element
-    ), emit
+    return types.void(types.intp, types.intp, *kinds), emit
 
 
-def _tile(
-    context, builder, element, rows, vectors, source, start, table, taps, channels, source_channel, places, masks, v,
-    w, w_start, w_row, w_channel, target, to, target_row, accumulate, initial, i, held, low, high,
-):  # fmt: skip
-    part = getattr(element, "underlying_float", element)
-    parts, lanes = element.bitwidth // part.bitwidth, VECTOR_BYTES * 8 // element.bitwidth
-    vector = ir.VectorType(context.get_value_type(part), lanes * parts)
-    index = ir.VectorType(ir.IntType(32), vector.count)
+class _Tile:
+    """The code of `tile` for one shape. Sums are variables, which LLVM keeps in registers."""
 
-    def at(pointer, *steps):
-        return builder.gep(
-            pointer, [functools.reduce(builder.add, [_INT64(s) if isinstance(s, int) else s for s in steps])]
-        )
+    def __init__(self, context, builder, element, rows, vectors, operands):
+        self.builder, self.element, self.rows, self.vectors = builder, element, rows, vectors
+        self.inputs, self.taps, self.positions, self.weights, self.target, self.initial, self.bounds = operands
+        self.part = getattr(element, "underlying_float", element)
+        self.parts = element.bitwidth // self.part.bitwidth
+        self.lanes = VECTOR_BYTES * 8 // element.bitwidth  # elements of a vector
+        self.vector = ir.VectorType(context.get_value_type(self.part), self.lanes * self.parts)
+        self.index = ir.VectorType(ir.IntType(32), self.vector.count)
 
-    def repeat(pointer):
-        """A vector of one number."""
-        value, pointer = ir.Constant(vector, ir.Undefined), builder.bitcast(pointer, vector.element.as_pointer())
-        for i in range(parts):
-            value = builder.insert_element(value, builder.load(at(pointer, i)), ir.IntType(32)(i))
-        return builder.shuffle_vector(value, value, ir.Constant(index, [i % parts for i in range(vector.count)]))
+    def emit(self):
+        builder, positions = self.builder, self.positions
+        stored = [builder.load(self.at(positions.masks, positions.first, j)) for j in range(self.vectors)]
+        pair = builder.shl(positions.first, _INT64(1))
+        offsets = [
+            [builder.load(self.at(positions.offsets, pair, 2 * j + i)) for j in range(self.vectors)] for i in range(2)
+        ]
+        pointers = [self.at(self.inputs.elements, self.inputs.start, offset) for offset in offsets[0]]
+        self.columns = offsets[1]
+        self.sums = {
+            (m, j): [cgutils.alloca_once(builder, self.vector) for _ in range(self.parts)]
+            for m, j in itertools.product(range(self.rows), range(self.vectors))
+        }
+        self.begin()
+        self.add_products(pointers)
+        self.finish()
+        self.store(stored)
 
-    def lanes_in(word):
-        bits = builder.bitcast(builder.trunc(word, ir.IntType(lanes)), ir.VectorType(ir.IntType(1), lanes))
-        return builder.shuffle_vector(bits, bits, ir.Constant(index, [i // parts for i in range(vector.count)]))
+    def at(self, pointer, *steps):
+        """The pointer, so many elements further."""
+        steps = [_INT64(step) if isinstance(step, int) else step for step in steps]
+        return self.builder.gep(pointer, [functools.reduce(self.builder.add, steps)])
 
-    def where(m, j):
-        return at(target, to, columns[j], builder.mul(target_row, _INT64(m)))
+    def stored_at(self, m, j):
+        """Where vector `j` of row `m` is stored."""
+        target = self.target
+        return self.at(target.elements, target.start, self.columns[j], self.builder.mul(target.row, _INT64(m)))
 
-    stored = [builder.load(at(masks, v, j)) for j in range(vectors)]
-    place = builder.shl(v, _INT64(1))
-    pointers = [at(source, start, builder.load(at(places, place, 2 * j))) for j in range(vectors)]
-    columns = [builder.load(at(places, place, 2 * j + 1)) for j in range(vectors)]
-    totals = {
-        (m, j): [cgutils.alloca_once(builder, vector) for _ in range(parts)]
-        for m, j in itertools.product(range(rows), range(vectors))
-    }
-    zero = ir.Constant(vector, None)
-    with builder.if_else(builder.icmp_signed("!=", accumulate, _INT64(0))) as (again, anew):
-        with again:
-            for (m, j), (total, *_) in totals.items():
-                builder.store(load_vector(builder, where(m, j), vector), total)
-        with anew:
-            values = [repeat(at(initial, i, m)) for m in range(rows)]
-            for (m, _), (total, *_) in totals.items():
-                builder.store(values[m], total)
-    for _, *by_imaginary in totals.values():
-        for total in by_imaginary:
-            builder.store(zero, total)
+    def repeat(self, pointer):
+        """A vector of one number, both parts of it."""
+        builder, numbers = self.builder, self.vector.element.as_pointer()
+        value, pointer = ir.Constant(self.vector, ir.Undefined), builder.bitcast(pointer, numbers)
+        for i in range(self.parts):
+            value = builder.insert_element(value, builder.load(self.at(pointer, i)), ir.IntType(32)(i))
+        order = [i % self.parts for i in range(self.vector.count)]
+        return builder.shuffle_vector(value, value, ir.Constant(self.index, order))
 
-    with cgutils.for_range(builder, taps) as tap:
-        entry = builder.mul(tap.index, _INT64(3))
-        offset, weight, row = (builder.load(at(table, entry, i)) for i in range(3))
-        read = [lanes_in(builder.load(at(masks, row, v, j))) if MASKED else None for j in range(vectors)]
-        with cgutils.for_range(builder, channels) as channel:
-            here = builder.add(offset, builder.mul(channel.index, source_channel))
-            values = [load_vector(builder, at(p, here), vector, mask) for p, mask in zip(pointers, read, strict=True)]
-            values[0] = pin(builder, values[0])
-            there = at(w, w_start, weight, builder.mul(channel.index, w_channel))
-            for m in range(rows):
-                number = builder.bitcast(at(there, builder.mul(w_row, _INT64(m))), vector.element.as_pointer())
-                for i in range(parts):
-                    factor = broadcast(builder, builder.load(at(number, i)), vector)
-                    for j, value in enumerate(values):
-                        total = totals[m, j][i]
-                        builder.store(multiply_add(builder, part, value, factor, builder.load(total)), total)
+    def lanes_in(self, word):
+        """The mask of a vector from a word of bits: one for each element, for both parts of it."""
+        builder = self.builder
+        bits = builder.bitcast(builder.trunc(word, ir.IntType(self.lanes)), ir.VectorType(ir.IntType(1), self.lanes))
+        order = [i // self.parts for i in range(self.vector.count)]
+        return builder.shuffle_vector(bits, bits, ir.Constant(self.index, order))
 
-    for pair in totals.values():
-        if parts == 2:
-            builder.store(join_parts(builder, part, *map(builder.load, pair)), pair[0])
-    if parts == 1:
-        with builder.if_then(builder.icmp_signed("!=", held, _INT64(0))):
-            low, high = broadcast(builder, low, vector), broadcast(builder, high, vector)
-            for (total,) in totals.values():
-                builder.store(clamp(builder, element, builder.load(total), low, high), total)
-    for j, word in enumerate(stored):
-        whole = builder.icmp_unsigned("==", word, word.type((1 << lanes) - 1))
-        some = lanes_in(word)
-        with builder.if_else(whole) as (then, otherwise):
-            for block, mask in ((then, None), (otherwise, some)):
-                with block:
-                    for m in range(rows):
-                        store_vector(builder, builder.load(totals[m, j][0]), where(m, j), mask)
+    def begin(self):
+        """What the sums start from; products with imaginary parts start from zero."""
+        builder, initial, zero = self.builder, self.initial, ir.Constant(self.vector, None)
+        accumulate = builder.icmp_signed("!=", initial.accumulate, initial.accumulate.type(0))
+        with builder.if_else(accumulate) as (again, anew):
+            with again:
+                for (m, j), (total, *_) in self.sums.items():
+                    builder.store(load_vector(builder, self.stored_at(m, j), self.vector), total)
+            with anew:
+                values = [self.repeat(self.at(initial.values, initial.first, m)) for m in range(self.rows)]
+                for (m, _), (total, *_) in self.sums.items():
+                    builder.store(values[m], total)
+        for _, *by_imaginary in self.sums.values():
+            for total in by_imaginary:
+                builder.store(zero, total)
+
+    def add_products(self, pointers):
+        """Add the products of all taps and channels; a pointer for each vector of the inputs."""
+        builder, taps, positions = self.builder, self.taps, self.positions
+        with cgutils.for_range(builder, taps.count) as tap:
+            entry = builder.mul(tap.index, _INT64(3))
+            offset, weight, row = (builder.load(self.at(taps.table, entry, i)) for i in range(3))
+            masks = [
+                self.lanes_in(builder.load(self.at(positions.masks, row, positions.first, j))) if MASKED else None
+                for j in range(self.vectors)
+            ]
+            with cgutils.for_range(builder, taps.channels) as channel:
+                here = builder.add(offset, builder.mul(channel.index, self.inputs.channel))
+                values = [
+                    load_vector(builder, self.at(pointer, here), self.vector, mask)
+                    for pointer, mask in zip(pointers, masks, strict=True)
+                ]
+                values[0] = pin(builder, values[0])
+                self.add_channel(values, weight, channel.index)
+
+    def add_channel(self, values, weight, channel):
+        """Add the products of a tap's vectors of one channel with the weight of each row."""
+        builder, weights, numbers = self.builder, self.weights, self.vector.element.as_pointer()
+        first = self.at(weights.elements, weights.start, weight, builder.mul(channel, weights.channel))
+        for m in range(self.rows):
+            number = builder.bitcast(self.at(first, builder.mul(weights.output, _INT64(m))), numbers)
+            for i in range(self.parts):
+                factor = broadcast(builder, builder.load(self.at(number, i)), self.vector)
+                for j, value in enumerate(values):
+                    total = self.sums[m, j][i]
+                    builder.store(multiply_add(builder, self.part, value, factor, builder.load(total)), total)
+
+    def finish(self):
+        """Join the parts of complex sums; clamp real ones."""
+        builder, bounds = self.builder, self.bounds
+        if self.parts == 2:
+            for pair in self.sums.values():
+                builder.store(join_parts(builder, self.part, *map(builder.load, pair)), pair[0])
+            return
+        with builder.if_then(builder.icmp_signed("!=", bounds.is_clamped, bounds.is_clamped.type(0))):
+            low, high = (broadcast(builder, bound, self.vector) for bound in (bounds.low, bounds.high))
+            for (total,) in self.sums.values():
+                builder.store(clamp(builder, self.element, builder.load(total), low, high), total)
+
+    def store(self, words):
+        """Store the lanes of each vector that a word has bits for."""
+        builder = self.builder
+        for j, word in enumerate(words):
+            full = builder.icmp_unsigned("==", word, word.type((1 << self.lanes) - 1))
+            some = self.lanes_in(word)
+            with builder.if_else(full) as (then, otherwise):
+                for block, mask in ((then, None), (otherwise, some)):
+                    with block:
+                        for m in range(self.rows):
+                            store_vector(builder, builder.load(self.sums[m, j][0]), self.stored_at(m, j), mask)
 
 
 def join_parts(builder, part, by_real, by_imaginary):
@@ -189,92 +281,120 @@ def join_parts(builder, part, by_real, by_imaginary):
 
 
 @intrinsic
-def channel_tile(typingctx, positions, vectors, source, start, step, table, taps, channels, source_channel,
-                 w, w_channel, sums, to, sums_step, accumulate):  # fmt: skip
+def channel_tile(typingctx, positions, vectors, inputs, step, taps, weights, target, accumulate):
     """Register tile of `positions` outputs by `vectors` vectors of neighbouring output channels, up to `CHANNEL_TILE`.
 
-    `sums[to + p * sums_step + o] (+)= sum over c, t of source[start + p * step + c * source_channel + table[2 t]] *
-    w[c * w_channel + table[2 t + 1] + o]`, channels outside, taps inside; there is at least one of each.
+    `target[p * target.row + o] = sum over c, t of inputs[p * step + c * inputs.channel + X] * weights[c *
+    weights.channel + W + o]`, added to what the target holds if `accumulate`. The table has two words `X, W` for each
+    tap. Channels outside, taps inside; there is at least one of each. Neighbouring weights are neighbouring outputs'.
     """
-    element = source.dtype
+    element = Inputs(*inputs.types).elements.dtype
 
     def emit(context, builder, signature, args):
+        positions, vectors, inputs, step, taps, weights, target, accumulate = (
+            unpack(builder, kind, value) if isinstance(kind, types.BaseTuple) else value
+            for kind, value in zip(signature.args, args, strict=True)
+        )
         vector = ir.VectorType(context.get_value_type(element), VECTOR_BYTES * 8 // element.bitwidth)
         keep_whole(builder)
         shapes = [(p, v) for v in range(1, CHANNEL_TILE[1] + 1) for p in range(1, CHANNEL_TILE[0] + 1)]
         blocks = [builder.append_basic_block(f"tile{p}x{v}") for p, v in shapes]
         done = builder.append_basic_block("done")
-        number = builder.add(builder.mul(args[1], _INT64(32)), args[0])
-        switch = builder.switch(number, done)
+        switch = builder.switch(builder.add(builder.mul(vectors, _INT64(32)), positions), done)
         for (p, v), block in zip(shapes, blocks, strict=True):
             switch.add_case(_INT64(32 * v + p), block)
             builder.position_at_end(block)
-            _channel_tile(builder, element, vector, p, v, *args[2:])
+            _ChannelTile(builder, element, vector, p, v).emit(inputs, step, taps, weights, target, accumulate)
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(n, n, source, n, n, table, n, n, n, w, n, sums, n, n, n), emit
+    return types.void(n, n, inputs, n, taps, weights, target, accumulate), emit
 
 
 _HALF = 7
 
 
-def _channel_tile(builder, element, vector, positions, vectors, source, start, step, table, taps, channels,
-                  source_channel, w, w_channel, sums, to, sums_step, accumulate):  # fmt: skip
-    source, sums = builder.gep(source, [start]), builder.gep(sums, [to])
-    offsets = [builder.mul(step, _INT64(p)) for p in range(_HALF + 1)]
-    where = []
-    for p in range(positions):
-        row = builder.gep(sums, [builder.mul(sums_step, _INT64(p))])
-        where += [builder.gep(row, [_INT64(v * vector.count)]) for v in range(vectors)]
-    old, zero = builder.icmp_signed("!=", accumulate, accumulate.type(0)), ir.Constant(vector, None)
-    first = [builder.select(old, load_vector(builder, p, vector), zero) for p in where]
+class _ChannelTile:
+    """The code of `channel_tile` for one shape. Sums are values of the loops over channels and, within, over taps."""
 
-    before = builder.block
-    outer, inner = builder.append_basic_block("channels"), builder.append_basic_block("taps")
-    latch, after = builder.append_basic_block("next_channel"), builder.append_basic_block("store")
-    builder.branch(outer)
+    def __init__(self, builder, element, vector, positions, vectors):
+        self.builder, self.element, self.vector = builder, element, vector
+        self.positions, self.vectors = positions, vectors
 
-    builder.position_at_end(outer)
-    c, base, weights = builder.phi(_INT64), builder.phi(source.type), builder.phi(w.type)
-    carried = [builder.phi(vector) for _ in where]
-    builder.branch(inner)
+    def emit(self, inputs, step, taps, weights, target, accumulate):
+        builder, vector = self.builder, self.vector
+        first_input = builder.gep(inputs.elements, [inputs.start])
+        first_weight = builder.gep(weights.elements, [weights.start])
+        offsets = [builder.mul(step, _INT64(p)) for p in range(_HALF + 1)]
+        pointers = self.target_pointers(target)
+        old, zero = builder.icmp_signed("!=", accumulate, accumulate.type(0)), ir.Constant(vector, None)
+        begin = [builder.select(old, load_vector(builder, pointer, vector), zero) for pointer in pointers]
 
-    builder.position_at_end(inner)
-    t = builder.phi(_INT64)
-    totals = [builder.phi(vector) for _ in where]
-    pair = builder.gep(table, [builder.shl(t, _INT64(1))])
-    here = builder.gep(base, [builder.load(pair)])
-    entry = builder.gep(weights, [builder.load(builder.gep(pair, [_INT64(1)]))])
-    kernels = [load_vector(builder, builder.gep(entry, [_INT64(v * vector.count)]), vector) for v in range(vectors)]
-    results = []
-    for p in range(positions):
-        if p == _HALF:  # two bases: few enough offsets for the general registers
-            here = builder.gep(here, [offsets[_HALF]])
-        value = broadcast(builder, builder.load(builder.gep(here, [offsets[p % _HALF]])), vector)
-        results += [multiply_add(builder, element, value, k, totals[len(results) + v]) for v, k in enumerate(kernels)]
-        results[-1] = pin(builder, results[-1])
-    next_t = builder.add(t, _INT64(1))
-    builder.cbranch(builder.icmp_signed("<", next_t, taps), inner, latch)
+        before = builder.block
+        outer, inner = builder.append_basic_block("channels"), builder.append_basic_block("taps")
+        latch, after = builder.append_basic_block("next_channel"), builder.append_basic_block("store")
+        builder.branch(outer)
 
-    builder.position_at_end(latch)
-    next_c = builder.add(c, _INT64(1))
-    next_base, next_weights = builder.gep(base, [source_channel]), builder.gep(weights, [w_channel])
-    builder.cbranch(builder.icmp_signed("<", next_c, channels), outer, after)
+        builder.position_at_end(outer)
+        c, base, kernel = builder.phi(_INT64), builder.phi(first_input.type), builder.phi(first_weight.type)
+        carried = [builder.phi(vector) for _ in pointers]
+        builder.branch(inner)
 
-    for phi, begin, again in ((c, _INT64(0), next_c), (base, source, next_base), (weights, w, next_weights)):
-        phi.add_incoming(begin, before)
-        phi.add_incoming(again, latch)
-    t.add_incoming(_INT64(0), outer)
-    t.add_incoming(next_t, inner)
-    for i in range(len(where)):
-        carried[i].add_incoming(first[i], before)
-        carried[i].add_incoming(results[i], latch)
-        totals[i].add_incoming(carried[i], outer)
-        totals[i].add_incoming(results[i], inner)
+        builder.position_at_end(inner)
+        t = builder.phi(_INT64)
+        totals = [builder.phi(vector) for _ in pointers]
+        pair = builder.gep(taps.table, [builder.shl(t, _INT64(1))])
+        results = self.add_products(pair, base, kernel, offsets, totals)
+        next_t = builder.add(t, _INT64(1))
+        builder.cbranch(builder.icmp_signed("<", next_t, taps.count), inner, latch)
 
-    builder.position_at_end(after)
-    for pointer, total in zip(where, results, strict=True):
-        store_vector(builder, total, pointer)
+        builder.position_at_end(latch)
+        next_c = builder.add(c, _INT64(1))
+        next_base, next_kernel = builder.gep(base, [inputs.channel]), builder.gep(kernel, [weights.channel])
+        builder.cbranch(builder.icmp_signed("<", next_c, taps.channels), outer, after)
+
+        outer_phis = [c, base, kernel, *carried]
+        outer_values = [_INT64(0), first_input, first_weight, *begin], [next_c, next_base, next_kernel, *results]
+        close_loop(outer_phis, (before, latch), outer_values)
+        close_loop([t, *totals], (outer, inner), ([_INT64(0), *carried], [next_t, *results]))
+
+        builder.position_at_end(after)
+        for pointer, total in zip(pointers, results, strict=True):
+            store_vector(builder, total, pointer)
+
+    def target_pointers(self, target):
+        """Where each vector of sums is stored, position by position."""
+        builder, pointers = self.builder, []
+        first = builder.gep(target.elements, [target.start])
+        for p in range(self.positions):
+            row = builder.gep(first, [builder.mul(target.row, _INT64(p))])
+            pointers += [builder.gep(row, [_INT64(v * self.vector.count)]) for v in range(self.vectors)]
+        return pointers
+
+    def add_products(self, pair, base, kernel, offsets, totals):
+        """The sums with the products of one tap of one channel added; `pair`: its words in the table."""
+        builder, vector, results = self.builder, self.vector, []
+        here = builder.gep(base, [builder.load(pair)])
+        entry = builder.gep(kernel, [builder.load(builder.gep(pair, [_INT64(1)]))])
+        factors = [
+            load_vector(builder, builder.gep(entry, [_INT64(v * vector.count)]), vector) for v in range(self.vectors)
+        ]
+        for p in range(self.positions):
+            if p == _HALF:  # two bases: few enough offsets for the general registers
+                here = builder.gep(here, [offsets[_HALF]])
+            value = broadcast(builder, builder.load(builder.gep(here, [offsets[p % _HALF]])), vector)
+            results += [
+                multiply_add(builder, self.element, value, factor, totals[len(results) + v])
+                for v, factor in enumerate(factors)
+            ]
+            results[-1] = pin(builder, results[-1])
+        return results
+
+
+def close_loop(phis, blocks, values):
+    """Give each phi of a loop its value from the block before and from the loop's end."""
+    for block, incoming in zip(blocks, values, strict=True):
+        for phi, value in zip(phis, incoming, strict=True):
+            phi.add_incoming(value, block)

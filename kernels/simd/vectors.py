@@ -1,11 +1,12 @@
 """Vectors of the host's registers, and what LLVM IR for them is built from.
 
-Widths come from the CPU that Numba compiles for, `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` included. All IR stands in
-the modules named `simd`: register tiles in `simd_tiles` and `simd_rows`, packing and storing in `simd_pack`, pools in
-`simd_fold` and `simd_pool`; the layout of arrays in `strided`, calls in `frame`.
+Widths come from the CPU that Numba compiles for, `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` included. All IR for vectors
+stands in this folder: register tiles in `tiles` and `rows`, packing and storing in `packing`, pools in `fold` and
+`pool_lines`. Outside of it, `strided` has the IR for the layout of arrays and `frame` that for calls.
 """
 
 import math
+from typing import Any, NamedTuple
 
 from llvmlite import binding, ir
 from numba import types
@@ -116,7 +117,7 @@ def load_elements(context, builder, array, pointer, vector, mask=None, other=Non
 
 
 def finish(builder, array, total, low, high):
-    """What is stored of sums: wrapped, held between two bounds, and rounded; a NaN stays a NaN."""
+    """Sums as memory holds them: wrapped to the storage type, clamped, and rounded; a NaN stays a NaN."""
     if array.compute not in FLOATS and array.format != "bool":
         total = widen(builder, array, narrow(builder, array, total))
     return narrow(builder, array, clamp(builder, array.compute, total, low, high))
@@ -150,8 +151,16 @@ def for_vectors(builder, count, lanes, body):
         body(whole, first_lanes(builder, rest, lanes))
 
 
+class Bounds(NamedTuple):
+    """What an activation lets through, if it clamps at all: `low` to `high`."""
+
+    is_clamped: bool
+    low: Any
+    high: Any
+
+
 def clamp(builder, element, value, low, high):
-    """The value between two bounds; a NaN stays a NaN."""
+    """The value, or the bound that it lies beyond; a NaN stays a NaN."""
     if element in FLOATS:
         less = builder.fcmp_ordered
     else:
@@ -165,9 +174,9 @@ def add(builder, a, b):
 
 
 def pin(builder, value):
-    """The value, after all loads before this point and before all loads after it.
+    """The value, through an empty asm that stops LLVM from moving loads across it.
 
-    It keeps LLVM from gathering a tile's loads, which takes more registers than there are, and from unrolling its loop.
+    Else LLVM gathers a tile's loads, which takes more registers than there are, and unrolls the loop around them.
     """
     kind = ir.FunctionType(value.type, [value.type])
     register = "w" if _ARM else "v" if VECTOR_BYTES == 64 else "x"
