@@ -25,8 +25,6 @@ from ..shapes import CALL_FIELDS, CONSTANT, HUGE, NONE, PLAN, RELU6, Axis, Call,
 from ..simd.rows import OUTSIDE, ROWS, Finish, Rows, Target, Weights, Window, row_tiles
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..strided import (
-    StridedType,
-    Strides,
     address,
     compute_size,
     elements,
@@ -44,7 +42,7 @@ from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, source_index, write_tuple
 from .activation import bounds, finish_row
 from .blocking import DEPTHWISE
-from .operands import Operand, ReductionBlock
+from .operands import Operand, Operands, ReductionBlock
 from .pack import SlabLayout, pack_slab, pack_weights
 
 SLAB_BYTES, TAPS, _COLUMNS = DEPTHWISE.slab_bytes, DEPTHWISE.taps, DEPTHWISE.columns
@@ -59,7 +57,7 @@ FEW_CHANNELS, MANY_TAPS, LARGE_INPUT = 1, 2, 3  # why a call is refused
 
 
 class Slab(NamedTuple):
-    """A block of an output plane, and its input split into the phases of the strides; what packing needs besides."""
+    """A block of an output plane, and its input split into the phases of the strides."""
 
     out_rows: int
     out_columns: int
@@ -68,11 +66,7 @@ class Slab(NamedTuple):
     rows: int
     pitch: int
     is_line: int  # a single row, cut into rows of a vector each
-    rectangles: int
-    channels: int
-    k0: int
-    k1: int
-    k2: int
+    rectangles: int  # how many there are
 
 
 class Rectangle(NamedTuple):
@@ -165,7 +159,7 @@ def slab_of(a1, a2, rows, columns):
     height = min(rows + (a1.kernel - 1) * a1.dilation // a1.stride, HUGE)
     pitch = min(columns + (a2.kernel - 1) * a2.dilation // a2.stride, HUGE)
     is_line = int(a1.kernel == 1 and a1.out == 1)
-    return Slab(rows, columns, phases1, phases2, height, pitch, is_line, 0, 1, 1, a1.kernel, a2.kernel)
+    return Slab(rows, columns, phases1, phases2, height, pitch, is_line, 0)
 
 
 @plain
@@ -246,23 +240,9 @@ class Problem(NamedTuple):
     numbers: types.CPointer
 
 
-class Arrays(NamedTuple):
-    """The arrays of a call, and their strides in elements."""
-
-    x: StridedType
-    w: StridedType
-    bias: StridedType
-    out: StridedType
-    fill: StridedType
-    xs: Strides
-    ws: Strides
-    outs: Strides
-
-
 class Buffers(NamedTuple):
-    """The workspace of a thread: first the slab or, for input read in place, a row of fill values; then the others."""
+    """What the workspace of a thread holds behind the slab, or the row of fill values for input read in place."""
 
-    slab: StridedType
     sums: types.CPointer  # of a block, where tiles cannot write the output
     weights: types.CPointer  # of a plane, converted
     table: types.CPointer  # where the input rows of a block lie
@@ -337,10 +317,11 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     slab = load_tuple(numbers.data, PLAN, Slab)
     problem = Problem(call, a0, a1, a2, slab, numbers.data)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
-    arrays = Arrays(x, w, bias, out, fill, xs, ws, outs)
-    buffers = divide_workspace(part_of(workspace, thread * WORKSPACE_BYTES), w, out)
-    method = choose_method(problem, arrays)
-    prepare_buffers(problem, arrays, method, buffers)
+    workspace = part_of(workspace, thread * WORKSPACE_BYTES)
+    operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
+    buffers = divide_workspace(workspace, w, out)
+    method = choose_method(problem, operands)
+    prepare_buffers(problem, operands, method, buffers)
 
     blocks1, blocks2 = -(-a1.out // slab.out_rows), -(-a2.out // slab.out_columns)
     blocks = call.batch * call.groups * call.outputs * a0.out * blocks1 * blocks2
@@ -356,7 +337,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         while block < end:  # LOOP 4
             planes = min(end - block, call.groups - block % call.groups, _PLANES) if is_joined else 1
             place = find_block(problem, block, blocks1, blocks2, planes)
-            table_state = correlate_block(problem, arrays, method, buffers, place, table_state)
+            table_state = correlate_block(problem, operands, method, buffers, place, table_state)
             block += planes
         turn = take_item(team) if threads > 1 else turn + 1
     if threads > 1 and thread == 0:
@@ -368,7 +349,6 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
 def divide_workspace(workspace, w, out):
     """The parts of a thread's workspace."""
     return Buffers(
-        slab=workspace,
         sums=scratch(workspace, _SUMS, out),
         weights=scratch(workspace, _WEIGHTS, w),
         table=scratch_index(workspace, _TABLE),
@@ -377,14 +357,14 @@ def divide_workspace(workspace, w, out):
 
 
 @kernel
-def choose_method(problem, arrays):
+def choose_method(problem, operands):
     """Which arrays tiles read and write themselves, and with which rectangles of taps."""
-    call, a1, a2, out = problem.call, problem.a1, problem.a2, arrays.out
+    call, a1, a2, out = problem.call, problem.a1, problem.a2, operands.out.array
     low, high = bounds(call, elements(out), out)
-    is_direct = is_plain(out) and arrays.outs.s2 == 1 and call.activation <= RELU6
-    is_dense = is_plain(arrays.x) and arrays.xs.s2 == 1 and a2.size < 1 << 30
+    is_direct = is_plain(out) and operands.out.strides.s2 == 1 and call.activation <= RELU6
+    is_dense = is_plain(operands.x.array) and operands.x.strides.s2 == 1 and a2.size < 1 << 30
     # Lanes beside the input are masked, and count as zeros.
-    is_maskable = a2.boundary == CONSTANT and load(arrays.fill, 0) == zero(out)
+    is_maskable = a2.boundary == CONSTANT and load(operands.fill, 0) == zero(out)
     # With strides of 2, one tile does all phases of 3 x 3 or 5 x 5 taps.
     joins_phases = (
         (a1.kernel == 3 or a1.kernel == 5)
@@ -402,13 +382,13 @@ def choose_method(problem, arrays):
 
 
 @kernel
-def prepare_buffers(problem, arrays, method, buffers):
+def prepare_buffers(problem, operands, method, buffers):
     """Write what all blocks read: a row of fill values or, for slabs, the table of their rows."""
     a2, slab = problem.a2, problem.slab
     if not method.in_place:
-        find_packed_rows(buffers.table, slab, compute_size(arrays.out), lanes_of(buffers.sums))
+        find_packed_rows(buffers.table, slab, compute_size(operands.out.array), lanes_of(buffers.sums))
         return
-    row, padding = scratch(buffers.slab, 0, arrays.out), load(arrays.fill, 0)
+    row, padding = scratch(operands.workspace, 0, operands.out.array), load(operands.fill, 0)
     for j in range((slab.out_columns + lanes_of(row)) * a2.stride + (a2.kernel - 1) * a2.dilation):
         row[j] = padding
 
@@ -451,13 +431,13 @@ def find_block(problem, block, blocks1, blocks2, planes):
 
 
 @inlined
-def correlate_block(problem, arrays, method, buffers, place, table_state):
+def correlate_block(problem, operands, method, buffers, place, table_state):
     """Correlate a block of the output.
 
     `table_state` says which rows the table of rows in place holds: the output row that the first of them belong to, and
     whether their plane is part of the input. Returned is the state after the block.
     """
-    call, a0, slab, bias, out, outs = problem.call, problem.a0, problem.slab, arrays.bias, arrays.out, arrays.outs
+    call, a0, slab, bias, (out, outs) = problem.call, problem.a0, problem.slab, operands.bias, operands.out
     where = place.n * outs.batch + place.o * outs.channel + place.p0 * outs.s0 + place.p1 * outs.s1 + place.p2 * outs.s2
     data, start, pitch = (elements(out), where, outs.s1) if method.is_direct else (buffers.sums, 0, place.columns)
     if slab.is_line:
@@ -477,9 +457,9 @@ def correlate_block(problem, arrays, method, buffers, place, table_state):
         plane = Plane(c, k0, channel, i0)
         if method.in_place and table_state != (place.p1, i0 >= 0):
             table_state = place.p1, i0 >= 0
-            find_rows(buffers.table, arrays.xs, problem.a1, slab, place.p1, compute_size(out), i0 >= 0)
-        source = find_source(problem, arrays, method, buffers, place, plane)
-        weights = find_weights(problem, arrays, buffers, place, plane)
+            find_rows(buffers.table, operands.x.strides, problem.a1, slab, place.p1, compute_size(out), i0 >= 0)
+        source = find_source(problem, operands, method, buffers, place, plane)
+        weights = find_weights(problem, operands, buffers, place, plane)
         is_clamped = method.is_direct and call.activation != NONE and i + 1 == planes
         finish = Finish(i > 0, buffers.initial, is_clamped, method.low, method.high)
         correlate_plane(problem, method, place.planes, source, weights, target, finish)
@@ -493,10 +473,10 @@ def correlate_block(problem, arrays, method, buffers, place, table_state):
 
 
 @inlined
-def find_source(problem, arrays, method, buffers, place, plane):
+def find_source(problem, operands, method, buffers, place, plane):
     """Where the tiles of a block read a plane of the input: in place, or from the slab, which is then packed."""
     a0, a1, a2, slab = problem.a0, problem.a1, problem.a2, problem.slab
-    x, xs, itemsize = arrays.x, arrays.xs, compute_size(arrays.out)
+    (x, xs), itemsize = operands.x, compute_size(operands.out.array)
     column, in_place = place.p2 * a2.stride - a2.before, method.in_place
     base = address(x) + (place.n * xs.batch + plane.channel * xs.channel + plane.i0 * xs.s0) * itemsize
     if slab.is_line:  # its vectors may lie anywhere: they are read in place where no padding is met
@@ -509,10 +489,10 @@ def find_source(problem, arrays, method, buffers, place, plane):
         layout = SlabLayout(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
         first = place.n, plane.channel, place.p0, place.p1, place.p2
         terms = ReductionBlock(plane.c, 1, plane.k0, 1, 0, a1.kernel, 0, a2.kernel)
-        pack_slab(Operand(x, xs), arrays.fill, buffers.slab, (a0, a1, a2), layout, first, terms)
-        base = address(buffers.slab)
+        pack_slab(operands.x, operands.fill, operands.workspace, (a0, a1, a2), layout, first, terms)
+        base = address(operands.workspace)
     # In place, columns are counted as those of the input, in the row of fill values, too.
-    padding = address(buffers.slab) - max(column, 0) * itemsize
+    padding = address(operands.workspace) - max(column, 0) * itemsize
     rows = Rows(buffers.table, slab.rows, base, xs.channel * itemsize, padding)
     if method.in_place:
         return Source(rows, 0, column, a2.size)
@@ -520,12 +500,12 @@ def find_source(problem, arrays, method, buffers, place, plane):
 
 
 @kernel
-def find_weights(problem, arrays, buffers, place, plane):
+def find_weights(problem, operands, buffers, place, plane):
     """Where the weights of a plane of taps lie; those of another type than the compute type are converted first."""
-    call, a0, a1, a2, w, ws = problem.call, problem.a0, problem.a1, problem.a2, arrays.w, arrays.ws
+    call, a0, a1, a2, (w, ws) = problem.call, problem.a0, problem.a1, problem.a2, operands.w
     if not is_plain(w):
         terms = ReductionBlock(plane.c, 1, plane.k0, 1, 0, a1.kernel, 0, a2.kernel)
-        pack_weights(Operand(w, ws), buffers.weights, call, (a0, a1, a2), terms, place.o, 1)
+        pack_weights(operands.w, buffers.weights, call, (a0, a1, a2), terms, place.o, 1)
         return Weights(buffers.weights, 0, ws.batch, a2.kernel, 1)
     start, s0, s1, s2 = place.o * ws.batch + plane.c * ws.channel, ws.s0, ws.s1, ws.s2
     if call.flip:  # from the last tap on, backwards
