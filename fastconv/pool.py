@@ -153,9 +153,10 @@ def _by_rows(
     from .kernels.simd import fold as simd_fold
     from .kernels.windows import pool_rows
 
-    numbers, rank, exact = np.zeros(pool_rows.PLAN_WORDS, np.int64), len(problem.axes), x.dtype.kind in "biu"
+    numbers, rank, empty_is_zero = np.zeros(pool_rows.PLAN_WORDS, np.int64), len(problem.axes), x.dtype.kind in "biu"
     shape, axes = problem.out_shape, three_axes(problem.axes)
-    pool_rows.write_plan(x.shape, x.strides, x.ndim - rank, rank, *axes, x.itemsize, include_padding, exact, numbers)
+    means = include_padding, empty_is_zero
+    pool_rows.write_plan(x.shape, x.strides, x.ndim - rank, rank, *axes, x.itemsize, *means, numbers)
     pool = entry_point(kernel, *row_formats(x.dtype.name, dtypes[0].name))
     size = simd_fold.WORKSPACE_BYTES
     empty, several, shared = 0 in shape, len(dtypes) > 1, x.nbytes >= _SHARED_BYTES
@@ -194,7 +195,7 @@ def mean_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def _prepare_average(problem: Sliding, x: Array, include_padding: bool) -> Run:
     from .kernels.windows import pool, pool_rows
 
-    exact, dtype = x.dtype.kind in "biu", mean_dtype(x.dtype)
+    empty_is_zero, dtype = x.dtype.kind in "biu", mean_dtype(x.dtype)
     refused = _rows_refuse(problem, x)
     if refused is None:
         by_rows = _by_rows(pool_rows.average, problem, x, (dtype,), np.zeros(1, x.dtype), include_padding)
@@ -204,7 +205,7 @@ def _prepare_average(problem: Sliding, x: Array, include_padding: bool) -> Run:
 
     def run(x: Array) -> Array:
         out = np.empty(shape, dtype)
-        average(aligned(x), out, numbers, include_padding, exact)
+        average(aligned(x), out, numbers, include_padding, empty_is_zero)
         return out
 
     return _traced(run, problem, x, refused)

@@ -19,6 +19,7 @@ CONSTANT, EDGE, REFLECT, SYMMETRIC, WRAP = range(len(BOUNDARIES))
 # What is applied to a sum before it is stored. A call knows the place of a name in this tuple.
 ACTIVATIONS = None, "relu", "relu6", "silu", "gelu", "tanh", "sigmoid"
 NONE, RELU, RELU6, SILU, GELU, TANH, SIGMOID = range(len(ACTIVATIONS))
+LAST_CLAMP = RELU6  # up to this one, they hold a value between two bounds and do nothing else
 
 # How padding is asked for: by one of these names, or by numbers.
 PADDINGS = "valid", "full", "same"

@@ -234,7 +234,7 @@ def zero(typingctx, array):
 
 
 @intrinsic
-def multiply_add(typingctx, total, a, b):
+def add_product(typingctx, total, a, b):
     """`total + a * b` in the type of `a`: Numba alone would widen small integers to 64 bits."""
 
     def codegen(context, builder, signature, args):
@@ -359,7 +359,7 @@ def mean(typingctx, array, total, count):
 
 
 @kernel
-def is_whole(array, rank):
+def is_aligned(array, rank):
     """Whether every element lies a whole number of elements from the first, and that one where its type may lie."""
     bits = 0
     for axis in range(rank):

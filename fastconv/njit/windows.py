@@ -262,8 +262,8 @@ def ordered(name: str, x: Any) -> np.dtype[Any]:
 def average_of(name: str, x: Any, include_padding: bool) -> tuple[int, np.dtype[Any]]:
     """How averages of an array are taken, and their dtype."""
     dtype = array_of(name, "x", x)
-    is_exact = dtype.kind in "biu"
-    option = window_calls.INCLUDE_PADDING * include_padding | window_calls.IS_EXACT * is_exact
+    empty_is_zero = dtype.kind in "biu"
+    option = window_calls.INCLUDE_PADDING * include_padding | window_calls.EMPTY_IS_ZERO * empty_is_zero
     return option | window_calls.IS_COMPLEX * (dtype.kind == "c"), mean_dtype(dtype)
 
 

@@ -44,7 +44,7 @@ EXTREMUM, MEAN = len(KINDS), len(KINDS) + 1
 FUNCTIONS = len(KINDS) + 2  # of a dtype
 
 # Bits of the frame's `option`.
-CEIL, INCLUDE_PADDING, IS_EXACT, IS_COMPLEX = 1, 2, 4, 8
+CEIL, INCLUDE_PADDING, EMPTY_IS_ZERO, IS_COMPLEX = 1, 2, 4, 8
 _PLANE = AT_WINDOWS + Windows._fields.index("plane")
 
 
@@ -167,9 +167,9 @@ def run_window(frame):
     lowest, option = array_at(frame, AT.fill), words[AT.option]
     if words[AT.option] & IS_COMPLEX == 0 and rows_take(words, windows, elements):
         return run_rows(frame, windows, x, out, indices, lowest)
-    padded, exact = option & INCLUDE_PADDING != 0, option & IS_EXACT != 0
+    padded, empty_is_zero = option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0
     if kind == AVERAGE:
-        invoke(table[kernels + MEAN], (x, out, numbers, padded, exact))
+        invoke(table[kernels + MEAN], (x, out, numbers, padded, empty_is_zero))
     else:
         smallest, indexed = kind == MINIMUM or kind == INDEXED_MINIMUM, kind >= INDEXED_MAXIMUM
         invoke(table[kernels + EXTREMUM], (x, out, indices, lowest, numbers, smallest, indexed))
@@ -190,7 +190,7 @@ def run_rows(frame, windows, x, out, indices, lowest):
     shape, strides, option = words_at(words[AT.x + 1]).data, words_at(words[AT.x + 2]).data, words[AT.option]
     plan = words_at(address(frame) + 8 * AT.plan)
     pool_rows.write_plan(shape, strides, leading, count, a0, a1, load_axis(words, windows.rank - 1), words[AT.itemsize],
-                         option & INCLUDE_PADDING != 0, option & IS_EXACT != 0, plan.data)  # fmt: skip
+                         option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0, plan.data)  # fmt: skip
     block = take_block(table)
     if block == 0:
         return False

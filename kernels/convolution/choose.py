@@ -13,6 +13,7 @@ A family is a module with:
 not lie where it can take them: a family that `wants_rows` then leaves the call to the next one, others to a copy.
 """
 
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from ..jit import plain
@@ -124,6 +125,13 @@ def _nothing_written(family, call, axes, element, numbers):
     return None
 
 
+# Called from Python, a function that is compiled only would end the process.
+for _family in FAMILIES:
+    for _name in ("refuses", "reason", "plan_words", "write_plan"):
+        assert isinstance(getattr(_family.module, _name, _no_plan), FunctionType), (
+            f"{_family.name}.{_name} is not plain"
+        )
+
 refusals = [_refusing(family) for family in FAMILIES]
 choose, plan_words, write_plan = _none_chosen, _no_words, _nothing_written
 for _place, _family in reversed(list(enumerate(FAMILIES))):
@@ -134,12 +142,15 @@ for _place, _family in reversed(list(enumerate(FAMILIES))):
 
 def candidates(element, rank):
     """The places of the families that may run convolutions of a type over so many spatial axes."""
+    closed = set()  # algorithms of which an earlier family takes all
     for place, family in enumerate(FAMILIES):
-        if rank <= family.most_axes and (family.takes_complex or not element.is_complex):
-            if family.takes_converted or not element.is_converted:
-                yield place
-                if not hasattr(family.module, "refuses"):  # it takes all that comes here
-                    return
+        takes_type = (family.takes_complex or not element.is_complex) and (
+            family.takes_converted or not element.is_converted
+        )
+        if takes_type and rank <= family.most_axes and family.algorithm not in closed:
+            yield place
+            if not hasattr(family.module, "refuses"):
+                closed.add(family.algorithm)
 
 
 def reason(place, refusal, call, axes, element):

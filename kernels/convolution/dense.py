@@ -21,9 +21,9 @@ from ..shapes import (
     CALL_FIELDS,
     CONSTANT,
     HUGE,
+    LAST_CLAMP,
     NONE,
     PLAN,
-    RELU6,
     Axis,
     even_part,
     is_padded,
@@ -40,8 +40,8 @@ from ..strided import (
     compute_size,
     elements,
     five_strides,
+    is_aligned,
     is_plain,
-    is_whole,
     item_size,
     load,
     load_tuple,
@@ -243,7 +243,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     LOOP 1  over the tiles of a run of positions that have the same taps
     """
     call = load_call(numbers.data)
-    if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
+    if not (is_aligned(x, call.rank + 2) and is_aligned(w, call.rank + 2) and is_aligned(out, call.rank + 2)):
         return False
     if threads > 1 and thread == 0:
         threads = open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
@@ -509,7 +509,7 @@ def store_block(operands, call, block, sums):
         for r in range(rows):
             run = Sums(sums.elements, sums.start + (i * rows + r) * columns * sums.width, sums.width)
             where = first + i * outs.batch + r * outs.s1
-            if outs.s2 != 1 or call.activation > RELU6:
+            if outs.s2 != 1 or call.activation > LAST_CLAMP:
                 store_elements(out, bias, call, run, columns, o, block.outputs, where)
             else:
                 store_vectors(out, bias, added, call, run, columns, o, block.outputs, where)

@@ -21,16 +21,16 @@ from typing import NamedTuple
 from numba import types
 
 from ..jit import entry, inlined, kernel, plain
-from ..shapes import CALL_FIELDS, CONSTANT, HUGE, NONE, PLAN, RELU6, Axis, Call, even_part, words_of
-from ..simd.rows import OUTSIDE, ROWS, Finish, Rows, Target, Weights, Window, row_tiles
+from ..shapes import CALL_FIELDS, CONSTANT, HUGE, LAST_CLAMP, NONE, PLAN, Axis, Call, even_part, words_of
+from ..simd.rows import OUTSIDE, ROWS, Finish, Rows, RowTarget, RowWeights, Window, row_tiles
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..strided import (
     address,
     compute_size,
     elements,
     five_strides,
+    is_aligned,
     is_plain,
-    is_whole,
     load,
     load_tuple,
     scratch,
@@ -309,7 +309,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         LOOP 1  a few rows of the rectangle -> row_tiles, which keeps sums in registers
     """
     call = load_call(numbers.data)
-    if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
+    if not (is_aligned(x, call.rank + 2) and is_aligned(w, call.rank + 2) and is_aligned(out, call.rank + 2)):
         return False
     if threads > 1 and thread == 0:
         threads = open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
@@ -361,7 +361,7 @@ def choose_method(problem, operands):
     """Which arrays tiles read and write themselves, and with which rectangles of taps."""
     call, a1, a2, out = problem.call, problem.a1, problem.a2, operands.out.array
     low, high = bounds(call, elements(out), out)
-    is_direct = is_plain(out) and operands.out.strides.s2 == 1 and call.activation <= RELU6
+    is_direct = is_plain(out) and operands.out.strides.s2 == 1 and call.activation <= LAST_CLAMP
     is_dense = is_plain(operands.x.array) and operands.x.strides.s2 == 1 and a2.size < 1 << 30
     # Lanes beside the input are masked, and count as zeros.
     is_maskable = a2.boundary == CONSTANT and load(operands.fill, 0) == zero(out)
@@ -442,7 +442,7 @@ def correlate_block(problem, operands, method, buffers, place, table_state):
     data, start, pitch = (elements(out), where, outs.s1) if method.is_direct else (buffers.sums, 0, place.columns)
     if slab.is_line:
         pitch = lanes_of(buffers.sums)
-    target = Target(data, start, outs.channel, pitch, place.rows, place.columns)
+    target = RowTarget(data, start, outs.channel, pitch, place.rows, place.columns)
     bias_where = place.o * stride(bias, 0)
     for i in range(place.planes):
         has_bias = call.has_bias and method.is_direct
@@ -506,12 +506,12 @@ def find_weights(problem, operands, buffers, place, plane):
     if not is_plain(w):
         terms = ReductionBlock(plane.c, 1, plane.k0, 1, 0, a1.kernel, 0, a2.kernel)
         pack_weights(operands.w, buffers.weights, call, (a0, a1, a2), terms, place.o, 1)
-        return Weights(buffers.weights, 0, ws.batch, a2.kernel, 1)
+        return RowWeights(buffers.weights, 0, ws.batch, a2.kernel, 1)
     start, s0, s1, s2 = place.o * ws.batch + plane.c * ws.channel, ws.s0, ws.s1, ws.s2
     if call.flip:  # from the last tap on, backwards
         start += (a0.kernel - 1) * s0 + (a1.kernel - 1) * s1 + (a2.kernel - 1) * s2
         s0, s1, s2 = -s0, -s1, -s2
-    return Weights(elements(w), start + plane.k0 * s0, ws.batch, s1, s2)
+    return RowWeights(elements(w), start + plane.k0 * s0, ws.batch, s1, s2)
 
 
 @inlined
@@ -538,7 +538,7 @@ def split_line(source, target, taps, part):
     if part == 1:
         first, rows, columns = rows, 1, target.columns % lanes
     end = taps.column + (taps.columns - 1) * taps.hop + columns
-    part_target = Target(target.data, target.start + first * lanes, target.plane_step, lanes, rows, columns)
+    part_target = RowTarget(target.data, target.start + first * lanes, target.plane_step, lanes, rows, columns)
     return Source(source.rows, source.entry + first, source.column, end), part_target
 
 
@@ -562,7 +562,7 @@ def correlate_rectangle(tile_stride, planes, source, taps, weights, target, fini
             planes,
             source.rows,
             Window(entry, source.column + taps.column, source.end, taps.columns, taps.hop),
-            Weights(weights.data, start + k * row_step, weights.plane_step, row_step, column_step),
+            RowWeights(weights.data, start + k * row_step, weights.plane_step, row_step, column_step),
             target,
             Finish(finish.accumulate or k > 0, finish.initial, is_clamped, finish.low, finish.high),
         )

@@ -18,7 +18,7 @@ adds its terms in an order that depends on the sizes of one image alone: threads
 from typing import Any, NamedTuple
 
 from ..jit import entry, inlined, kernel, overload, plain
-from ..shapes import CALL_FIELDS, CONSTANT, HUGE, NONE, PLAN, RELU6, Axis, is_padded, words_of
+from ..shapes import CALL_FIELDS, CONSTANT, HUGE, LAST_CLAMP, NONE, PLAN, Axis, is_padded, words_of
 from ..simd.packing import finish_run
 from ..simd.tiles import TILES, Initial, Inputs, Positions, Taps, Target, Weights, tile, tile_shape
 from ..simd.vectors import MASKED, VECTOR_BYTES, Bounds, is_vector_type, lanes_of
@@ -26,8 +26,8 @@ from ..strided import (
     compute_size,
     elements,
     five_strides,
+    is_aligned,
     is_plain,
-    is_whole,
     load,
     load_tuple,
     scratch,
@@ -228,7 +228,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     LOOP 1  over the register tiles of a band: some of its output channels by some vectors of positions
     """
     call = load_call(numbers.data)
-    if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
+    if not (is_aligned(x, call.rank + 2) and is_aligned(w, call.rank + 2) and is_aligned(out, call.rank + 2)):
         return False
     if threads > 1 and thread == 0:
         threads = open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
@@ -284,7 +284,7 @@ def correlate_block(operands, call, axes, blocks, source, block, is_packed, is_k
     cover = choose_cover(block, layout.pitch, outs.s1, lanes)
     reduction = count_blocks(call, axes, blocks)
     # With all of the reduction in one block, tiles finish their sums and store them to the output.
-    is_direct = reduction == 1 and is_plain(out) and outs.s2 == 1 and call.activation <= RELU6
+    is_direct = reduction == 1 and is_plain(out) and outs.s2 == 1 and call.activation <= LAST_CLAMP
     is_direct = is_direct and (not cover.is_flat or outs.s1 == layout.pitch or block.rows == 1)
     target = Target(sums, 0, cover.vectors * lanes)
     if is_direct:
@@ -513,7 +513,7 @@ def store_row(out, where, step, columns, sums, start, bias, bias_where, call):
 @overload(store_row)
 def _store_row(out, where, step, columns, sums, start, bias, bias_where, call):
     def vectors(out, where, step, columns, sums, start, bias, bias_where, call):
-        if call.activation <= RELU6 and step == 1:
+        if call.activation <= LAST_CLAMP and step == 1:
             low, high = bounds(call, sums, out)
             added = load(bias, bias_where) if call.has_bias else zero(out)
             finish_run(out, where, sums, start, columns, added, low, high)

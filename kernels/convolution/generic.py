@@ -2,7 +2,7 @@
 
 from ..jit import entry, kernel, plain
 from ..shapes import AXIS_FIELDS, CALL_FIELDS
-from ..strided import is_whole, item_size, load, multiply_add, stride, zero
+from ..strided import add_product, is_aligned, item_size, load, stride, zero
 from ..window import axes_of_call, count_positions, load_axis, load_call, source_index, spatial_offset
 from .activation import finish
 
@@ -23,7 +23,7 @@ def correlate(x, w, bias, out, fill, numbers):
     written: an array's elements do not lie where their type may.
     """
     call = load_call(numbers.data)
-    if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
+    if not (is_aligned(x, call.rank + 2) and is_aligned(w, call.rank + 2) and is_aligned(out, call.rank + 2)):
         return False
     axes = axes_of_call(numbers.data, call)
     positions, taps = count_positions(axes)
@@ -37,7 +37,7 @@ def correlate(x, w, bias, out, fill, numbers):
                     for c in range(call.channels):
                         xc = n * stride(x, 0) + (channel + c) * stride(x, 1)
                         value = load(x, xc + xi) if inside else load(fill, 0)
-                        total = multiply_add(total, value, load(w, o * stride(w, 0) + c * stride(w, 1) + wi))
+                        total = add_product(total, value, load(w, o * stride(w, 0) + c * stride(w, 1) + wi))
                 where = n * stride(out, 0) + o * stride(out, 1)
                 where += spatial_offset(out.strides, axes, position, 2) // item_size(out)
                 finish(out, where, total, bias, o * stride(bias, 0), call)

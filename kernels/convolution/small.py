@@ -5,10 +5,10 @@ nothing is packed, written down or shared between threads.
 """
 
 from ..jit import entry, plain
-from ..shapes import CALL_FIELDS, CONSTANT, HUGE, PLAN, RELU6, is_padded
-from ..simd.rows import SMALL_BYTES, Planes, Taps, Target, Weights, small_tile
+from ..shapes import CALL_FIELDS, CONSTANT, HUGE, LAST_CLAMP, PLAN, is_padded
+from ..simd.rows import SMALL_BYTES, Planes, RowTarget, RowWeights, Taps, small_tile
 from ..simd.vectors import MASKED
-from ..strided import elements, five_strides, is_whole, item_size, load, stride, zero
+from ..strided import elements, five_strides, is_aligned, item_size, load, stride, zero
 from ..window import load_axes, load_call
 from .activation import bounds
 
@@ -23,7 +23,7 @@ def refuses(call, axes, element):
     a0, a1, a2 = axes
     if not MASKED or a0.size != 1 or a0.kernel != 1 or a0.before + a0.after != 0 or a2.stride != 1:
         return ANOTHER_KIND
-    if call.activation > RELU6 or (is_padded(a0, a1, a2) and (a1.boundary != CONSTANT or a2.boundary != CONSTANT)):
+    if call.activation > LAST_CLAMP or (is_padded(a0, a1, a2) and (a1.boundary != CONSTANT or a2.boundary != CONSTANT)):
         return ANOTHER_KIND
     if max(a2.size, a2.before, (a2.kernel - 1) * a2.dilation) >= HUGE:
         return ANOTHER_KIND
@@ -56,7 +56,7 @@ def correlate(x, w, bias, out, fill, numbers):
     to each other.
     """
     call = load_call(numbers.data)
-    if not (is_whole(x, call.rank + 2) and is_whole(w, call.rank + 2) and is_whole(out, call.rank + 2)):
+    if not (is_aligned(x, call.rank + 2) and is_aligned(w, call.rank + 2) and is_aligned(out, call.rank + 2)):
         return False
     _, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
@@ -73,12 +73,12 @@ def correlate(x, w, bias, out, fill, numbers):
             source = Planes(elements(x), first, call.channels, xs.channel, xs.s1, padding)
             for o in range(group * call.outputs, (group + 1) * call.outputs):
                 initial = load(bias, o * stride(bias, 0)) if call.has_bias else zero(out)
-                weights = Weights(elements(w), o * ws.batch + corner, ws.channel, w1, w2)
+                weights = RowWeights(elements(w), o * ws.batch + corner, ws.channel, w1, w2)
                 for p1 in range(0, a1.out, 2):
                     rows = Taps(p1 * a1.stride - a1.before, a1.stride, a1.dilation, a1.kernel, a1.size)
                     where = n * outs.batch + o * outs.channel + p1 * outs.s1
                     for p2 in range(0, a2.out, lanes):
                         columns = Taps(p2 - a2.before, 1, a2.dilation, a2.kernel, a2.size)
-                        target = Target(elements(out), where + p2, 0, outs.s1, a1.out - p1, a2.out - p2)
+                        target = RowTarget(elements(out), where + p2, 0, outs.s1, a1.out - p1, a2.out - p2)
                         small_tile(source, rows, columns, weights, target, initial, low, high)
     return True

@@ -54,7 +54,7 @@ class Window(NamedTuple):
     hop: int  # columns of the input from one column of taps to the next
 
 
-class Weights(NamedTuple):
+class RowWeights(NamedTuple):
     """The weights of the taps. Steps are in elements; each plane of the input has a plane of weights."""
 
     data: types.CPointer
@@ -64,7 +64,7 @@ class Weights(NamedTuple):
     column_step: int
 
 
-class Target(NamedTuple):
+class RowTarget(NamedTuple):
     """Where results are written, so many rows and columns of each plane. Steps are in elements."""
 
     data: types.CPointer
@@ -96,7 +96,7 @@ def row_tiles(typingctx, taps, stride, planes, rows, window, weights, target, fi
     A tile is `ROWS` rows high and a vector wide: each input vector is loaded once for all the outputs that use it.
     `taps` and `stride` are those of one of `ROW_TILES`.
     """
-    kinds, element = (rows, window, weights, target, finish), Target(*target.types).data.dtype
+    kinds, element = (rows, window, weights, target, finish), RowTarget(*target.types).data.dtype
 
     def emit(context, builder, signature, args):
         taps, stride, planes, *groups = args
@@ -405,7 +405,7 @@ def small_tile(typingctx, source, rows, columns, weights, target, initial, low, 
     weights. Of the `target` one plane is written: `target.rows` rows of `target.columns` lanes, or as many as there
     are.
     """
-    kinds, element = (source, rows, columns, weights, target), Target(*target.types).data.dtype
+    kinds, element = (source, rows, columns, weights, target), RowTarget(*target.types).data.dtype
 
     def emit(context, builder, signature, args):
         *groups, initial, low, high = args
