@@ -12,7 +12,8 @@ _imported: set[str] = set()
 CONVOLUTION = tuple(
     f"convolution.{name}" for name in ("small", "depthwise", "dense", "direct", "generic", "activation")
 )
-POOLS = "windows.pool", "windows.pool_rows"
+POOLS = "windows.pool", "windows.pool_rows", "convolution.activation"  # the last for `call_of`
+PATCHES = "windows.patches", "convolution.activation"
 
 
 def import_kernels(*names: str) -> None:
