@@ -12,6 +12,7 @@ from .problem import Array, Sliding
 _imported: set[str] = set()
 CONVOLUTION = "convolution.choose", "convolution.activation"
 POOLS = "windows.pool", "windows.pool_rows"
+PATCHES = ("windows.patches",)
 
 
 def import_kernels(*names: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import problem as checks
 from .extending import offer
-from .launch import entry_point, import_kernels, window_numbers
+from .launch import PATCHES, entry_point, import_kernels, window_numbers
 from .problem import Array, aligned
 from .verbose import traced
 
@@ -164,7 +164,7 @@ def col2im(
 
 
 def _extract(function: str, x: Any, kernel_size: Any, stride: Any, dilation: Any, padding: Any) -> Array:
-    import_kernels("windows.patches")
+    import_kernels(*PATCHES)
     from .kernels.windows import patches
 
     x = checks.as_array(function, "x", x)
@@ -184,7 +184,7 @@ def _extract(function: str, x: Any, kernel_size: Any, stride: Any, dilation: Any
 def _combine(
     function: str, name: str, patches: Any, output_size: Any, kernel_size: Any, stride: Any, dilation: Any, padding: Any
 ) -> Array:
-    import_kernels("windows.patches")
+    import_kernels(*PATCHES)
     from .kernels.windows import patches as kernels
 
     patches = checks.as_array(function, name, patches)

@@ -173,6 +173,7 @@ class _EntryCompiler(_InnerCompiler):
 
 # Said of each function, since Numba hands `forceinline` on to callees that are silent about it.
 _INNER = {"pipeline_class": _InnerCompiler, "no_cpython_wrapper": True, "forceinline": False, **_FLAGS}
+_INLINED = {**_INNER, "forceinline": True}
 
 
 def kernel(function):
@@ -182,12 +183,18 @@ def kernel(function):
 
 def inlined(function):
     """A `kernel` for one caller, made part of it at any size: left apart, its groups of arguments go through memory."""
-    return numba.njit(**{**_INNER, "forceinline": True})(_named(function))
+    return numba.njit(**_INLINED)(_named(function))
 
 
 def plain(function):
     """A function of plain Python that kernels call, too: compiled there, and interpreted elsewhere."""
     numba_overload(_named(function), jit_options=_INNER, strict=False)(lambda *args: function)
+    return function
+
+
+def plain_inlined(function):
+    """A function of plain Python that is made part of each kernel that calls it."""
+    numba_overload(_named(function), jit_options=_INLINED, strict=False)(lambda *args: function)
     return function
 
 

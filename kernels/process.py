@@ -100,10 +100,10 @@ _held = _Held()
 
 
 def _locks():
-    """Numba's lock around compilation, ours around imports, llvmlite's around LLVM: in the order in which they nest."""
+    """Ours around imports, Numba's around compilation, llvmlite's around LLVM: in the order in which they nest."""
     compiler = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
     llvm = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
-    return [*([compiler._lock] if compiler else []), _importing, *([llvm._lock._lock] if llvm else [])]
+    return [_importing, *([compiler._lock] if compiler else []), *([llvm._lock._lock] if llvm else [])]
 
 
 def _before_fork():

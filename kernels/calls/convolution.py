@@ -1,7 +1,7 @@
 """Convolutions called from compiled code: what the frontend does in Python, without the interpreter."""
 
 from ..convolution.choose import FAMILIES, choose, plan_words, write_plan
-from ..jit import entry, kernel
+from ..jit import entry, inlined, kernel
 from ..shapes import (
     AXIS_FIELDS,
     CALL_FIELDS,
@@ -127,15 +127,14 @@ def run(frame):
     if outputs == 0:
         return True
     axes, algorithm = (load_axis(words, 0), load_axis(words, 1), load_axis(words, 2)), words[AT.algorithm]
-    family = choose(call, axes, element, algorithm, 0)
-    is_done = run_family(frame, call, axes, element, family)
-    while not is_done and _WANT_ROWS[family]:
+    family, is_done = -1, False
+    while not is_done and (family < 0 or _WANT_ROWS[family]):
         family = choose(call, axes, element, algorithm, family + 1)
         is_done = run_family(frame, call, axes, element, family)
     return is_done
 
 
-@kernel
+@inlined
 def run_family(frame, call, axes, element, family):
     """Plan a call and run it; False as `run`."""
     words, heap, is_done = frame.data, 0, False

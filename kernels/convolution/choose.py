@@ -16,7 +16,7 @@ not lie where it can take them: a family that `wants_rows` then leaves the call 
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from ..jit import plain
+from ..jit import plain, plain_inlined
 from ..shapes import ALGORITHMS, AUTO
 from . import dense, depthwise, direct, generic, small
 
@@ -68,7 +68,7 @@ def _refusing(family):
             return IS_CONVERTED
         return refuses(call, axes, element)
 
-    return plain(refusal)
+    return plain_inlined(refusal)
 
 
 def _from(place, refusal, following):
@@ -79,7 +79,7 @@ def _from(place, refusal, following):
             return place
         return following(call, axes, element, algorithm, first)
 
-    return plain(choose)
+    return plain_inlined(choose)
 
 
 def _sizing(place, plan_words, following):
@@ -90,7 +90,7 @@ def _sizing(place, plan_words, following):
             return plan_words(call, axes, element)
         return following(family, call, axes, element)
 
-    return plain(size)
+    return plain_inlined(size)
 
 
 def _writing(place, write_plan, following):
@@ -102,7 +102,7 @@ def _writing(place, write_plan, following):
         else:
             following(family, call, axes, element, numbers)
 
-    return plain(write)
+    return plain_inlined(write)
 
 
 @plain
