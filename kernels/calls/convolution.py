@@ -1,7 +1,7 @@
 """Convolutions called from compiled code: what the frontend does in Python, without the interpreter."""
 
 from ..convolution.choose import FAMILIES, choose, plan_words, write_plan
-from ..jit import entry, inlined, kernel
+from ..jit import entry, kernel
 from ..shapes import (
     AXIS_FIELDS,
     CALL_FIELDS,
@@ -36,8 +36,9 @@ from .frame import (
 )
 
 _OUTPUTS = AT.call + Call._fields.index("outputs")
-_NEED_WORKSPACE = tuple(family.module.WORKSPACE_BYTES > 0 for family in FAMILIES)
-_WANT_ROWS = tuple(family.wants_rows for family in FAMILIES)
+# Of each family a bit.
+_NEED_WORKSPACE = sum((family.module.WORKSPACE_BYTES > 0) << place for place, family in enumerate(FAMILIES))
+_WANT_ROWS = sum(family.wants_rows << place for place, family in enumerate(FAMILIES))
 
 
 @kernel
@@ -121,25 +122,30 @@ def run(frame):
     call, element = load_tuple(words, AT.call, Call), load_tuple(words, AT.element, Element)
     if call.has_bias and not is_aligned(words, AT.bias, 1, words[AT.itemsize], words[AT.alignment]):
         return False
-    outputs = call.batch * call.groups * call.outputs
-    for i in range(max(call.rank, 3)):
+    axes, algorithm = (load_axis(words, 0), load_axis(words, 1), load_axis(words, 2)), words[AT.algorithm]
+    outputs = call.batch * call.groups * call.outputs * axes[0].out * axes[1].out * axes[2].out
+    for i in range(3, call.rank):
         outputs *= load_axis(words, i).out
     if outputs == 0:
         return True
-    axes, algorithm = (load_axis(words, 0), load_axis(words, 1), load_axis(words, 2)), words[AT.algorithm]
     family, is_done = -1, False
-    while not is_done and (family < 0 or _WANT_ROWS[family]):
+    words[AT.numbers] = address(frame) + 8 * AT.call
+    while not is_done and (family < 0 or (_WANT_ROWS >> family) & 1):
         family = choose(call, axes, element, algorithm, family + 1)
-        is_done = run_family(frame, call, axes, element, family)
+        if (_NEED_WORKSPACE >> family) & 1:
+            is_done = run_planned(frame, family)
+        else:
+            is_done = is_true(words_at(words[AT.table]).data[words[AT.kernels] + family], arrays(frame))
     return is_done
 
 
-@inlined
-def run_family(frame, call, axes, element, family):
-    """Plan a call and run it; False as `run`."""
+@kernel
+def run_planned(frame, family):
+    """Plan a call, and run it with a workspace; False as `run`."""
     words, heap, is_done = frame.data, 0, False
-    table, room = words_at(words[AT.table]), plan_words(family, call, axes, element)
-    words[AT.numbers] = address(frame) + 8 * AT.call
+    table, element = words_at(words[AT.table]), load_tuple(words, AT.element, Element)
+    call, axes = load_tuple(words, AT.call, Call), (load_axis(words, 0), load_axis(words, 1), load_axis(words, 2))
+    room = plan_words(family, call, axes, element)
     if room > FRAME - AT.call:
         heap = allocate(8 * room)
         if heap == 0:
@@ -148,15 +154,11 @@ def run_family(frame, call, axes, element, family):
             words_at(heap).data[i] = words[AT.call + i]
         words[AT.numbers] = heap
     write_plan(family, call, axes, element, words_at(words[AT.numbers]).data)
-    code = table.data[words[AT.kernels] + family]
-    if _NEED_WORKSPACE[family]:
-        block = take_block(table)
-        if block != 0:
-            alone = memory_at(block), frame, 1, 0  # the words of a team are not read
-            is_done = is_true(code, arrays(frame) + alone)
-            give_block(table, block)
-    else:
-        is_done = is_true(code, arrays(frame))
+    block = take_block(table)
+    if block != 0:
+        alone = memory_at(block), frame, 1, 0  # the words of a team are not read
+        is_done = is_true(table.data[words[AT.kernels] + family], arrays(frame) + alone)
+        give_block(table, block)
     if heap != 0:
         free(heap)
     return is_done

@@ -2,7 +2,7 @@
 
 A family is a module with:
 
-    WORKSPACE_BYTES                              what it needs for each thread; 0: neither a workspace nor a team
+    WORKSPACE_BYTES                              what it needs for each thread; 0: no workspace, no team and no plan
     refuses(call, axes, element)                 0, or why others should run a call; a family without it takes all
     reason(refusal, call, axes, element)         the same in words, for people; plain Python
     plan_words(call, axes, element)              how many numbers a call and its plan take, at most
