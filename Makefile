@@ -33,7 +33,7 @@ demo: $(DEMO)  ## filter a photograph, write fastconv-demo.png
 bench: $(BENCHED)  ## time the reference's six sizes, with the peers that are installed in .venv
 	$(PY) -m fastconv bench
 
-# Each worker has neighbouring tests, which call the same kernels: so none is compiled twice at the same time.
+# Neighbouring tests call the same kernels: a worker keeps to its own part until nothing of it is left.
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
 
 test: $(TEST)  ## run the tests, for one dtype of each kind, long sweeps left out

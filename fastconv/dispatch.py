@@ -97,8 +97,7 @@ def _run_family(problem: Problem, place: int) -> Run:
     """What runs a problem with the kernels of a family."""
     family = _families()[place]
     module, facts = family.module, facts_of(problem)
-    axes = problem.axes if family.most_axes > 3 else facts[1]
-    numbers = pack_numbers(problem.call, axes, module.plan_words(*facts))
+    numbers = pack_numbers(problem.call, three_axes(problem.axes), module.plan_words(*facts))
     if hasattr(module, "write_plan"):
         module.write_plan(*facts, numbers)
     correlate = entry_point(module.correlate, *family_formats(module, problem.dtype.name))
@@ -155,7 +154,7 @@ def _run_im2col(problem: Problem) -> Run:
     from .kernels.convolution import activation
 
     call, taps = problem.call, problem.taps
-    compute, numbers = compute_dtype(problem.dtype.name), pack_numbers(call, problem.axes)
+    compute, numbers = compute_dtype(problem.dtype.name), pack_numbers(call, three_axes(problem.axes))
     finish_sums = entry_point(activation.finish_sums, compute, problem.dtype.name, problem.dtype.name, "int64")
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:

@@ -245,5 +245,5 @@ def taps_of(axes: Sequence[Axis]) -> int:
 
 
 def three_axes(axes: Sequence[Axis]) -> tuple[Axis, ...]:
-    """The axes, after so many of size 1 that they are three."""
+    """The axes, after so many of size 1 that they are three, if there are fewer."""
     return (UNIT,) * (3 - len(axes)) + tuple(axes)

@@ -42,7 +42,8 @@ def load_windows(numbers):
 
 @kernel
 def axes_of_call(numbers, call):
-    return Axes(numbers, CALL_FIELDS, call.rank)
+    """The spatial axes; where there are fewer than three, those of size 1 come before them."""
+    return Axes(numbers, CALL_FIELDS + max(3 - call.rank, 0) * AXIS_FIELDS, call.rank)
 
 
 @kernel

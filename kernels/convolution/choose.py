@@ -9,8 +9,9 @@ A family is a module with:
     write_plan(call, axes, element, numbers)     write the plan behind the numbers of the call; none without a plan
     correlate(x, w, bias, out, fill, numbers[, workspace, team, threads, thread])   True, or False with nothing written
 
-`axes` are three, `element` is the `Element` that is computed with. `correlate` answers False if an array's elements do
-not lie where it can take them: a family that `wants_rows` then leaves the call to the next one, others to a copy.
+`axes` are the first three, `element` is the `Element` that is computed with. `correlate` answers False if an array's
+elements do not lie where it can take them: a family that `wants_rows` then leaves the call to the next one, others to a
+copy.
 """
 
 from types import FunctionType

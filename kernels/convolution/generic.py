@@ -12,7 +12,7 @@ WORKSPACE_BYTES = 0
 @plain
 def plan_words(call, axes, element):
     """How many numbers a call takes; there is no plan."""
-    return CALL_FIELDS + call.rank * AXIS_FIELDS
+    return CALL_FIELDS + max(call.rank, 3) * AXIS_FIELDS
 
 
 @entry
