@@ -23,9 +23,9 @@ class Frame:
 
     def __init__(self, context: Any, builder: Any, function: str) -> None:
         self.context, self.builder = context, builder
-        place = cgutils.alloca_once(builder, ir.ArrayType(_INT64, FRAME))
+        with builder.goto_entry_block():  # `cgutils.alloca_once` would fill both with zeros in each call
+            place, self._text = (builder.alloca(ir.ArrayType(*kind)) for kind in ((_INT64, FRAME), (_BYTE, TEXT_BYTES)))
         self._words = builder.bitcast(place, _INT64.as_pointer())
-        self._text = cgutils.alloca_once(builder, ir.ArrayType(_BYTE, TEXT_BYTES))
         table = builder.module.globals.get(SYMBOL)
         if table is None:
             table = ir.GlobalVariable(builder.module, _INT64, SYMBOL)

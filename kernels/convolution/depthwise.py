@@ -103,6 +103,8 @@ def refuses(call, axes, element):
         return FEW_CHANNELS
     if a1.kernel * a2.kernel > TAPS:
         return MANY_TAPS
+    if fits(slab_of(a1, a2, min(ROWS, a1.out), min(a2.out, _COLUMNS)), element.itemsize):  # as almost always
+        return 0
     return LARGE_INPUT if choose_slab(a1, a2, element.itemsize).out_rows == 0 else 0
 
 
