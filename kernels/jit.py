@@ -62,7 +62,8 @@ _FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "no_c
 _SETTINGS = "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"
 
 _DIGEST = hashlib.sha256().digest_size
-_names: dict[str, object] = {}
+_names: dict[str, FunctionType] = {}
+_offered: set[FunctionType] = set()  # to Numba, by `plain`
 
 
 # What is used or overridden of Numba beyond its documented interface, each with the tests that fail without it. An
@@ -188,13 +189,18 @@ def inlined(function):
 
 def plain(function):
     """A function of plain Python that kernels call, too: compiled there, and interpreted elsewhere."""
-    numba_overload(_named(function), jit_options=_INNER, strict=False)(lambda *args: function)
-    return function
+    return _offer(function, _INNER)
 
 
 def plain_inlined(function):
     """A function of plain Python that is made part of each kernel that calls it."""
-    numba_overload(_named(function), jit_options=_INLINED, strict=False)(lambda *args: function)
+    return _offer(function, _INLINED)
+
+
+def _offer(function, options):
+    if function not in _offered:  # by an import that failed afterwards
+        numba_overload(_named(function), jit_options=options, strict=False)(lambda *args: function)
+        _offered.add(function)
     return function
 
 
@@ -225,9 +231,10 @@ def _named(function):
         is_function = isinstance(value, FunctionType)
         function.__qualname__ += f"_{f'{value.__module__}.{value.__qualname__}' if is_function else repr(value)}"
     name = f"{function.__module__}.{function.__qualname__}"
-    if _names.get(name) is function.__globals__:
+    known = _names.get(name, function)
+    if known is not function and known.__globals__ is function.__globals__:
         raise RuntimeError(f"two compiled functions are called {name}")
-    _names[name] = function.__globals__
+    _names[name] = function
     return function
 
 

@@ -120,8 +120,8 @@ def open_team(typingctx, team, arguments, threads):
         body = ir.Function(builder.module, context.call_conv.get_function_type(*_BODY), f"{builder.function.name}.body")
         body.linkage = "internal"
         place, thread = body.args[2:]
-        caller, held = ir.IRBuilder(body.append_basic_block()), context.get_value_type(arguments)
-        values = caller.load(caller.inttoptr(place, held.as_pointer()), typ=held, align=8)
+        caller, packed = ir.IRBuilder(body.append_basic_block()), context.get_value_type(arguments)
+        values = caller.load(caller.inttoptr(place, packed.as_pointer()), typ=packed, align=8)
         values = [*cgutils.unpack_tuple(caller, values), thread]
         context.call_conv.call_function(caller, builder.function, types.boolean, (*arguments, types.intp), values)
         context.call_conv.return_value(caller, context.get_dummy_value())
@@ -138,8 +138,8 @@ def open_team(typingctx, team, arguments, threads):
     def open_taken(context, builder, words, values, count):
         if context.get_abi_sizeof(values.type) > 8 * (WORDS - ARGUMENTS):
             raise ValueError(f"{arguments} does not fit in a team")
-        held, state = (_word(context, builder, team, words, _INT64(i)) for i in (ARGUMENTS, STATE))
-        builder.store(values, builder.bitcast(held, values.type.as_pointer()), align=8)
+        packed, state = (_word(context, builder, team, words, _INT64(i)) for i in (ARGUMENTS, STATE))
+        builder.store(values, builder.bitcast(packed, values.type.as_pointer()), align=8)
         for i, value in ((COUNTER, 0), (LEFT, 0), (BODY, outline(context, builder)), (THREADS, count)):
             value = _INT64(value) if isinstance(value, int) else value
             builder.store(value, _word(context, builder, team, words, _INT64(i)))

@@ -329,7 +329,7 @@ def test_release_workspace_frees_what_compiled_callers_left():
 
     x, w = values((1, 1, 32, 32), "f4"), values((1, 1, 3, 3), "f4", 1)
     plain(x, w)
-    kept = extending.TABLE[frame.TABLE.blocks : frame.FUNCTIONS]
+    kept = extending.TABLE[frame.IN_TABLE.blocks : frame.FUNCTIONS]
     assert kept.any()
     fastconv.release_workspace()
     assert not kept.any()

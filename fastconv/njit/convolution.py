@@ -15,7 +15,7 @@ from numba.np.arrayobj import _empty_nd_impl
 from numba.np.numpy_support import as_dtype, from_dtype
 
 from .. import problem as checks
-from ..kernels.calls.frame import AT, MOST_AXES, TABLE
+from ..kernels.calls.frame import AT, IN_TABLE, MOST_AXES
 from ..kernels.convolution.choose import FAMILIES
 from ..kernels.shapes import ACTIVATIONS, ALGORITHMS, BOUNDARIES, UNIT, Call, element_of
 from .arguments import (
@@ -166,7 +166,7 @@ def caller(known: Convolution, out: Any) -> Any:
                 builder.store(array, result)
                 frame.put_array(AT.out, result_type, array)
 
-            message = frame.perform(TABLE.resolve, TABLE.run, allocate, is_lost)
+            message = frame.perform(IN_TABLE.resolve, IN_TABLE.run, allocate, is_lost)
             return context.make_tuple(builder, signature.return_type, [message, builder.load(result)])
 
         return types.Tuple((types.intp, result_type))(x, w, groups, stride, padding, dilation, fill, bias, out), codegen

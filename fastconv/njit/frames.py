@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 
 from ..extending import SYMBOL
-from ..kernels.calls.frame import AT, FRAME, TABLE, WORDS
+from ..kernels.calls.frame import AT, FRAME, IN_TABLE, WORDS
 from ..kernels.shapes import AXIS_FIELDS, Axis
 
 _INT64, _BYTE = ir.IntType(64), ir.IntType(8)
@@ -91,13 +91,13 @@ class Frame:
             accepted = builder.or_(
                 cgutils.is_not_null(builder, text), cgutils.is_not_null(builder, self.word(AT.is_resolved))
             )
-            builder.store(builder.select(accepted, text, self.word_of_table(TABLE.refused)), message)
+            builder.store(builder.select(accepted, text, self.word_of_table(IN_TABLE.refused)), message)
         with builder.if_then(is_lost, likely=False):
-            builder.store(self.word_of_table(TABLE.unheld), message)
+            builder.store(self.word_of_table(IN_TABLE.unheld), message)
         with builder.if_then(cgutils.is_null(builder, builder.load(message))):
             allocate()
             with builder.if_then(builder.not_(self.call(run)), likely=False):
-                builder.store(self.word_of_table(TABLE.failed), message)
+                builder.store(self.word_of_table(IN_TABLE.failed), message)
                 with builder.if_then(builder.icmp_signed(">=", self.word(AT.bad_index), _INT64(0))):
                     builder.store(self.explain(), message)
         return builder.load(message)
@@ -120,10 +120,10 @@ class Frame:
         builder = self.builder
         kind = ir.FunctionType(_BYTE.as_pointer(), [])
         thread = cgutils.get_or_insert_function(builder.module, kind, "PyGILState_GetThisThreadState")
-        answer = cgutils.alloca_once_value(builder, self.word_of_table(TABLE.refused))
+        answer = cgutils.alloca_once_value(builder, self.word_of_table(IN_TABLE.refused))
         with builder.if_then(cgutils.is_not_null(builder, builder.call(thread, []))):
             function = ir.FunctionType(_INT64, [_INT64, _INT64]).as_pointer()
-            function = builder.inttoptr(self.word_of_table(TABLE.explain), function)
+            function = builder.inttoptr(self.word_of_table(IN_TABLE.explain), function)
             given = [builder.ptrtoint(place, _INT64) for place in (self._words, self._text)]
             builder.store(builder.call(function, given), answer)
         return builder.load(answer)

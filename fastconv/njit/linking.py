@@ -17,11 +17,10 @@ import numpy as np
 
 from .. import problem as checks
 from .. import workspace
-from ..extending import SYMBOL
-from ..extending import TABLE as WORDS
+from ..extending import SYMBOL, TABLE
 from ..kernels.calls import convolution as calls
 from ..kernels.calls import windows as window_calls
-from ..kernels.calls.frame import AT, AT_WINDOWS, FRAME, FUNCTIONS, TABLE, release_blocks
+from ..kernels.calls.frame import AT, AT_WINDOWS, FRAME, FUNCTIONS, IN_TABLE, release_blocks
 from ..kernels.convolution import choose
 from ..kernels.convolution.choose import FAMILIES
 from ..kernels.shapes import AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
@@ -32,11 +31,11 @@ from ..problem import Array
 from ..sources import PACKAGE
 from .frames import TEXT_BYTES
 
-llvmlite.binding.add_symbol(SYMBOL, WORDS.ctypes.data)  # before any caller's code is linked
+llvmlite.binding.add_symbol(SYMBOL, TABLE.ctypes.data)  # before any caller's code is linked
 
 _CONVOLUTIONS = FUNCTIONS  # where the functions of each dtype stand in the table
 _WINDOWS = _CONVOLUTIONS + len(FAMILIES) * len(DTYPES)
-assert WORDS.size >= _WINDOWS + window_calls.FUNCTIONS * len(DTYPES), "the table has no room for all functions"
+assert TABLE.size >= _WINDOWS + window_calls.FUNCTIONS * len(DTYPES), "the table has no room for all functions"
 _TEXTS = [
     ctypes.create_string_buffer(text.encode())
     for text in (
@@ -77,42 +76,42 @@ def _needs_of(version: str | None, *asked: Any) -> Needs:
 @functools.cache
 def _load(kind: str, dtype: str, rank: int) -> int:
     """Compile or read what calls on arrays of a dtype need, and write down where it lies; the index of its kernels."""
-    if not WORDS[TABLE.explain]:
-        for at, text in zip((TABLE.refused, TABLE.unheld, TABLE.failed), _TEXTS, strict=True):
-            WORDS[at] = ctypes.addressof(text)
+    if not TABLE[IN_TABLE.explain]:
+        for at, text in zip((IN_TABLE.refused, IN_TABLE.unheld, IN_TABLE.failed), _TEXTS, strict=True):
+            TABLE[at] = ctypes.addressof(text)
         release = entry_point(release_blocks, "int64")
-        workspace.others.append(lambda: release(WORDS))
-        WORDS[TABLE.explain] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
+        workspace.others.append(lambda: release(TABLE))
+        TABLE[IN_TABLE.explain] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
     return _load_convolution(dtype, rank) if kind == "convolution" else _load_window(kind, dtype)
 
 
 def _load_convolution(dtype: str, rank: int) -> int:
-    WORDS[TABLE.resolve] = entry_address(calls.resolve, "int64")
-    WORDS[TABLE.run] = entry_address(calls.run, "int64")
+    TABLE[IN_TABLE.resolve] = entry_address(calls.resolve, "int64")
+    TABLE[IN_TABLE.run] = entry_address(calls.run, "int64")
     kernels: int = _CONVOLUTIONS + len(FAMILIES) * DTYPES.index(dtype)
     for place in choose.candidates(element_of(dtype), rank):
         module = FAMILIES[place].module
-        WORDS[kernels + place] = entry_address(module.correlate, *family_formats(module, dtype))
+        TABLE[kernels + place] = entry_address(module.correlate, *family_formats(module, dtype))
     return kernels
 
 
 def _load_window(kind: str, dtype: str) -> int:
-    WORDS[TABLE.resolve_window] = entry_address(window_calls.resolve_window, "int64")
-    WORDS[TABLE.run_window] = entry_address(window_calls.run_window, "int64")
+    TABLE[IN_TABLE.resolve_window] = entry_address(window_calls.resolve_window, "int64")
+    TABLE[IN_TABLE.run_window] = entry_address(window_calls.run_window, "int64")
     kernels: int = _WINDOWS + window_calls.FUNCTIONS * DTYPES.index(dtype)
     at = window_calls.NAMES.index(kind)
     kernel = window_calls.KINDS[at]
     mean = mean_dtype(np.dtype(dtype)).name
     if at == window_calls.UNPOOL:
-        WORDS[kernels + at] = entry_address(kernel, *unpool_formats(dtype))
+        TABLE[kernels + at] = entry_address(kernel, *unpool_formats(dtype))
     elif at > window_calls.UNPOOL:
-        WORDS[kernels + at] = entry_address(kernel, dtype, dtype, "int64")
+        TABLE[kernels + at] = entry_address(kernel, dtype, dtype, "int64")
     elif np.dtype(dtype).kind != "c":
-        WORDS[kernels + at] = entry_address(kernel, *row_formats(dtype, mean if kind == "average" else dtype))
+        TABLE[kernels + at] = entry_address(kernel, *row_formats(dtype, mean if kind == "average" else dtype))
     if at == window_calls.AVERAGE:
-        WORDS[kernels + window_calls.MEAN] = entry_address(pool.average, *average_formats(dtype, mean))
+        TABLE[kernels + window_calls.MEAN] = entry_address(pool.average, *average_formats(dtype, mean))
     elif at < window_calls.AVERAGE:
-        WORDS[kernels + window_calls.EXTREMUM] = entry_address(pool.extremum, *extremum_formats(dtype))
+        TABLE[kernels + window_calls.EXTREMUM] = entry_address(pool.extremum, *extremum_formats(dtype))
     return kernels
 
 

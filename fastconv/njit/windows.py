@@ -17,7 +17,7 @@ from numba.np.numpy_support import from_dtype
 
 from .. import problem as checks
 from ..kernels.calls import windows as window_calls
-from ..kernels.calls.frame import AT, AT_WINDOWS, MOST_AXES, TABLE
+from ..kernels.calls.frame import AT, AT_WINDOWS, IN_TABLE, MOST_AXES
 from ..kernels.shapes import CONSTANT, Windows
 from ..pool import mean_dtype, outermost
 from .arguments import (
@@ -137,7 +137,7 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
                     if is_unpool:
                         cgutils.memset(builder, array.data, builder.mul(array.nitems, array.itemsize), 0)
 
-            message = frame.perform(TABLE.resolve_window, TABLE.run_window, allocate)
+            message = frame.perform(IN_TABLE.resolve_window, IN_TABLE.run_window, allocate)
             return context.make_tuple(builder, signature.return_type, [message, *map(builder.load, values)])
 
         given = x, indices, kernel_size, stride, dilation, padding, flag, size

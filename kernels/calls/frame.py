@@ -86,9 +86,9 @@ class Table(NamedTuple):
     blocks: int
 
 
-TABLE = Table(*range(len(Table._fields)))
+IN_TABLE = Table(*range(len(Table._fields)))
 _KEPT = 24  # blocks of workspace
-FUNCTIONS = TABLE.blocks + _KEPT  # where the functions of each dtype begin
+FUNCTIONS = IN_TABLE.blocks + _KEPT  # where the functions of each dtype begin
 
 # What a block of workspace has to hold: any kernel's.
 _BYTES = max(pool_rows.WORKSPACE_BYTES, *(family.module.WORKSPACE_BYTES for family in FAMILIES))
@@ -141,7 +141,7 @@ def free(typingctx, place):
 def take_block(table):
     """A block of workspace, aligned to 64 bytes, 0 if there is no memory. Before it stands what `free` takes."""
     for i in range(_KEPT):
-        block = exchange(table, TABLE.blocks + i, 0)
+        block = exchange(table, IN_TABLE.blocks + i, 0)
         if block != 0:
             return block
     start = allocate(_BYTES + 72)
@@ -156,7 +156,7 @@ def take_block(table):
 def give_block(table, block):
     """Keep a block for the next call, in place of one that another thread kept meanwhile."""
     for i in range(_KEPT):
-        block = exchange(table, TABLE.blocks + i, block)
+        block = exchange(table, IN_TABLE.blocks + i, block)
         if block == 0:
             return
     free(words_at(block - 8).data[0])
@@ -166,7 +166,7 @@ def give_block(table, block):
 def release_blocks(table):
     """Free what is kept."""
     for i in range(_KEPT):
-        block = exchange(table, TABLE.blocks + i, 0)
+        block = exchange(table, IN_TABLE.blocks + i, 0)
         if block != 0:
             free(words_at(block - 8).data[0])
 

@@ -69,7 +69,7 @@ _LINE = 64
 MANY_TAPS, LARGE_WINDOW, WASTEFUL = 1, 2, 3  # why a call is refused
 
 
-class Blocks(NamedTuple):
+class DenseBlocks(NamedTuple):
     """How far each loop runs at a time."""
 
     channels: int
@@ -82,8 +82,8 @@ class Blocks(NamedTuple):
 class Plan(NamedTuple):
     """The blocks where the input is packed, and where it is read in place."""
 
-    packed: Blocks
-    in_place: Blocks
+    packed: DenseBlocks
+    in_place: DenseBlocks
 
 
 _PLAN_WORDS = PLAN + words_of(Plan)
@@ -141,7 +141,7 @@ def write_plan(call, axes, element, numbers):
 
 @plain
 def choose_blocks(call, a0, a1, a2, in_place, size):
-    """Blocks whose kernels, sums and slab fit."""
+    """DenseBlocks whose kernels, sums and slab fit."""
     room, width = _SUMS_BYTES // (VECTORS * VECTOR_BYTES), VECTORS * VECTOR_BYTES // size
     taps = a0.kernel * a1.kernel * a2.kernel
     channels = min(call.channels, ENTRIES // taps)
@@ -163,7 +163,7 @@ def choose_blocks(call, a0, a1, a2, in_place, size):
         rows = even_part(a1.out, min(rows, max(1, SLAB_BYTES // inputs))) if chunks > 1 else rows
     elif rows == a1.out and columns == a2.out and a0.out == 1:  # kernels are packed again for each block
         images = max(1, min(call.batch, room // (rows * columns)))
-    return Blocks(channels, chunks, images, rows, columns)
+    return DenseBlocks(channels, chunks, images, rows, columns)
 
 
 @plain
@@ -224,7 +224,7 @@ def reads_in_place(x, xs, call, a0, a1, a2, fill):
 
 @kernel
 def count_items(call, a0, a1, a2, blocks, width):
-    """Blocks of the output."""
+    """DenseBlocks of the output."""
     chunks, images = -(-call.outputs // (width * blocks.chunks)), -(-call.batch // blocks.images)
     return call.groups * chunks * images * a0.out * -(-a1.out // blocks.rows) * -(-a2.out // blocks.columns)
 
@@ -293,7 +293,7 @@ def split_blocks(call, a0, a1, a2, blocks, width, threads):
             images = (images + 1) // 2
         else:
             rows = (rows + 1) // 2
-        blocks = Blocks(blocks.channels, blocks.chunks, images, rows, blocks.columns)
+        blocks = DenseBlocks(blocks.channels, blocks.chunks, images, rows, blocks.columns)
     return blocks
 
 

@@ -57,7 +57,7 @@ WORKSPACE_BYTES = _WEIGHTS + WEIGHT_BYTES
 _LINE = 64 // 4  # elements of the longest vector, which rows of sums are rounded up to
 
 
-class Blocks(NamedTuple):
+class DirectBlocks(NamedTuple):
     """How far each loop runs at a time."""
 
     channels: int
@@ -74,9 +74,9 @@ class Plan(NamedTuple):
 
     allows_packed: int
     allows_in_place: int
-    packed: Blocks  # without masks
-    masked: Blocks  # packed, with masks if they are allowed
-    in_place: Blocks
+    packed: DirectBlocks  # without masks
+    masked: DirectBlocks  # packed, with masks if they are allowed
+    in_place: DirectBlocks
 
 
 _PLAN_WORDS = PLAN + words_of(Plan)
@@ -136,7 +136,7 @@ def choose_blocks(call, a0, a1, a2, size, in_place, has_masks):
     k0, k1, k2 = a0.kernel, a1.kernel, a2.kernel
     columns, masked = min(a2.out, COLUMNS), has_masks and not in_place
     while True:
-        channel = packed_layout(a1, a2, masked, Blocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
+        channel = packed_layout(a1, a2, masked, DirectBlocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
         if k0 * k1 * k2 <= TABLE_ENTRIES and channel <= slab:
             break
         if k0 > 1:
@@ -152,7 +152,7 @@ def choose_blocks(call, a0, a1, a2, size, in_place, has_masks):
     rows, row = 0, 0
     masks = a1.kernel * a2.kernel + 2 if has_masks else 2
     while rows < a1.out:
-        layout = packed_layout(a1, a2, masked, Blocks(1, k0, k1, k2, rows + 1, columns, 1), rows + 1, columns)
+        layout = packed_layout(a1, a2, masked, DirectBlocks(1, k0, k1, k2, rows + 1, columns, 1), rows + 1, columns)
         positions = (rows + 1) * max(layout.pitch, -(-columns // lanes) * lanes)
         too_many = positions * min(BAND, call.outputs) > sums // 3 or (positions // lanes + 1) * masks > MASKS
         if rows > 0 and (too_many or layout.channel * channels > slab):
@@ -161,7 +161,7 @@ def choose_blocks(call, a0, a1, a2, size, in_place, has_masks):
     rows = -(-a1.out // -(-a1.out // rows))  # slabs of even height
     # One block of the reduction: few outputs, whose sums stay in L1. Several: many, so that packing is rarer.
     outputs = BAND if one_block else max(BAND, sums // row // BAND * BAND)
-    return Blocks(channels, k0, k1, k2, rows, columns, min(outputs, call.outputs))
+    return DirectBlocks(channels, k0, k1, k2, rows, columns, min(outputs, call.outputs))
 
 
 @plain
@@ -470,7 +470,7 @@ def fill_table(table, ws, call, axes, layout, terms, source, p0, vectors):
 
 @kernel
 def count_blocks(call, axes, blocks):
-    """Blocks of the reduction. Without channels there is one, empty, which clears the sums."""
+    """DirectBlocks of the reduction. Without channels there is one, empty, which clears the sums."""
     a0, a1, a2 = axes
     taps = -(-a0.kernel // blocks.k0) * -(-a1.kernel // blocks.k1) * -(-a2.kernel // blocks.k2)
     return max(-(-call.channels // blocks.channels), 1) * taps
