@@ -165,7 +165,8 @@ def run_window(frame):
         invoke(table[kernels + kind], (x, out, numbers))
         return True
     lowest, option = array_at(frame, AT.fill), words[AT.option]
-    if words[AT.option] & IS_COMPLEX == 0 and rows_take(words, windows, elements):
+    last = load_axis(words, windows.rank - 1)
+    if option & IS_COMPLEX == 0 and pool_rows.refuses(windows.trailing, last, elements) == 0:
         return run_rows(frame, windows, x, out, indices, lowest)
     padded, empty_is_zero = option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0
     if kind == AVERAGE:
@@ -174,11 +175,6 @@ def run_window(frame):
         smallest, indexed = kind == MINIMUM or kind == INDEXED_MINIMUM, kind >= INDEXED_MAXIMUM
         invoke(table[kernels + EXTREMUM], (x, out, indices, lowest, numbers, smallest, indexed))
     return True
-
-
-@kernel
-def rows_take(words, windows, elements):
-    return pool_rows.refuses(windows.trailing, load_axis(words, windows.rank - 1), elements) == 0
 
 
 @kernel

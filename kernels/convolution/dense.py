@@ -95,17 +95,17 @@ _PLAN_WORDS = PLAN + words_of(Plan)
 @plain
 def refuses(call, axes, element):
     """Why other kernels should run a call: `MANY_TAPS`, `LARGE_WINDOW` or `WASTEFUL`; 0: they should not."""
-    (a0, a1, a2), size = axes, element.itemsize
+    (a0, a1, a2), itemsize = axes, element.itemsize
     if a0.kernel * a1.kernel * a2.kernel > TAPS:
         return MANY_TAPS
     reach1, reach2 = (a1.kernel - 1) * a1.dilation + 1, (a2.kernel - 1) * a2.dilation + 1
-    if max(reach1, reach2) > SLAB_BYTES or 2 * a0.kernel * reach1 * reach2 * size > SLAB_BYTES:
+    if max(reach1, reach2) > SLAB_BYTES or 2 * a0.kernel * reach1 * reach2 * itemsize > SLAB_BYTES:
         return LARGE_WINDOW
     # What "direct" wastes instead: positions between the rows, and in the last vector of a run; its packing of steps.
     wasted = 1.17 * (1 + (a2.kernel - 1) * a2.dilation / max(a2.out, 1))
     if a2.stride > 1:  # it splits rows into phases, one by one from steps of 3 on
         wasted *= 1.75 if a2.stride == 2 else 4.5
-    return WASTEFUL if filled(call.outputs, size) * wasted < 1 or call.channels == 0 else 0
+    return WASTEFUL if filled(call.outputs, itemsize) * wasted < 1 or call.channels == 0 else 0
 
 
 def reason(refusal, call, axes, element):
@@ -119,9 +119,9 @@ def reason(refusal, call, axes, element):
 
 
 @plain
-def filled(outputs, size):
+def filled(outputs, itemsize):
     """The part of its vectors that so many outputs fill."""
-    lanes = VECTOR_BYTES // size
+    lanes = VECTOR_BYTES // itemsize
     return outputs / max(-(-outputs // lanes) * lanes, 1)
 
 
@@ -140,14 +140,14 @@ def write_plan(call, axes, element, numbers):
 
 
 @plain
-def choose_blocks(call, a0, a1, a2, in_place, size):
+def choose_blocks(call, a0, a1, a2, in_place, itemsize):
     """DenseBlocks whose kernels, sums and slab fit."""
-    room, width = _SUMS_BYTES // (VECTORS * VECTOR_BYTES), VECTORS * VECTOR_BYTES // size
+    room, width = _SUMS_BYTES // (VECTORS * VECTOR_BYTES), VECTORS * VECTOR_BYTES // itemsize
     taps = a0.kernel * a1.kernel * a2.kernel
     channels = min(call.channels, ENTRIES // taps)
     columns = even_part(a2.out, room, POSITIONS)
     rows = even_part(a1.out, room // columns)
-    while not in_place and packed_layout(a0, a1, a2, rows, columns).channel * channels > SLAB_BYTES // size:
+    while not in_place and packed_layout(a0, a1, a2, rows, columns).channel * channels > SLAB_BYTES // itemsize:
         if channels > 32:
             channels = (channels + 1) // 2
         elif rows > 1:
@@ -159,7 +159,7 @@ def choose_blocks(call, a0, a1, a2, in_place, size):
     chunks = images = 1
     if channels == call.channels:  # kernels of several chunks fit: they share the block's input, which stays in L2
         chunks = max(1, min(-(-call.outputs // width), ENTRIES // (channels * taps)))
-        inputs = columns * channels * min(min(a1.stride, HUGE) * min(a2.stride, HUGE), HUGE) * size
+        inputs = columns * channels * min(min(a1.stride, HUGE) * min(a2.stride, HUGE), HUGE) * itemsize
         rows = even_part(a1.out, min(rows, max(1, SLAB_BYTES // inputs))) if chunks > 1 else rows
     elif rows == a1.out and columns == a2.out and a0.out == 1:  # kernels are packed again for each block
         images = max(1, min(call.batch, room // (rows * columns)))

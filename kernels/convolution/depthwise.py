@@ -139,16 +139,16 @@ def write_plan(call, axes, element, numbers):
 
 
 @plain
-def choose_slab(a1, a2, size):
+def choose_slab(a1, a2, itemsize):
     """The largest block that fits: columns first, then rows; all blocks of about the same size. No rows: none fits."""
-    lanes = VECTOR_BYTES // size
+    lanes = VECTOR_BYTES // itemsize
     rows, columns = min(ROWS, a1.out), min(a2.out, _COLUMNS)
-    while not fits(slab_of(a1, a2, rows, columns), size):
+    while not fits(slab_of(a1, a2, rows, columns), itemsize):
         if columns <= 4 * lanes:
             return slab_of(a1, a2, 0, 0)
         columns = (columns // 2) // lanes * lanes
     columns = even_part(a2.out, columns, lanes)
-    while rows < a1.out and fits(slab_of(a1, a2, rows + ROWS, columns), size):
+    while rows < a1.out and fits(slab_of(a1, a2, rows + ROWS, columns), itemsize):
         rows += ROWS
     return slab_of(a1, a2, even_part(a1.out, rows, ROWS), columns)
 
@@ -165,10 +165,10 @@ def slab_of(a1, a2, rows, columns):
 
 
 @plain
-def fits(slab, size):
+def fits(slab, itemsize):
     """Whether a slab of the input does, and the table of its rows."""
-    limit, phases = SLAB_BYTES // size, slab.phases1 * slab.phases2
-    rows = slab.pitch // (VECTOR_BYTES // size) + 2 if slab.is_line else slab.phases1 * slab.rows
+    limit, phases = SLAB_BYTES // itemsize, slab.phases1 * slab.phases2
+    rows = slab.pitch // (VECTOR_BYTES // itemsize) + 2 if slab.is_line else slab.phases1 * slab.rows
     return phases <= limit and phases * slab.rows * slab.pitch <= limit and rows <= _ENTRIES
 
 

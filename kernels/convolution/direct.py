@@ -101,23 +101,23 @@ def plan_words(call, axes, element):
 @plain
 def write_plan(call, axes, element, numbers):
     """Write the `Plan` behind the numbers of the call."""
-    (a0, a1, a2), size = axes, element.itemsize
-    masked = allows_masks(call, a0, a1, a2, size, False)
+    (a0, a1, a2), itemsize = axes, element.itemsize
+    masked = allows_masks(call, a0, a1, a2, itemsize, False)
     plan = Plan(
         int(masked),
-        int(allows_masks(call, a0, a1, a2, size, True)),
-        choose_blocks(call, a0, a1, a2, size, False, False),
-        choose_blocks(call, a0, a1, a2, size, False, masked),
-        choose_blocks(call, a0, a1, a2, size, True, is_padded(a0, a1, a2)),
+        int(allows_masks(call, a0, a1, a2, itemsize, True)),
+        choose_blocks(call, a0, a1, a2, itemsize, False, False),
+        choose_blocks(call, a0, a1, a2, itemsize, False, masked),
+        choose_blocks(call, a0, a1, a2, itemsize, True, is_padded(a0, a1, a2)),
     )
     write_tuple(numbers, PLAN, plan)
 
 
 @plain
-def allows_masks(call, a0, a1, a2, size, in_place):
+def allows_masks(call, a0, a1, a2, itemsize, in_place):
     """Whether masks may stand for padding that is zeros: enough channels share them."""
     taps, channels = a1.kernel * a2.kernel, call.groups * call.channels
-    lanes = VECTOR_BYTES // size
+    lanes = VECTOR_BYTES // itemsize
     if not MASKED or taps > 4 * channels or (taps + 2) * (min(a2.out, COLUMNS) // lanes + 2) > MASKS:
         return False
     if in_place:
@@ -125,14 +125,14 @@ def allows_masks(call, a0, a1, a2, size, in_place):
     # The columns of all taps lie in one block.
     rows = min((a1.kernel - 1) * a1.dilation + a1.stride, HUGE)
     row = min(max(a2.out * a2.stride, a2.size + a2.stride), HUGE)
-    fits = a0.kernel * rows * row + SLACK <= SLAB_BYTES // size and taps * a0.kernel <= TABLE_ENTRIES
+    fits = a0.kernel * rows * row + SLACK <= SLAB_BYTES // itemsize and taps * a0.kernel <= TABLE_ENTRIES
     return fits and 2 * taps <= channels and a2.out <= COLUMNS
 
 
 @plain
-def choose_blocks(call, a0, a1, a2, size, in_place, has_masks):
+def choose_blocks(call, a0, a1, a2, itemsize, in_place, has_masks):
     """The largest blocks whose slab, sums, masks and table fit: taps first, then channels, rows and outputs."""
-    slab, sums, lanes = SLAB_BYTES // size, SUMS_BYTES // size, VECTOR_BYTES // size
+    slab, sums, lanes = SLAB_BYTES // itemsize, SUMS_BYTES // itemsize, VECTOR_BYTES // itemsize
     k0, k1, k2 = a0.kernel, a1.kernel, a2.kernel
     columns, masked = min(a2.out, COLUMNS), has_masks and not in_place
     while True:
