@@ -23,6 +23,25 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 __all__ = ["__version__", *_HOME]
 
+# Loaded when they are asked for, too. Not in `__all__`: `from fastconv import *` must not hide another numpy.
+_SUBMODULES = "kernels", "numpy"
+
+# What other libraries call it, and what to use here.
+_KERNEL = "correlate1d, correlate2d, correlate3d or correlate_nd with a Gaussian as the kernel"
+_LAYER = "correlate{0}, which does what networks call a convolution, or convolve{0}, which flips the kernel"
+_INSTEAD = {
+    "convolve": "convolve1d, convolve2d, convolve3d, convolve_nd or fastconv.numpy.convolve",
+    "correlate": "correlate1d, correlate2d, correlate3d, correlate_nd or fastconv.numpy.correlate",
+    **{f"conv{rank}": _LAYER.format(rank) for rank in ("1d", "2d", "3d", "_nd")},
+    **{f"{kind}_pool": f"{kind}_pool1d, {kind}_pool2d or {kind}_pool3d" for kind in ("avg", "max", "min")},
+    **{f"mean_pool{rank}": f"avg_pool{rank}" for rank in ("1d", "2d", "3d")},
+    "max_unpool": "max_unpool1d, max_unpool2d or max_unpool3d",
+    **dict.fromkeys(("gaussian_filter", "gaussian_filter1d", "gaussianblur"), _KERNEL),
+    "filter2d": "correlate2d",
+    "unfold": "im2col or extract_patches",
+    "fold": "col2im or combine_patches",
+}
+
 # In a checkout the kernels lie beside the package, where Python started from the root finds the package first.
 _root = Path(__file__).parent.parent
 if not (_root / "fastconv" / "kernels").exists() and (_root / "kernels" / "strided.py").exists():
@@ -32,12 +51,26 @@ import_module(".sources", __name__)  # notes what all files look like, before mo
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
     if name not in _HOME:
-        raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+        # With a name and no object, Python adds no guess of its own.
+        raise AttributeError(f"module 'fastconv' has no attribute {name!r}{_advice(name)}", name=name)
     value = getattr(import_module(f".{_HOME[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *_SUBMODULES, *(name for name in globals() if name.startswith("__"))})
+
+
+def _advice(name: str) -> str:
+    if name.startswith("_"):  # asked by tools, whether it is there
+        return ""
+    if instead := _INSTEAD.get(name.lower()):
+        return f"; use {instead}"
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.lower(), [*_HOME, *_SUBMODULES], n=1, cutoff=0.85)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -19,6 +19,8 @@ import threading
 _importing = threading.RLock()
 _workers = set()  # the threads that `uninterrupted` began
 _running = []  # a lock for each of them, held until it is done
+_PATIENCE = 2.0  # seconds that someone at a terminal waits without a word
+_told = threading.Lock()  # taken once and for all, by the thread that says what takes so long
 
 
 def uninterrupted(function, *arguments):
@@ -31,7 +33,10 @@ def uninterrupted(function, *arguments):
         _thread.start_new_thread(_work, (function, arguments, done, outcome))
     except RuntimeError:  # the interpreter is shutting down, or has no room for a thread
         return function(*arguments)
-    done.acquire()
+    if not done.acquire(timeout=_PATIENCE):
+        if _is_watched() and _told.acquire(blocking=False):
+            sys.stderr.write("fastconv: compiling, which takes some seconds once (FASTCONV_QUIET=1: no such line)\n")
+        done.acquire()
     result, error = outcome.pop()
     if error is None:
         return result
@@ -39,6 +44,15 @@ def uninterrupted(function, *arguments):
         raise error
     finally:
         del error
+
+
+def _is_watched():
+    """Whether someone types calls and reads what stderr says, and did not ask for silence."""
+    try:
+        is_interactive = hasattr(sys, "ps1") or sys.flags.interactive
+        return is_interactive and os.environ.get("FASTCONV_QUIET", "") in ("", "0") and sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is no stderr, or it is closed
+        return False
 
 
 def _work(function, arguments, done, outcome):

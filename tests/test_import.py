@@ -2,9 +2,13 @@
 
 import json
 import os
+import re
+from operator import attrgetter
 
 import pytest
 from subprocesses import ROOT, run_python
+
+import fastconv
 
 
 def python(code, cwd, path=True, **variables):
@@ -115,3 +119,67 @@ def test_importing_is_quick(tmp_path):
         "start = time.perf_counter(); import fastconv; print(json.dumps(time.perf_counter() - start))"
     )
     assert python(code, tmp_path) < 1
+
+
+# What is asked for by name -------------------------------------------------------------------------------------------
+
+
+def test_submodules_load_when_they_are_asked_for(tmp_path):
+    code = (
+        "import sys, json, fastconv\n"
+        "found = fastconv.numpy.convolve([1, 2], [1, 1]).tolist()\n"
+        "light = 'fastconv.kernels.lessons' not in sys.modules\n"
+        "print(json.dumps([found, light, fastconv.kernels.lessons.__name__, fastconv.numpy.__name__]))"
+    )
+    assert python(code, tmp_path) == [[1, 3, 2], True, "fastconv.kernels.lessons", "fastconv.numpy"]
+
+
+def test_dir_shows_public_names_only(tmp_path):
+    code = "import json, fastconv; import fastconv.conv; print(json.dumps([dir(fastconv), fastconv.__all__]))"
+    shown, public = python(code, tmp_path)
+    assert shown == sorted(shown)
+    shown = {name for name in shown if not name.startswith("__")}
+    assert shown == {*public, "kernels", "numpy"} - {"__version__"}
+
+
+LAYER = "correlate{0}, which does what networks call a convolution, or convolve{0}, which flips the kernel"
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("conv2d", f"; use {LAYER.format('2d')}"),
+        ("Conv1d", f"; use {LAYER.format('1d')}"),
+        ("convolve", "; use convolve1d, convolve2d, convolve3d, convolve_nd or fastconv.numpy.convolve"),
+        ("correlate", "; use correlate1d, correlate2d, correlate3d, correlate_nd or fastconv.numpy.correlate"),
+        (
+            "gaussian_filter",
+            "; use correlate1d, correlate2d, correlate3d or correlate_nd with a Gaussian as the kernel",
+        ),
+        ("max_pool", "; use max_pool1d, max_pool2d or max_pool3d"),
+        ("MaxPool2d", "; did you mean max_pool2d?"),
+        ("corelate2d", "; did you mean correlate2d?"),
+        ("numpyy", "; did you mean numpy?"),
+        ("median_filter", ""),
+        ("import_modul", ""),
+        ("_correlate2d", ""),
+    ],
+)
+def test_an_unknown_name_is_told_what_to_use(name, advice):
+    with pytest.raises(AttributeError) as caught:
+        getattr(fastconv, name)
+    assert str(caught.value) == f"module 'fastconv' has no attribute '{name}'{advice}"
+    assert (caught.value.name, caught.value.obj) == (name, None)  # Python adds no guess of its own
+
+
+def test_what_is_advised_exists():
+    for words in fastconv._INSTEAD.values():
+        names = [word for word in re.findall(r"[a-z_.0-9]+", words) if re.search(r"\dd$|_|\.", word)]
+        assert names
+        for name in names:
+            assert attrgetter(name.removeprefix("fastconv."))(fastconv)
+
+
+def test_kernels_say_what_they_do_not_have():
+    with pytest.raises(AttributeError, match=r"^module 'fastconv.kernels' has no attribute 'lesson'$"):
+        fastconv.kernels.lesson  # noqa: B018
