@@ -1,8 +1,11 @@
 """The commands: what they print, what they write, what they answer to wrong input."""
 
+import importlib
 import io
 import json
+import os
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +47,10 @@ def without(monkeypatch):
         (["train"], "invalid choice: 'train'"),
         ([], "required: command"),
         (["info", "now"], "unrecognized arguments: now"),
-        (["bench", "--seconds", "soon"], "--seconds: invalid float value: 'soon'"),
+        (["bench", "--seconds", "soon"], "--seconds: is 'soon', expected a number above 0"),
+        (["bench", "--seconds", "0"], "--seconds: is '0', expected a number above 0"),
+        (["bench", "--seconds", "-1.5"], "--seconds: is '-1.5', expected a number above 0"),
+        (["bench", "--seconds", "inf"], "--seconds: is 'inf', expected a number above 0"),
         (["demo", "--output"], "--output: expected one argument"),
     ],
 )
@@ -56,6 +62,29 @@ def test_a_wrong_command_line_exits_with_2(capsys, arguments, message):
     assert message in err
     assert err.startswith("usage: python -m fastconv")
     assert not out
+
+
+@pytest.mark.parametrize(
+    ("started", "name"), [("/bin/fastconv", "fastconv"), ("/lib/fastconv/__main__.py", "python -m fastconv")]
+)
+def test_usage_names_the_command_that_was_typed(monkeypatch, capsys, started, name):
+    monkeypatch.setattr(sys, "argv", [started])
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert capsys.readouterr().out.startswith(f"usage: {name} [-h] [--version] command ...")
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr() == (f"fastconv {fastconv.__version__}\n", "")
+
+
+def test_an_installation_has_a_command():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, function = project["scripts"]["fastconv"].partition(":")
+    assert getattr(importlib.import_module(module), function) is main
 
 
 def test_help_lists_the_commands(capsys):
@@ -237,15 +266,92 @@ def test_demo_with_an_image_that_is_too_large(tmp_path, capsys, monkeypatch, lim
     assert capsys.readouterr() == ("", message)
 
 
-@pytest.mark.parametrize("target", ["absent/result.png", "result.txtx", "."])
-def test_demo_with_an_unwritable_output(tmp_path, capsys, target):
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("absent/result.png", "there is no folder {}/absent"),
+        ("result.txtx", ".txtx is none of ."),
+        (".", "{} is a folder"),
+        ("", ". is a folder"),
+        ("image.png/result.png", "there is no folder {}/image.png"),
+    ],
+)
+def test_demo_says_at_once_that_it_cannot_write(tmp_path, capsys, monkeypatch, target, reason):
     pytest.importorskip("matplotlib")
+    monkeypatch.setattr(demo, "load", None)  # no work is begun
     image = save_image(tmp_path / "image.png", scene(16, 16))
-    assert main(["demo", "--image", str(image), "--output", str(tmp_path / target)]) == 1
+    output = str(tmp_path / target) if target else ""
+    assert main(["demo", "--image", str(image), "--output", output]) == 1
     out, err = capsys.readouterr()
-    assert "demo: cannot write the picture: " in err
+    assert err.startswith(f"demo: cannot write the picture: {reason.format(tmp_path)}")
     assert not out
     assert list(tmp_path.iterdir()) == [image]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_demo_says_at_once_that_it_must_not_write(tmp_path, capsys, monkeypatch, there):
+    """Nothing is denied to root: the system's answer is put in its place."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(demo, "load", None)
+    output = tmp_path / "result.png"
+    if there:
+        output.touch()
+    asked = []
+    monkeypatch.setattr(demo.os, "access", lambda *question: asked.append(question))
+    assert main(["demo", "--output", str(output)]) == 1
+    assert capsys.readouterr() == ("", f"demo: cannot write the picture: {output} may not be written\n")
+    assert asked == [(output if there else tmp_path, os.W_OK)]
+
+
+def test_demo_with_a_disk_that_fills_up(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(demo, "draw", fail)
+    image = save_image(tmp_path / "image.png", scene(16, 16))
+    assert main(["demo", "--image", str(image), "--output", str(tmp_path / "result.png")]) == 1
+    out, err = capsys.readouterr()
+    assert "demo: cannot write the picture: No space left on device\n" in err
+    assert not out
+
+
+def test_demo_warms_up_with_the_calls_that_it_times(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    calls = []
+
+    def note(x, w, **options):
+        calls.append((x.shape, w.shape, sorted(options)))
+        return correlate2d(x, w, **options)
+
+    correlate2d = fastconv.correlate2d
+    monkeypatch.setattr(fastconv, "correlate2d", note)
+    image = save_image(tmp_path / "scene.png", scene(40, 50))
+    assert main(["demo", "--image", str(image), "--output", str(tmp_path / "result.png")]) == 0
+    assert len(calls) == 8
+    assert calls[:4] == calls[4:]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "scale", "top"),
+    [
+        ("grey.png", np.uint8, 200, 255),
+        ("grey.png", np.uint16, 50_000, 65_535),
+        ("grey.tiff", ">u2", 50_000, 65_535),
+        ("grey.tiff", np.int32, 50_000, 65_535),
+        ("grey.tiff", np.int32, 1_000_000, 1_000_000),
+        ("grey.tiff", np.float32, 0.75, 1),
+        ("grey.tiff", np.float32, 8, 8),
+    ],
+)
+def test_demo_keeps_the_range_of_a_picture(tmp_path, name, dtype, scale, top):
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.linspace(0, scale, 35).reshape(5, 7).astype(dtype)
+    image.fromarray(pixels).save(tmp_path / name)
+    loaded = demo.load(tmp_path / name)
+    assert (loaded.shape, loaded.dtype) == ((1, 3, 5, 7), np.float32)
+    np.testing.assert_allclose(loaded, np.broadcast_to(pixels.astype(float) / top, loaded.shape), rtol=1e-6)
 
 
 def test_demo_without_matplotlib(without, capsys):
@@ -268,11 +374,13 @@ def number(text, unit):
 
 def test_bench(tmp_path, capsys):
     path = tmp_path / "bench.json"
-    assert main(["bench", "--seconds", "0", "--no-peers", "--json", str(path)]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
-    header, *rows = map(cells, lines)
-    assert header == ["Name", "Time/Run", "Min/Run", "Alloc/Run", "vs Fastest"]
-    assert sorted(row[0] for row in rows) == sorted(f"{who}_{size}" for who in ("orig", "opt") for size in SIZES)
+    assert main(["bench", "--seconds", "1e-9", "--no-peers", "--json", str(path)]) == 0
+    _, *blocks = capsys.readouterr().out.split("\n\n")
+    tables = [[cells(line) for line in block.splitlines() if line.startswith("│")] for block in blocks]
+    assert len(tables) == len(SIZES)
+    for size, (header, *rows) in zip(SIZES, tables, strict=True):
+        assert header == ["Name", "Time/Run", "Min/Run", "Alloc/Run", "vs Fastest"]
+        assert sorted(row[0] for row in rows) == [f"opt_{size}", f"orig_{size}"]
 
     report = json.loads(path.read_text(encoding="utf-8"))
     assert set(report) == {"config", "rows", "wrong"}
@@ -280,18 +388,19 @@ def test_bench(tmp_path, capsys):
     assert report["config"] == fastconv.show_config("dicts")
     written = {row["name"]: row for row in report["rows"]}
     assert len(written) == len(report["rows"]) == 12
-    medians = []
-    for name, time, least, alloc, relative in rows:
-        row = written[name]
-        assert set(row) == {"name", "median_ns", "min_ns", "alloc_bytes"}
-        assert number(time, "ns") == pytest.approx(row["median_ns"], abs=0.01)
-        assert number(least, "ns") == pytest.approx(row["min_ns"], abs=0.01)
-        assert number(alloc, "B") == row["alloc_bytes"]
-        assert 0 < row["min_ns"] <= row["median_ns"]
-        assert row["alloc_bytes"] >= OUTPUT_BYTES[name.partition("_")[2]]  # the result is counted
-        medians.append(row["median_ns"])
-        assert number(relative, "%") == pytest.approx(100 * row["median_ns"] / medians[0], rel=1e-3)
-    assert medians == sorted(medians)
+    for _, *rows in tables:
+        medians = []
+        for name, time, least, alloc, relative in rows:
+            row = written[name]
+            assert set(row) == {"name", "median_ns", "min_ns", "alloc_bytes"}
+            assert number(time, "ns") == pytest.approx(row["median_ns"], abs=0.01)
+            assert number(least, "ns") == pytest.approx(row["min_ns"], abs=0.01)
+            assert number(alloc, "B") == row["alloc_bytes"]
+            assert 0 < row["min_ns"] <= row["median_ns"]
+            assert row["alloc_bytes"] >= OUTPUT_BYTES[name.partition("_")[2]]  # the result is counted
+            medians.append(row["median_ns"])
+            assert number(relative, "%") == pytest.approx(100 * row["median_ns"] / medians[0], rel=1e-3)
+        assert medians == sorted(medians)
     for size in SIZES:
         # What fastconv takes besides the result is of a handful of Python objects.
         assert written[f"opt_{size}"]["alloc_bytes"] <= OUTPUT_BYTES[size] + 2000
@@ -324,7 +433,7 @@ def test_bench_compares_with_what_is_installed(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(bench, "SIZES", {name: bench.SIZES[name] for name in SIZES[:2]})
     monkeypatch.setattr(bench, "PEERS", {"absent": absent, "same": peer(fastconv.convolve2d)})
     path = tmp_path / "bench.json"
-    assert main(["bench", "--seconds", "0", "--json", str(path)]) == 0
+    assert main(["bench", "--seconds", "1e-9", "--json", str(path)]) == 0
     out = capsys.readouterr().out
     assert out.endswith("\nNot installed, left out: absent\n")
     rows = [cells(line) for line in out.splitlines() if line.startswith("│ same")]
@@ -339,7 +448,7 @@ def test_bench_leaves_wrong_results_out(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(bench, "SIZES", {"tiny_4x4": bench.SIZES["tiny_4x4"]})
     monkeypatch.setattr(bench, "PEERS", {"unflipped": peer(fastconv.correlate2d)})
     path = tmp_path / "bench.json"
-    assert main(["bench", "--seconds", "0", "--json", str(path)]) == 1
+    assert main(["bench", "--seconds", "1e-9", "--json", str(path)]) == 1
     out, err = capsys.readouterr()
     assert err.endswith("\nResult differs from fastconv's: unflipped_tiny_4x4\n")
     assert "unflipped" not in out
@@ -404,7 +513,7 @@ def test_progress_with_rich(capsys):
 def test_info_and_bench_work_without_rich(without, capsys):
     without("rich", "console", "progress")
     assert main(["info"]) == 0
-    assert main(["bench", "--seconds", "0", "--no-peers"]) == 0
+    assert main(["bench", "--seconds", "1e-9", "--no-peers"]) == 0
     out, err = capsys.readouterr()
     assert "orig_tiny_4x4" in out
     steps = [f"{who}_{size}" for size in SIZES for who in ("orig", "opt")]

@@ -217,8 +217,12 @@ def test_pages_of_notebooks_tell_nothing_of_their_machine(name):
 def test_commands_in_pages_exist(page):
     text = page.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    for listed in re.findall(r"python -m fastconv ((?:[a-z]+(?: \| )?)+)", text):
+    for listed in re.findall(
+        r"(?:python -m |`)fastconv ((?:[a-z]+(?: \| )?)+)|^fastconv ([a-z]+) +#", text, re.MULTILINE
+    ):
+        listed = "".join(listed)
         assert set(listed.split(" | ")) <= set(COMMANDS)
+    assert set(re.findall(r"^fastconv ([a-z]+) +#", text, re.MULTILINE)) <= set(COMMANDS)
     for target in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE):
         assert target in targets
 

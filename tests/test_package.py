@@ -199,8 +199,9 @@ def test_a_script_uses_the_wheel_from_the_repositorys_root_too(installed, tmp_pa
 
 @pytest.mark.parametrize("at_root", [False, True])
 def test_the_commands_of_an_installed_wheel(installed, tmp_path, at_root):
-    out = run(installed.python, "-m", "fastconv", "info", cwd=ROOT if at_root else tmp_path)
-    assert re.match(rf"version +{re.escape(fastconv.__version__)}\n", out)
+    for command in ([installed.python, "-m", "fastconv"], [installed.python.with_name("fastconv")]):
+        out = run(*command, "info", cwd=ROOT if at_root else tmp_path)
+        assert re.match(rf"version +{re.escape(fastconv.__version__)}\n", out)
 
 
 def test_every_module_of_an_installed_wheel_can_be_imported(installed, tmp_path):

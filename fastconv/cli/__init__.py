@@ -1,8 +1,11 @@
-"""The command line: `python -m fastconv demo | bench | warmup | info`."""
+"""The command line: `fastconv`, or `python -m fastconv`, then `demo | bench | warmup | info`."""
 
 import argparse
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from fastconv import __version__
 from fastconv.cli import bench, demo, info, warmup
 
 COMMANDS = {"demo": demo, "bench": bench, "warmup": warmup, "info": info}
@@ -10,7 +13,9 @@ COMMANDS = {"demo": demo, "bench": bench, "warmup": warmup, "info": info}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the process's exit code."""
-    parser = argparse.ArgumentParser(prog="python -m fastconv", description="Convolution for NumPy arrays.")
+    name = "fastconv" if Path(sys.argv[0]).stem == "fastconv" else "python -m fastconv"
+    parser = argparse.ArgumentParser(prog=name, description="Convolution for NumPy arrays.")
+    parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, module in COMMANDS.items():
         about = module.__doc__ or ""

@@ -13,6 +13,7 @@ call is held before it.
 import argparse
 import gc
 import json
+import math
 import statistics
 import sys
 import time
@@ -66,9 +67,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `bench`."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures and the configuration there too")
     parser.add_argument(
-        "--seconds", type=float, metavar="S", default=ROW_SECONDS, help="time for each row, default: %(default)s"
+        "--seconds", type=_seconds, metavar="S", default=ROW_SECONDS, help="time for each row, default: %(default)s"
     )
     parser.add_argument("--no-peers", action="store_true", help="leave the other libraries out")
+
+
+def _seconds(text: str) -> float:
+    """The value of `--seconds`."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"is {text!r}, expected a number above 0")
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,13 +113,10 @@ def run(args: argparse.Namespace) -> int:
                 rows[name].append(measure(f"{name}_{size}", call, library.traced, args.seconds))
     config = fastconv.show_config("dicts")
     shown = ("python", "numpy", "numba", "cpu", "vector_bits", "threads")
-    print(", ".join(f"{name.replace('_', ' ')} {config[name]}" for name in shown) + "\n")
-    _print_table([row for name in OURS for row in rows[name]])
-    if len(libraries) > len(OURS):
-        print("\nWith the installed peers, size by size:")
-        for size in SIZES:
-            print()
-            _print_table([row for group in rows.values() for row in group if row.name.endswith(f"_{size}")])
+    print(", ".join(f"{name.replace('_', ' ')} {config[name]}" for name in shown))
+    for size in SIZES:
+        print()
+        _print_table([row for group in rows.values() for row in group if row.name.endswith(f"_{size}")])
     if missing:
         print(f"\nNot installed, left out: {', '.join(missing)}")
     if args.json:

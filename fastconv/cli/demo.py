@@ -6,6 +6,7 @@ faces, texture and edges, in the package that also draws the result, so that one
 """
 
 import argparse
+import os
 import sys
 import time
 import warnings
@@ -43,9 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Filter the photograph, write the picture and print where it is."""
     try:
-        import matplotlib.figure  # noqa: F401  # drawing comes last; say now if it cannot
+        reason = _why_unwritable(args.output)  # drawing comes last; say now if it cannot
     except ImportError:
         print("demo needs matplotlib: pip install 'fastconv[demo]'", file=sys.stderr)
+        return 1
+    if reason:
+        print(f"demo: cannot write the picture: {reason}", file=sys.stderr)
         return 1
     try:
         photograph = load(args.image)
@@ -58,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     with progress(len(steps) + 2) as begin:
         begin("compile, or load what was compiled before")
         for step in steps:
-            fastconv.correlate2d(step.x[:, :, :8, :8], step.w, **step.options)
+            fastconv.correlate2d(step.x, step.w, **step.options)  # a smaller image might be filtered by another kernel
         for step in steps:
             begin(step.name)
             start = time.perf_counter()
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         begin("draw")
         try:
             draw(photograph, steps, results, args.output)
-        except (OSError, ValueError) as error:  # an unwritable folder, or an ending that is no picture's
+        except (OSError, ValueError) as error:  # a full disk, or a name that no file can have
             print(f"demo: cannot write the picture: {error}", file=sys.stderr)
             return 1
     for step in steps:
@@ -75,6 +79,22 @@ def run(args: argparse.Namespace) -> int:
         print(f"{step.name:8s} {seconds[step.name] * 1e3:8.2f} ms  {shapes}  {step.note}")
     print(f"Wrote {args.output.resolve()}")
     return 0
+
+
+def _why_unwritable(path: Path) -> str | None:
+    """Why no picture can be written there, if so; nothing is made."""
+    from matplotlib.figure import Figure
+
+    endings = Figure().canvas.get_supported_filetypes()
+    if path.is_dir():
+        return f"{path} is a folder"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        return f"{path} may not be written"
+    if path.suffix[1:].lower() not in ("", *endings):
+        return f"{path.suffix} is none of {', '.join(f'.{ending}' for ending in sorted(endings))}"
+    return None
 
 
 def _times(shape: tuple[int, ...]) -> str:
@@ -91,10 +111,23 @@ def load(path: Path | None = None) -> Array:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(source) as image:
-                pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.float32)
+                pixels = _colours(ImageOps.exif_transpose(image))
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise OSError(f"it has more than {Image.MAX_IMAGE_PIXELS} pixels, the limit of Pillow") from None
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis] / np.float32(255))
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis])
+
+
+def _colours(image: Any) -> Array:
+    """A picture of Pillow's as (H, W, 3) from 0 to 1.
+
+    Pillow would cut off grey of 16 bits, 32 bits or floats at 255. Integers are divided by the largest number of 16
+    bits, floats are left as they are, and both are divided by their own largest value where that is larger.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
+    grey = np.asarray(image, np.float32)
+    grey = grey / max(1 if image.mode == "F" else 65535, grey.max())
+    return np.repeat(grey[..., np.newaxis], 3, axis=2)
 
 
 def make_steps(photograph: Array) -> list[Step]:
