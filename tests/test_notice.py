@@ -1,6 +1,7 @@
 """Who waits at a terminal for a compilation is told so, once; nobody else is."""
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -102,10 +103,11 @@ def test_an_interpreter_at_a_terminal(options):
     pty = pytest.importorskip("pty")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb"}
     environment.pop("FASTCONV_QUIET", None)
-    child, terminal = pty.fork()
-    if not child:
-        os.chdir(ROOT)
-        os.execve(sys.executable, [sys.executable, *options], environment)
+    terminal, side = pty.openpty()
+    python = subprocess.Popen(
+        [sys.executable, *options], cwd=ROOT, env=environment, stdin=side, stdout=side, stderr=side
+    )
+    os.close(side)
     lines = (
         "import time; from fastconv.kernels import process; process._PATIENCE = 0.01",
         "process.uninterrupted(time.sleep, 0.2)",
@@ -120,5 +122,5 @@ def test_an_interpreter_at_a_terminal(options):
     except OSError:  # how Linux says that the other side is closed
         pass
     os.close(terminal)
-    assert os.waitpid(child, 0)[1] == 0
+    assert python.wait(60) == 0
     assert shown.decode().replace("\r\n", "\n").count(LINE) == 1
