@@ -40,6 +40,7 @@ def correlate1d(
     groups: SupportsIndex = 1,
     stride: Ints = 1,
     padding_mode: Padding = "valid",
+    padding: Padding | None = None,
     dilation: Ints = 1,
     fillvalue: Number = 0,
     bias: ArrayLike | None = None,
@@ -56,6 +57,7 @@ def correlate1d(
     groups: SupportsIndex = 1,
     stride: Ints = 1,
     padding_mode: Padding = "valid",
+    padding: Padding | None = None,
     dilation: Ints = 1,
     fillvalue: Number = 0,
     bias: ArrayLike | None = None,
@@ -72,6 +74,7 @@ def correlate1d(
     groups: SupportsIndex = 1,
     stride: Ints = 1,
     padding_mode: Padding = "valid",
+    padding: Padding | None = None,
     dilation: Ints = 1,
     fillvalue: Number = 0,
     bias: ArrayLike | None = None,
@@ -99,6 +102,7 @@ def avg_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> NDArray[InexactT]: ...
@@ -110,6 +114,7 @@ def avg_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> NDArray[np.float64]: ...
@@ -121,6 +126,7 @@ def avg_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> NDArray[Any]: ...
@@ -136,6 +142,7 @@ def max_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
 ) -> NDArray[ScalarT]: ...
@@ -147,6 +154,7 @@ def max_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[True],
 ) -> tuple[NDArray[ScalarT], NDArray[np.int64]]: ...
@@ -158,6 +166,7 @@ def max_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
 ) -> NDArray[Any]: ...
@@ -169,6 +178,7 @@ def max_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[True],
 ) -> tuple[NDArray[Any], NDArray[np.int64]]: ...
@@ -180,6 +190,7 @@ def max_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: bool,
 ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[np.int64]]: ...
@@ -199,6 +210,7 @@ def max_unpool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     output_size: Ints | None = None,
 ) -> NDArray[ScalarT]: ...
 @overload
@@ -210,6 +222,7 @@ def max_unpool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     output_size: Ints | None = None,
 ) -> NDArray[Any]: ...
 
