@@ -31,13 +31,13 @@ _DOC = """{title} of a batch of inputs with channels first{rank}.
         "same" gives ``ceil(size / stride)`` outputs, an odd element of padding {uneven}; "full" is
         ``dilation * (k - 1)`` on both sides.
     padding : as `padding_mode`, optional
-        Another name for it; one of them is given.
+        The same under another name; both in one call are an error.
     fillvalue : number
-        What constant padding holds.
+        What constant padding holds; has no effect where no axis has any.
     bias : array_like, shape (O,), optional
         Added to each output channel.
     boundary : {boundaries}, or one name per spatial axis
-        What padding holds, in the words of `numpy.pad`.
+        What padding holds, in the words of `numpy.pad`; has no effect without padding.
     activation : {activations}
         Applied after the bias, in the same pass.
     algorithm : {algorithms}

@@ -20,7 +20,8 @@ _WINDOW_DOC = """
     Parameters
     ----------
     x : array_like, shape (N, C, {sizes})
-        Any strides are read in place.
+        Any strides are read in place. Channels that come last, as a photograph's (H, W, 3), are not told from a spatial
+        axis, and are pooled like one: ``np.moveaxis(x, -1, 0)[None]`` is (1, 3, H, W).
     kernel_size : int, or one int per spatial axis
         Size of the window.
     stride : int, or one int per spatial axis, optional
@@ -30,7 +31,7 @@ _WINDOW_DOC = """
     padding_spec : {{"valid", "same", "full"}}, int, or per spatial axis an int or a pair (before, after)
         Padding around the input. "same" gives ``ceil(size / stride)`` windows.
     padding : as `padding_spec`, optional
-        Another name for it; one of them is given.
+        The same under another name; both in one call are an error.
     ceil_mode : bool
         Whether a last window may hang over the end, if it starts inside the input or the padding before it."""
 

@@ -83,6 +83,16 @@ def test_what_unpools_cannot_reach(label):
         fastconv.max_unpool2d(MAXIMA, AT, 2, stride=2**61, **{label: 1})
 
 
+@pytest.mark.parametrize("boundary", ["edge", "reflect", "symmetric", "wrap"])
+def test_what_has_no_effect(boundary):
+    """A boundary without padding, and a fill value without constant padding."""
+    np.testing.assert_array_equal(fastconv.correlate2d(X, W, boundary=boundary), fastconv.correlate2d(X, W))
+    options = {"padding": 2, "boundary": boundary}
+    np.testing.assert_array_equal(
+        fastconv.correlate2d(X, W, fillvalue=7, **options), fastconv.correlate2d(X, W, **options)
+    )
+
+
 # ---- inside compiled code
 
 
