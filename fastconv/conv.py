@@ -102,7 +102,9 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         if type(w) is not ndarray:
             w = checks.as_array(name, "w", w)
         if padding is not None:
-            padding_mode = checks.padding_beside(name, "padding_mode", padding_mode, padding)
+            if padding_mode is not valid:
+                raise checks.two_paddings(name, "padding_mode", padding_mode, padding)
+            padding_mode = padding
         # An int is told from what equals it, a name equals names only; other options are looked at one by one.
         if (
             (groups is one or type(groups) is int)

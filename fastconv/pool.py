@@ -239,11 +239,11 @@ def _average_filter(name: str, x: Array, padding_name: str, *options: Any) -> Ru
     return _prepare_average(_filter(name, x, padding_name, *options), x, True)
 
 
-def _padding_of(function: str, padding_spec: Any, padding: Any) -> tuple[str, Any]:
-    """Padding under the name that it is given by, of the two."""
-    if padding is None:
-        return "padding_spec", padding_spec
-    return "padding", checks.padding_beside(function, "padding_spec", padding_spec, padding)
+def _only(function: str, padding: Any, padding_spec: Any) -> tuple[str, Any]:
+    """`padding` with its name, which may not be given beside `padding_spec`."""
+    if padding_spec is not checks.DEFAULT_PADDING:
+        raise checks.two_paddings(function, "padding_spec", padding_spec, padding)
+    return "padding", padding
 
 
 def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]:
@@ -258,8 +258,8 @@ def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
-        label, padding = _padding_of(name, padding_spec, padding)
-        options = kernel_size, stride, dilation, padding, bool(ceil_mode)
+        label, pads = ("padding_spec", padding_spec) if padding is None else _only(name, padding, padding_spec)
+        options = kernel_size, stride, dilation, pads, bool(ceil_mode)
         return _extremum_pool(name, x, label, rank, smallest, bool(return_indices), *options)
 
     word, limit = ("smallest", "highest") if smallest else ("largest", "lowest")
@@ -302,8 +302,8 @@ def _define_average(name: str, rank: int) -> Callable[..., Array]:
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> Array:
-        label, padding = _padding_of(name, padding_spec, padding)
-        options = kernel_size, stride, dilation, padding, bool(ceil_mode)
+        label, pads = ("padding_spec", padding_spec) if padding is None else _only(name, padding, padding_spec)
+        options = kernel_size, stride, dilation, pads, bool(ceil_mode)
         result: Array = _average_pool(name, x, label, rank, bool(count_include_pad), *options)
         return result
 
@@ -374,8 +374,8 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
         values = checks.as_array(name, "values", values)
         flat = checks.as_indices(name, values, indices)
         checks.check_rank(name, "values", values, rank, "NC")
-        named = _padding_of(name, padding_spec, padding)
-        size = checks.unpooled_size(name, values, rank, kernel_size, stride, dilation, *named, output_size)
+        label, pads = ("padding_spec", padding_spec) if padding is None else _only(name, padding, padding_spec)
+        size = checks.unpooled_size(name, values, rank, kernel_size, stride, dilation, label, pads, output_size)
         return _unpool(name, values, flat, size, np.asarray(indices))
 
     letters = checks.AXES[rank]

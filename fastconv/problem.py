@@ -38,9 +38,7 @@ Pads = tuple[int, Sequence[tuple[int, int]]]  # how padding is asked for, and th
 DTYPES = frozenset(shapes.DTYPES)
 _DIFFERENCES = 1 << 18  # between places in an array, that are looked at one by one
 AXES = {1: "W", 2: "HW", 3: "DHW"}
-DEFAULT_PADDING = "".join(
-    ("val", "id")
-)  # no other "valid" is this object: a padding that a caller gives is told from it
+DEFAULT_PADDING = "".join(("val", "id"))  # an object of its own: a "valid" that a caller gives is told from it
 _HOST_COPY = {
     "dask": "call its .compute() first",
     "cupy": "copy it to the host with .get() first",
@@ -322,13 +320,11 @@ def check_name(function: str, name: str, value: Any, names: Sequence[str | None]
         raise ValueError(f"{function}(): {name} is {value!r}, expected one of {', '.join(map(repr, names))}")
 
 
-def padding_beside(function: str, name: str, value: Any, padding: Any) -> Any:
-    """The padding that `padding` gives in place of the argument `name`; a value for both is refused."""
-    if value is not DEFAULT_PADDING:
-        raise ValueError(
-            f"{function}(): {name} is {value!r} and padding is {padding!r}, expected one of them: both mean the same"
-        )
-    return padding
+def two_paddings(function: str, name: str, value: Any, padding: Any) -> ValueError:
+    """What is wrong with a padding that is given by both of its names."""
+    return ValueError(
+        f"{function}(): {name} is {value!r} and padding is {padding!r}, expected one of them: both mean the same"
+    )
 
 
 def as_padding(function: str, name: str, value: Any, rank: int) -> Pads:

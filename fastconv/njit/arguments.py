@@ -113,9 +113,9 @@ def padding_beside(function: str, name: str, kind: Any, padding: Any) -> tuple[s
     """The name and the type of the padding that is given, and what picks its value; the argument `name` goes first."""
     if constant(padding) is None:
         return name, kind, first_of
-    is_given = isinstance(kind, types.Type) and not isinstance(kind, types.Omitted)
-    value, beside = (each if constant(each) is ... else constant(each) for each in (kind, padding))
-    checked(checks.padding_beside, function, name, value if is_given else checks.DEFAULT_PADDING, beside)
+    if isinstance(kind, types.Type) and not isinstance(kind, types.Omitted):
+        both = [each if constant(each) is ... else constant(each) for each in (kind, padding)]
+        raise TypingError(str(checks.two_paddings(function, name, *both)))
     return "padding", padding, second_of
 
 
