@@ -42,6 +42,7 @@ def correlate1d(
     groups: SupportsIndex = 1,
     stride: Ints = 1,
     padding_mode: Padding = "valid",
+    padding: Padding | None = None,
     dilation: Ints = 1,
     fillvalue: Number = 0,
     bias: ArrayLike | None = None,
@@ -58,6 +59,7 @@ def correlate1d(
     groups: SupportsIndex = 1,
     stride: Ints = 1,
     padding_mode: Padding = "valid",
+    padding: Padding | None = None,
     dilation: Ints = 1,
     fillvalue: Number = 0,
     bias: ArrayLike | None = None,
@@ -74,6 +76,7 @@ def correlate1d(
     groups: SupportsIndex = 1,
     stride: Ints = 1,
     padding_mode: Padding = "valid",
+    padding: Padding | None = None,
     dilation: Ints = 1,
     fillvalue: Number = 0,
     bias: ArrayLike | None = None,
@@ -101,6 +104,7 @@ def avg_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> NDArray[InexactT]: ...
@@ -112,6 +116,7 @@ def avg_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> NDArray[np.float64]: ...
@@ -123,6 +128,7 @@ def avg_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> NDArray[Any]: ...
@@ -138,6 +144,7 @@ def max_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
 ) -> NDArray[ScalarT]: ...
@@ -149,6 +156,7 @@ def max_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[True],
 ) -> tuple[NDArray[ScalarT], NDArray[np.int64]]: ...
@@ -160,6 +168,7 @@ def max_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
 ) -> NDArray[Any]: ...
@@ -171,6 +180,7 @@ def max_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[True],
 ) -> tuple[NDArray[Any], NDArray[np.int64]]: ...
@@ -182,6 +192,7 @@ def max_pool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: bool,
 ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[np.int64]]: ...
@@ -201,6 +212,7 @@ def max_unpool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     output_size: Ints | None = None,
 ) -> NDArray[ScalarT]: ...
 @overload
@@ -212,6 +224,7 @@ def max_unpool1d(
     stride: Ints | None = None,
     dilation: Ints = 1,
     padding_spec: Padding = "valid",
+    padding: Padding | None = None,
     output_size: Ints | None = None,
 ) -> NDArray[Any]: ...
 

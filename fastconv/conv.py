@@ -30,12 +30,14 @@ _DOC = """{title} of a batch of inputs with channels first{rank}.
     padding_mode : {{"valid", "same", "full"}}, int, or per spatial axis an int or a pair (before, after)
         "same" gives ``ceil(size / stride)`` outputs, an odd element of padding {uneven}; "full" is
         ``dilation * (k - 1)`` on both sides.
+    padding : as `padding_mode`, optional
+        The same under another name; both in one call are an error.
     fillvalue : number
-        What constant padding holds.
+        What constant padding holds; has no effect where no axis has any.
     bias : array_like, shape (O,), optional
         Added to each output channel.
     boundary : {boundaries}, or one name per spatial axis
-        What padding holds, in the words of `numpy.pad`.
+        What padding holds, in the words of `numpy.pad`; has no effect without padding.
     activation : {activations}
         Applied after the bias, in the same pass.
     algorithm : {algorithms}
@@ -77,7 +79,7 @@ _KEPT = 4096  # prepared calls; past it they are made anew
 def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
     """The public function `name`. A call like an earlier one costs one look-up and one compiled call."""
     prepared: dict[Any, tuple[Run, tuple[int, ...], np.dtype[Any], Array]] = {}
-    ndarray, empty, get, default_fill, one, valid = np.ndarray, np.empty, prepared.get, 0, 1, "valid"
+    ndarray, empty, get, default_fill, one, valid = np.ndarray, np.empty, prepared.get, 0, 1, checks.DEFAULT_PADDING
 
     def function(
         x: Any,
@@ -85,7 +87,8 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         *,
         groups: Any = 1,
         stride: Any = 1,
-        padding_mode: Any = "valid",
+        padding_mode: Any = valid,
+        padding: Any = None,
         dilation: Any = 1,
         fillvalue: Any = 0,
         bias: Any = None,
@@ -98,6 +101,10 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
             x = checks.as_array(name, "x", x)
         if type(w) is not ndarray:
             w = checks.as_array(name, "w", w)
+        if padding is not None:
+            if padding_mode is not valid:
+                raise checks.two_paddings(name, "padding_mode", padding_mode, padding)
+            padding_mode = padding
         # An int is told from what equals it, a name equals names only; other options are looked at one by one.
         if (
             (groups is one or type(groups) is int)
@@ -118,7 +125,8 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
             key = entry = None
         if entry is None:
             options = groups, stride, padding_mode, dilation, boundary, activation, algorithm
-            entry = _prepare(name, rank, flip, x, w, *options, bias is not None)
+            label = "padding_mode" if padding is None else "padding"
+            entry = _prepare(name, rank, flip, x, w, *options, bias is not None, padding_name=label)
             if len(prepared) >= _KEPT:
                 prepared.clear()
             if key is not None:
@@ -166,13 +174,20 @@ def _choice(names: tuple[str | None, ...]) -> str:
 
 
 def _prepare(
-    name: str, rank: int | None, flip: bool, x: Array, w: Array, *options: Any, only: str | None = None
+    name: str,
+    rank: int | None,
+    flip: bool,
+    x: Array,
+    w: Array,
+    *options: Any,
+    padding_name: str = "padding_mode",
+    only: str | None = None,
 ) -> tuple[Run, tuple[int, ...], np.dtype[Any], Array]:
     """What a call needs besides its arrays: checked once, and kept for all calls like it. `only`: see `prepare`."""
     given = x.dtype, w.dtype
     x, w = checks.as_array(name, "x", x), checks.as_array(name, "w", w)
     dtype = checks.common_dtype(name, x=x, w=w)
-    problem = checks.convolution(name, x, w, dtype, rank, flip, *options)
+    problem = checks.convolution(name, x, w, dtype, rank, flip, *options, padding_name=padding_name)
     import_kernels(*CONVOLUTION)
     used, run = prepare(problem, only)
     if given != (dtype, dtype):

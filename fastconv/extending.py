@@ -80,13 +80,27 @@ def _tell(function: Callable[..., Any]) -> None:
         _told.add(function)
 
 
+class _Signature(inspect.Signature):
+    """A signature that says which argument was meant: Numba tells who compiles a call what `bind` says."""
+
+    def bind(self, /, *args: Any, **options: Any) -> inspect.BoundArguments:
+        for option in options:
+            if option not in self.parameters:
+                import difflib
+
+                meant = difflib.get_close_matches(option, self.parameters, 1, cutoff=0.5)
+                hint = f"; did you mean {meant[0]!r}?" if meant else f"; the arguments are {', '.join(self.parameters)}"
+                raise TypeError(f"there is no argument {option!r}{hint}")
+        return super().bind(*args, **options)
+
+
 def _typing(function: Callable[..., Any], maker: str, facts: list[Any]) -> Callable[..., Any]:
     # Numba compares the signature with the implementation's, which has no annotations and, as all that it compiles, no
     # arguments that are keywords only.
     given = inspect.signature(function).parameters.values()
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter(each.name, kind, default=each.default) for each in given]
-    signature = inspect.Signature(parameters)
+    signature = _Signature(parameters)
 
     def typing(*args: Any, **options: Any) -> Any:
         bound = signature.bind(*args, **options)

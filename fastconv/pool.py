@@ -20,7 +20,8 @@ _WINDOW_DOC = """
     Parameters
     ----------
     x : array_like, shape (N, C, {sizes})
-        Any strides are read in place.
+        Any strides are read in place. Channels that come last, as a photograph's (H, W, 3), are not told from a spatial
+        axis, and are pooled like one: ``np.moveaxis(x, -1, 0)[None]`` is (1, 3, H, W).
     kernel_size : int, or one int per spatial axis
         Size of the window.
     stride : int, or one int per spatial axis, optional
@@ -29,6 +30,8 @@ _WINDOW_DOC = """
         Step between the elements of a window.
     padding_spec : {{"valid", "same", "full"}}, int, or per spatial axis an int or a pair (before, after)
         Padding around the input. "same" gives ``ceil(size / stride)`` windows.
+    padding : as `padding_spec`, optional
+        The same under another name; both in one call are an error.
     ceil_mode : bool
         Whether a last window may hang over the end, if it starts inside the input or the padding before it."""
 
@@ -68,10 +71,13 @@ def unpool_formats(dtype: str) -> tuple[str, ...]:
 
 
 def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
-    """Run a pool. `prepare` checks the options and makes what runs, once for all calls alike."""
+    """Run a pool. `prepare` checks the options and makes what runs, once for all calls alike.
+
+    Messages speak of the padding by its name: calls that differ in that alone are alike.
+    """
     prepared: dict[Any, Run] = {}
 
-    def call(name: str, x: Any, *options: Any) -> Any:
+    def call(name: str, x: Any, padding_name: str, *options: Any) -> Any:
         if type(x) is not np.ndarray or not x.dtype.isnative:
             x = checks.as_array(name, "x", x)
         if not x.flags.aligned:
@@ -81,7 +87,7 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
         run = prepared.get(key)
         if run is None:
             import_kernels(*POOLS)
-            run = prepare(name, checks.as_array(name, "x", x), *options)
+            run = prepare(name, checks.as_array(name, "x", x), padding_name, *options)
             if len(prepared) >= _KEPT:
                 prepared.clear()
             if exact is not None:
@@ -91,17 +97,17 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
     return call
 
 
-def _pool(function: str, x: Array, rank: int, *options: Any) -> Sliding:
+def _pool(function: str, x: Array, padding_name: str, rank: int, *options: Any) -> Sliding:
     checks.check_rank(function, "x", x, rank, "NC")
-    kernel_size, stride, dilation, padding_spec, ceil_mode = options
-    return checks.window(function, x, rank, kernel_size, stride, dilation, "padding_spec", padding_spec, ceil_mode)
+    kernel_size, stride, dilation, padding, ceil_mode = options
+    return checks.window(function, x, rank, kernel_size, stride, dilation, padding_name, padding, ceil_mode)
 
 
-def _filter(function: str, x: Array, kernel_size: Any, stride: Any) -> Sliding:
+def _filter(function: str, x: Array, padding_name: str, kernel_size: Any, stride: Any) -> Sliding:
     checks.check_sequence(function, "kernel_size", kernel_size)
     rank = len(kernel_size)
     checks.check_trailing(function, "x", x, rank)
-    return checks.window(function, x, rank, kernel_size, stride, 1, "padding", 0)
+    return checks.window(function, x, rank, kernel_size, stride, 1, padding_name, 0)
 
 
 def _prepare_extremum(problem: Sliding, x: Array, smallest: bool, return_indices: bool) -> Run:
@@ -212,23 +218,32 @@ def _prepare_average(problem: Sliding, x: Array, include_padding: bool) -> Run:
 
 
 @_preparing
-def _extremum_pool(name: str, x: Array, rank: int, smallest: bool, return_indices: bool, *options: Any) -> Run:
-    return _prepare_extremum(_pool(name, x, rank, *options), x, smallest, return_indices)
+def _extremum_pool(
+    name: str, x: Array, padding_name: str, rank: int, smallest: bool, return_indices: bool, *options: Any
+) -> Run:
+    return _prepare_extremum(_pool(name, x, padding_name, rank, *options), x, smallest, return_indices)
 
 
 @_preparing
-def _average_pool(name: str, x: Array, rank: int, include_padding: bool, *options: Any) -> Run:
-    return _prepare_average(_pool(name, x, rank, *options), x, include_padding)
+def _average_pool(name: str, x: Array, padding_name: str, rank: int, include_padding: bool, *options: Any) -> Run:
+    return _prepare_average(_pool(name, x, padding_name, rank, *options), x, include_padding)
 
 
 @_preparing
-def _extremum_filter(name: str, x: Array, smallest: bool, *options: Any) -> Run:
-    return _prepare_extremum(_filter(name, x, *options), x, smallest, False)
+def _extremum_filter(name: str, x: Array, padding_name: str, smallest: bool, *options: Any) -> Run:
+    return _prepare_extremum(_filter(name, x, padding_name, *options), x, smallest, False)
 
 
 @_preparing
-def _average_filter(name: str, x: Array, *options: Any) -> Run:
-    return _prepare_average(_filter(name, x, *options), x, True)
+def _average_filter(name: str, x: Array, padding_name: str, *options: Any) -> Run:
+    return _prepare_average(_filter(name, x, padding_name, *options), x, True)
+
+
+def _only(function: str, padding: Any, padding_spec: Any) -> tuple[str, Any]:
+    """`padding` with its name, which may not be given beside `padding_spec`."""
+    if padding_spec is not checks.DEFAULT_PADDING:
+        raise checks.two_paddings(function, "padding_spec", padding_spec, padding)
+    return "padding", padding
 
 
 def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]:
@@ -238,12 +253,14 @@ def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]
         *,
         stride: Any = None,
         dilation: Any = 1,
-        padding_spec: Any = "valid",
+        padding_spec: Any = checks.DEFAULT_PADDING,
+        padding: Any = None,
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
-        options = kernel_size, stride, dilation, padding_spec, bool(ceil_mode)
-        return _extremum_pool(name, x, rank, smallest, bool(return_indices), *options)
+        label, pads = ("padding_spec", padding_spec) if padding is None else _only(name, padding, padding_spec)
+        options = kernel_size, stride, dilation, pads, bool(ceil_mode)
+        return _extremum_pool(name, x, label, rank, smallest, bool(return_indices), *options)
 
     word, limit = ("smallest", "highest") if smallest else ("largest", "lowest")
     answer = (
@@ -280,12 +297,14 @@ def _define_average(name: str, rank: int) -> Callable[..., Array]:
         *,
         stride: Any = None,
         dilation: Any = 1,
-        padding_spec: Any = "valid",
+        padding_spec: Any = checks.DEFAULT_PADDING,
+        padding: Any = None,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> Array:
-        options = kernel_size, stride, dilation, padding_spec, bool(ceil_mode)
-        result: Array = _average_pool(name, x, rank, bool(count_include_pad), *options)
+        label, pads = ("padding_spec", padding_spec) if padding is None else _only(name, padding, padding_spec)
+        options = kernel_size, stride, dilation, pads, bool(ceil_mode)
+        result: Array = _average_pool(name, x, label, rank, bool(count_include_pad), *options)
         return result
 
     return _document(
@@ -348,13 +367,15 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
         *,
         stride: Any = None,
         dilation: Any = 1,
-        padding_spec: Any = "valid",
+        padding_spec: Any = checks.DEFAULT_PADDING,
+        padding: Any = None,
         output_size: Any = None,
     ) -> Array:
         values = checks.as_array(name, "values", values)
         flat = checks.as_indices(name, values, indices)
         checks.check_rank(name, "values", values, rank, "NC")
-        size = checks.unpooled_size(name, values, rank, kernel_size, stride, dilation, padding_spec, output_size)
+        label, pads = ("padding_spec", padding_spec) if padding is None else _only(name, padding, padding_spec)
+        size = checks.unpooled_size(name, values, rank, kernel_size, stride, dilation, label, pads, output_size)
         return _unpool(name, values, flat, size, np.asarray(indices))
 
     letters = checks.AXES[rank]
@@ -369,7 +390,7 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
     ----------
     values, indices : array_like, shape (N, C, {outputs})
         What ``max_pool{rank}d(..., return_indices=True)`` returned. Of repeated indices the last wins.
-    kernel_size, stride, dilation, padding_spec
+    kernel_size, stride, dilation, padding_spec, padding
         Those of the pool; they give the size of the result where `output_size` does not.
     output_size : tuple of int, optional
         Spatial size of the result, or its full shape.
@@ -423,7 +444,7 @@ def _define_filter(
     name: str, text: str, result: str, error: str, answer: str, run: Callable[..., Any]
 ) -> Callable[..., Array]:
     def function(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
-        filtered: Array = run(name, x, kernel_size, stride)
+        filtered: Array = run(name, x, "padding", kernel_size, stride)
         return filtered
 
     function.__name__ = function.__qualname__ = name
@@ -459,8 +480,8 @@ def _define_filter(
 
 
 def _define_extremum_filter(name: str, word: str, smallest: bool, answer: str) -> Callable[..., Array]:
-    def run(name: str, x: Any, *options: Any) -> Any:
-        return _extremum_filter(name, x, smallest, *options)
+    def run(name: str, x: Any, padding_name: str, *options: Any) -> Any:
+        return _extremum_filter(name, x, padding_name, smallest, *options)
 
     return _define_filter(name, f"{word} element", "", ", or `x` is complex", answer, run)
 

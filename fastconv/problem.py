@@ -38,6 +38,7 @@ Pads = tuple[int, Sequence[tuple[int, int]]]  # how padding is asked for, and th
 DTYPES = frozenset(shapes.DTYPES)
 _DIFFERENCES = 1 << 18  # between places in an array, that are looked at one by one
 AXES = {1: "W", 2: "HW", 3: "DHW"}
+DEFAULT_PADDING = "".join(("val", "id"))  # an object of its own: a "valid" that a caller gives is told from it
 _HOST_COPY = {
     "dask": "call its .compute() first",
     "cupy": "copy it to the host with .get() first",
@@ -319,6 +320,13 @@ def check_name(function: str, name: str, value: Any, names: Sequence[str | None]
         raise ValueError(f"{function}(): {name} is {value!r}, expected one of {', '.join(map(repr, names))}")
 
 
+def two_paddings(function: str, name: str, value: Any, padding: Any) -> ValueError:
+    """What is wrong with a padding that is given by both of its names."""
+    return ValueError(
+        f"{function}(): {name} is {value!r} and padding is {padding!r}, expected one of them: both mean the same"
+    )
+
+
 def as_padding(function: str, name: str, value: Any, rank: int) -> Pads:
     """How padding is asked for, and `(before, after)` of every spatial axis where by numbers."""
     none = ((0, 0),) * rank
@@ -423,6 +431,8 @@ def convolution(
     activation: Any,
     algorithm: Any,
     has_bias: bool,
+    *,
+    padding_name: str = "padding_mode",
 ) -> Problem:
     """The problem of a correlation, or of a convolution (`flip`); `rank` None takes the rank from `w`."""
     if rank is None:
@@ -453,7 +463,7 @@ def convolution(
     boundaries = as_names(function, "boundary", boundary, rank, BOUNDARIES)
     check_name(function, "activation", activation, ACTIVATIONS)
     check_activation(function, activation, dtype)
-    padding = as_padding(function, "padding_mode", padding_mode, rank)
+    padding = as_padding(function, padding_name, padding_mode, rank)
     axes, is_empty = [], 0 in sizes
     for i, (axis, room) in enumerate(
         _place_axes(function, sizes, kernel, strides, dilations, padding, boundaries, flip)
@@ -610,7 +620,8 @@ def unpooled_size(
     kernel_size: Any,
     stride: Any,
     dilation: Any,
-    padding_spec: Any,
+    padding_name: str,
+    padding: Any,
     output_size: Any,
 ) -> tuple[int, ...]:
     """Spatial size of what was pooled: the one asked for, or the least that a pool with these numbers reaches."""
@@ -626,7 +637,7 @@ def unpooled_size(
             size = size[2:]
         sizes = as_ints(function, "output_size", size, rank, 0)
     else:
-        asked, pads = as_padding(function, "padding_spec", padding_spec, rank)
+        asked, pads = as_padding(function, padding_name, padding, rank)
         numbers = zip(pooled, kernel, strides, dilations, pads, strict=True)
         sizes = tuple(
             shapes.unpooled_size(Axis(p, *(min(n, FAR) for n in (k, s, d, *ends)), 0, 0), asked)
@@ -634,12 +645,10 @@ def unpooled_size(
         )
         if TOO_FAR in sizes:
             raise ValueError(
-                f"{function}(): kernel_size {kernel}, stride {strides}, dilation {dilations} and padding_spec "
-                f"{padding_spec!r} give an output of more than memory can address"
+                f"{function}(): kernel_size {kernel}, stride {strides}, dilation {dilations} and {padding_name} "
+                f"{padding!r} give an output of more than memory can address"
             )
         if any(n < 1 for n, p in zip(sizes, pooled, strict=True) if p):
-            raise ValueError(
-                f"{function}(): padding_spec is {padding_spec!r}, which leaves the output a size of {sizes}"
-            )
+            raise ValueError(f"{function}(): {padding_name} is {padding!r}, which leaves the output a size of {sizes}")
     check_size(function, [*values.shape[:2], *sizes], values.itemsize)
     return sizes

@@ -807,8 +807,8 @@ def test_options_are_keywords():
     for name in ("correlate1d", "convolve1d"):
         with pytest.raises(TypeError, match=r"positional argument"):
             getattr(fastconv, name)(X1, W1, 1)
-        with pytest.raises(TypeError, match=r"padding"):
-            getattr(fastconv, name)(X1, W1, padding=1)
+        with pytest.raises(TypeError, match=r"strides"):
+            getattr(fastconv, name)(X1, W1, strides=1)
     with pytest.raises(TypeError, match="positional argument"):
         fastconv.max_pool1d(X1, 2, 2)
 

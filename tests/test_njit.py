@@ -257,6 +257,13 @@ def test_a_fill_value_that_the_result_cannot_hold():
         (lambda x, w: fastconv.correlate2d(x, w, bias=1.5 * w[0, 0, 0]), "bias has dtype float64, which does not cast"),
         (lambda x, w: fastconv.correlate2d(x, w, fillvalue=0.5), "fillvalue is float64, expected int32"),
         (lambda x, w: fastconv.correlate2d(x, 3), r"w is \S*int\S*, expected an array"),
+        (lambda x, w: fastconv.correlate2d(x, w, strides=2), "no argument 'strides'; did you mean 'stride'[?]"),
+        (lambda x, w: fastconv.correlate2d(x, w, pad=1), "no argument 'pad'; did you mean 'padding'[?]"),
+        (lambda x, w: fastconv.correlate2d(x, w, mode="same"), "no argument 'mode'; did you mean 'padding_mode'[?]"),
+        (
+            lambda x, w: fastconv.correlate2d(x, w, depth=1),
+            "no argument 'depth'; the arguments are x, w, groups, stride",
+        ),
     ],
 )
 def test_what_types_tell_is_a_typing_error(call, words):

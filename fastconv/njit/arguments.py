@@ -97,6 +97,28 @@ def padding_of(function: str, option: str, kind: Any, rank: int) -> tuple[int, l
     return GIVEN, pairs
 
 
+@register_jitable
+def first_of(first, second):  # type: ignore[no-untyped-def]
+    """The first of two values."""
+    return first
+
+
+@register_jitable
+def second_of(first, second):  # type: ignore[no-untyped-def]
+    """The second of two values."""
+    return second
+
+
+def padding_beside(function: str, name: str, kind: Any, padding: Any) -> tuple[str, Any, Callable[..., Any]]:
+    """The name and the type of the padding that is given, and what picks its value; the argument `name` goes first."""
+    if constant(padding) is None:
+        return name, kind, first_of
+    if isinstance(kind, types.Type) and not isinstance(kind, types.Omitted):
+        both = [each if constant(each) is ... else constant(each) for each in (kind, padding)]
+        raise TypingError(str(checks.two_paddings(function, name, *both)))
+    return "padding", padding, second_of
+
+
 def truth_of(function: str, option: str, kind: Any) -> Callable[..., Any]:
     """What gives 0 or 1 from the argument's value."""
     value = constant(kind)

@@ -28,6 +28,7 @@ from .arguments import (
     message_at,
     name_of,
     number_in_memory,
+    padding_beside,
     padding_of,
 )
 from .frames import Frame
@@ -47,6 +48,7 @@ class Convolution(NamedTuple):
     groups: Reader
     strides: list[Reader]  # for each spatial axis
     dilations: list[Reader]
+    padding_name: str
     padding: int
     pads: list[tuple[Reader, Reader]]
     boundaries: list[int]
@@ -58,10 +60,13 @@ class Convolution(NamedTuple):
 
 
 def typed(
-    name: str, rank: int | None, flip: bool, x: Any, w: Any, groups: Any, stride: Any, padding_mode: Any, dilation: Any,
-    fillvalue: Any, bias: Any, boundary: Any, activation: Any, algorithm: Any, out: Any,
+    name: str, rank: int | None, flip: bool, x: Any, w: Any, groups: Any, stride: Any, padding: tuple[str, Any],
+    dilation: Any, fillvalue: Any, bias: Any, boundary: Any, activation: Any, algorithm: Any, out: Any,
 ) -> Convolution:  # fmt: skip
-    """Check all that the types of the arguments tell; what is wrong with them is a typing error."""
+    """Check all that the types of the arguments tell; what is wrong with them is a typing error.
+
+    `padding` comes with its name.
+    """
     given = array_of(name, "x", x), array_of(name, "w", w)
     rank = w.ndim - 2 if rank is None else rank
     for label, array, leading in (("x", x, "NC"), ("w", w, "OI")):
@@ -81,7 +86,7 @@ def typed(
         raise TypingError(
             f"{name}(): algorithm is {asked!r}, expected {' or '.join(map(repr, compiled))} inside compiled code"
         )
-    padding, pads = padding_of(name, "padding_mode", padding_mode, rank)
+    asked_padding, pads = padding_of(name, *padding, rank)
     strides, dilations = ints_of(name, "stride", stride, rank), ints_of(name, "dilation", dilation, rank)
     has_bias, has_out = constant(bias) is not None, constant(out) is not None
     if has_bias:
@@ -102,8 +107,8 @@ def typed(
     elif not holds(scalar, fillvalue):
         raise TypingError(f"{name}(): fillvalue is {fillvalue}, expected {scalar}, the result's type, or a constant")
     return Convolution(
-        name, rank, flip, dtype, ints_of(name, "groups", groups, 1)[0], strides, dilations, padding, pads,
-        [BOUNDARIES.index(each) for each in boundaries], ACTIVATIONS.index(active), ALGORITHMS.index(asked), fill,
+        name, rank, flip, dtype, ints_of(name, "groups", groups, 1)[0], strides, dilations, padding[0], asked_padding,
+        pads, [BOUNDARIES.index(each) for each in boundaries], ACTIVATIONS.index(active), ALGORITHMS.index(asked), fill,
         has_bias, has_out,
     )  # fmt: skip
 
@@ -123,7 +128,7 @@ def caller(known: Convolution, out: Any) -> Any:
             context.environment.consts.append(needs)
             x_value, w_value, group_value, stride_value, padding_value, dilation_value = args[:6]
             fill_value, bias_value, out_value = args[6:]
-            frame = Frame(context, builder, known.name)
+            frame = Frame(context, builder, known.name, known.padding_name)
             frame.put(AT.kernels, needs.kernels)
             frame.put(AT.element, *element_of(dtype.name))
             frame.put(AT.itemsize, dtype.itemsize)
@@ -176,7 +181,8 @@ def caller(known: Convolution, out: Any) -> Any:
 
 def implement(name: str, rank: int | None, flip: bool, **arguments: Any) -> Callable[..., Any]:
     """The implementation for arguments of the given types."""
-    known = typed(name, rank, flip, **arguments)
+    label, kind, pick = padding_beside(name, "padding_mode", arguments.pop("padding_mode"), arguments.pop("padding"))
+    known = typed(name, rank, flip, padding=(label, kind), **arguments)
     call = caller(known, arguments["out"])
     of_x, of_w, of_bias = (cast_to(arguments[each], known.dtype) for each in ("x", "w", "bias"))
 
@@ -186,6 +192,7 @@ def implement(name: str, rank: int | None, flip: bool, **arguments: Any) -> Call
         groups=1,
         stride=1,
         padding_mode="valid",
+        padding=None,
         dilation=1,
         fillvalue=0,
         bias=None,
@@ -194,7 +201,8 @@ def implement(name: str, rank: int | None, flip: bool, **arguments: Any) -> Call
         algorithm="auto",
         out=None,
     ):
-        message, result = call(of_x(x), of_w(w), groups, stride, padding_mode, dilation, fillvalue, of_bias(bias), out)
+        pads = pick(padding_mode, padding)
+        message, result = call(of_x(x), of_w(w), groups, stride, pads, dilation, fillvalue, of_bias(bias), out)
         if message != 0:
             raise ValueError(message_at(message))
         return result

@@ -21,7 +21,7 @@ TEXT_BYTES = 1024  # of a message, with the zero at its end; what is longer is c
 class Frame:
     """A frame of one call, while the code of its caller is emitted."""
 
-    def __init__(self, context: Any, builder: Any, function: str) -> None:
+    def __init__(self, context: Any, builder: Any, function: str, padding_name: str) -> None:
         self.context, self.builder = context, builder
         with builder.goto_entry_block():  # `cgutils.alloca_once` would fill both with zeros in each call
             place, self._text = (builder.alloca(ir.ArrayType(*kind)) for kind in ((_INT64, FRAME), (_BYTE, TEXT_BYTES)))
@@ -31,7 +31,7 @@ class Frame:
             table = ir.GlobalVariable(builder.module, _INT64, SYMBOL)
         self._table = table
         self.put(AT.table, table)
-        self.put(AT.function, context.insert_const_string(builder.module, function))
+        self.put(AT.function, *(context.insert_const_string(builder.module, text) for text in (function, padding_name)))
         self.put(AT.bad_index, -1)
         self.put(AT.is_resolved, 0)
 

@@ -129,13 +129,13 @@ def _explain(frame: int, place: int) -> int:
 
 def _check_frame(frame: int) -> None:
     words = (ctypes.c_int64 * FRAME).from_address(frame)
-    name = ctypes.string_at(words[AT.function]).decode()
+    name, label = (ctypes.string_at(words[at]).decode() for at in (AT.function, AT.padding_name))
     if words[AT.kernels] >= _WINDOWS:
         windows = Windows(*words[AT_WINDOWS : AT.axes])
-        _check_window(name, words, windows, _axes(words, windows.rank))
+        _check_window(name, label, words, windows, _axes(words, windows.rank))
     else:
         call = Call(*words[AT.call : AT.axes])
-        _check_convolution(name, words, call, _axes(words, max(call.rank, 3))[-call.rank :])
+        _check_convolution(name, label, words, call, _axes(words, max(call.rank, 3))[-call.rank :])
 
 
 def _axes(words: Any, count: int) -> list[Axis]:
@@ -157,20 +157,20 @@ def _options(words: Any, axes: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(axis.stride for axis in axes), tuple(axis.dilation for axis in axes), padding
 
 
-def _check_convolution(name: str, words: Any, call: Any, axes: Sequence[Any]) -> None:
+def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes: Sequence[Any]) -> None:
     dtype, rank = np.dtype(DTYPES[(words[AT.kernels] - _CONVOLUTIONS) // len(FAMILIES)]), call.rank
     x, w = _array(words, AT.x, rank + 2, dtype), _array(words, AT.w, rank + 2, dtype)
     bias = _array(words, AT.bias, 1, dtype) if call.has_bias else None
     stride, dilation, padding = _options(words, axes)
     options = call.groups, stride, padding, dilation, "constant", None, "auto", bias is not None
-    problem = checks.convolution(name, x, w, dtype, rank, bool(call.flip), *options)
+    problem = checks.convolution(name, x, w, dtype, rank, bool(call.flip), *options, padding_name=padding_name)
     if bias is not None:
         checks.as_bias(name, bias, w.shape[0], dtype)
     if words[AT.has_out]:
         checks.check_out(name, _array(words, AT.out, rank + 2, dtype), problem.out_shape, dtype, x, w, bias)
 
 
-def _check_window(name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:
+def _check_window(name: str, padding_name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:
     dtype = np.dtype(DTYPES[(words[AT.kernels] - _WINDOWS) // window_calls.FUNCTIONS])
     rank, kind, leading = windows.trailing, words[AT.kind], windows.rank - windows.trailing
     x = _array(words, AT.x, leading + 2 if kind == window_calls.COMBINE else windows.rank, dtype)
@@ -184,7 +184,7 @@ def _check_window(name: str, words: Any, windows: Windows, axes: Sequence[Axis])
         asked = sizes if words[AT.is_asked] else None
         if asked is not None and asked[:leading] == x.shape[:leading]:
             asked = asked[leading:]
-        checks.unpooled_size(name, x, rank, kernel, stride, dilation, padding, asked)
+        checks.unpooled_size(name, x, rank, kernel, stride, dilation, padding_name, padding, asked)
     elif kind == window_calls.COMBINE:
         if name == "col2im" and min(kernel) > 0:
             columns = x.shape[0], words[AT.columns], x.shape[3]
@@ -193,7 +193,7 @@ def _check_window(name: str, words: Any, windows: Windows, axes: Sequence[Axis])
         label = "cols" if name == "col2im" else "patches"
         checks.combination(name, label, x, sizes, kernel, stride, dilation, padding)
     else:
-        label, ceil = "padding_spec" if "pool" in name else "padding", bool(words[AT.option] & window_calls.CEIL)
-        problem = checks.window(name, x, rank, kernel, stride, dilation, label, padding, ceil)
+        ceil = bool(words[AT.option] & window_calls.CEIL)
+        problem = checks.window(name, x, rank, kernel, stride, dilation, padding_name, padding, ceil)
         if kind == window_calls.EXTRACT:
             checks.check_size(name, (*x.shape[:leading], problem.taps, problem.positions), dtype.itemsize)

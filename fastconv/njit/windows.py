@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from .arguments import (
     message_at,
     name_of,
     number_in_memory,
+    padding_beside,
     padding_of,
     truth_of,
 )
@@ -49,6 +50,7 @@ class Window(NamedTuple):
     kernel: list[Reader]  # for each axis of the window
     stride: list[Reader] | None  # None: the window's size
     dilation: list[Reader]
+    padding_name: str
     padding: int
     pads: list[tuple[Reader, Reader]]
     option: int
@@ -59,7 +61,7 @@ class Window(NamedTuple):
 
 def window_of(
     name: str, kind: int, label: str, x: Any, leading: int, rank: int, kernel_size: Any, stride: Any, dilation: Any,
-    padding: tuple[str, Any], option: int = 0, flag: Reader | None = None, size: list[Reader] | None = None,
+    padding: Sequence[Any], option: int = 0, flag: Reader | None = None, size: list[Reader] | None = None,
     is_folded: bool = False,
 ) -> Window:  # fmt: skip
     """A window over `rank` axes behind the leading ones; `padding` comes with its name."""
@@ -70,8 +72,11 @@ def window_of(
         raise TypingError(
             f"{name}(): {label} has {leading + rank} axes, expected {MOST_AXES} or fewer inside compiled code"
         )
-    pads = padding_of(name, *padding, rank)
-    return Window(name, kind, dtype, leading, kernel, strides, dilations, *pads, option, flag, size, is_folded)
+    padding_name, padding_kind = padding
+    pads = padding_of(name, padding_name, padding_kind, rank)
+    return Window(
+        name, kind, dtype, leading, kernel, strides, dilations, padding_name, *pads, option, flag, size, is_folded
+    )
 
 
 def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[..., Any]:
@@ -88,7 +93,7 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             context.environment.consts.append(needs)
             x_value, indices_value, kernel_value, stride_value, dilation_value, padding_value, flag_value = args[:7]
-            size_value, frame = args[7], Frame(context, builder, window.name)
+            size_value, frame = args[7], Frame(context, builder, window.name, window.padding_name)
             frame.put(AT.kernels, needs.kernels)
             frame.put(AT.padding, window.padding)
             frame.put(AT.itemsize, window.dtype.itemsize)
@@ -193,44 +198,51 @@ def result_shape(builder: Any, frame: Frame, window: Window, shape: list[Any], a
 
 
 def extremum_pool(
-    name: str, rank: int, smallest: bool, /, x: Any, return_indices: Any, **options: Any
-) -> Callable[..., Any]:
+    name: str, rank: int, smallest: bool, /, x: Any, padding_spec: Any, padding: Any, return_indices: Any,
+    **options: Any,
+) -> Callable[..., Any]:  # fmt: skip
     """The implementation of `max_pool*d` and `min_pool*d`."""
     rank_of(name, "x", x, rank)
     indexed = bool(name_of(name, "return_indices", return_indices))
     results = (ordered(name, x), x.ndim), (np.dtype(np.int64), x.ndim)
     kind = (window_calls.INDEXED_MAXIMUM if indexed else window_calls.MAXIMUM) + smallest
-    call = caller(pool_window(name, kind, x, rank, **options), *results[: 1 + indexed])
+    *named, pick = padding_beside(name, "padding_spec", padding_spec, padding)
+    call = caller(pool_window(name, kind, x, rank, named, **options), *results[: 1 + indexed])
 
     def implementation(  # type: ignore[no-untyped-def]
-        x, kernel_size, stride=None, dilation=1, padding_spec="valid", ceil_mode=False, return_indices=False
-    ):
-        return call(x, None, kernel_size, stride, dilation, padding_spec, ceil_mode, None)
+        x, kernel_size, stride=None, dilation=1, padding_spec="valid", padding=None, ceil_mode=False,
+        return_indices=False,
+    ):  # fmt: skip
+        return call(x, None, kernel_size, stride, dilation, pick(padding_spec, padding), ceil_mode, None)
 
     return implementation
 
 
-def average_pool(name: str, rank: int, /, x: Any, count_include_pad: Any, **options: Any) -> Callable[..., Any]:
+def average_pool(
+    name: str, rank: int, /, x: Any, padding_spec: Any, padding: Any, count_include_pad: Any, **options: Any
+) -> Callable[..., Any]:
     """The implementation of `avg_pool*d`."""
     rank_of(name, "x", x, rank)
     option, dtype = average_of(name, x, bool(name_of(name, "count_include_pad", count_include_pad)))
-    call = caller(pool_window(name, window_calls.AVERAGE, x, rank, option=option, **options), (dtype, x.ndim))
+    *named, pick = padding_beside(name, "padding_spec", padding_spec, padding)
+    call = caller(pool_window(name, window_calls.AVERAGE, x, rank, named, option=option, **options), (dtype, x.ndim))
 
     def implementation(  # type: ignore[no-untyped-def]
-        x, kernel_size, stride=None, dilation=1, padding_spec="valid", ceil_mode=False, count_include_pad=True
-    ):
-        return call(x, None, kernel_size, stride, dilation, padding_spec, ceil_mode, None)
+        x, kernel_size, stride=None, dilation=1, padding_spec="valid", padding=None, ceil_mode=False,
+        count_include_pad=True,
+    ):  # fmt: skip
+        return call(x, None, kernel_size, stride, dilation, pick(padding_spec, padding), ceil_mode, None)
 
     return implementation
 
 
 def pool_window(
-    name: str, kind: int, x: Any, rank: int, padding_spec: Any = "valid", ceil_mode: Any = False, option: int = 0,
-    **options: Any,
+    name: str, kind: int, x: Any, rank: int, padding: Sequence[Any] = ("padding", "valid"), ceil_mode: Any = False,
+    option: int = 0, **options: Any,
 ) -> Window:  # fmt: skip
-    """A window over the last axes of an array."""
+    """A window over the last axes of an array; `padding` comes with its name."""
     return window_of(
-        name, kind, "x", x, x.ndim - rank, rank, padding=("padding_spec", padding_spec), option=option,
+        name, kind, "x", x, x.ndim - rank, rank, padding=padding, option=option,
         flag=truth_of(name, "ceil_mode", ceil_mode), **options,
     )  # fmt: skip
 
@@ -267,7 +279,9 @@ def average_of(name: str, x: Any, include_padding: bool) -> tuple[int, np.dtype[
     return option | window_calls.IS_COMPLEX * (dtype.kind == "c"), mean_dtype(dtype)
 
 
-def unpool(name: str, rank: int, /, values: Any, indices: Any, padding_spec: Any, output_size: Any, **options: Any
+def unpool(
+    name: str, rank: int, /, values: Any, indices: Any, padding_spec: Any, padding: Any, output_size: Any,
+    **options: Any,
 ) -> Callable[..., Any]:  # fmt: skip
     """The implementation of `max_unpool*d`."""
     rank_of(name, "values", values, rank)
@@ -280,14 +294,15 @@ def unpool(name: str, rank: int, /, values: Any, indices: Any, padding_spec: Any
     if constant(output_size) is not None:
         is_whole = isinstance(output_size, types.BaseTuple) and len(output_size) == rank + 2
         size = ints_of(name, "output_size", output_size, rank + 2 * is_whole)
-    window = window_of(name, window_calls.UNPOOL, "values", values, 2, rank, padding=("padding_spec", padding_spec),
-                       size=size, **options)  # fmt: skip
+    *named, pick = padding_beside(name, "padding_spec", padding_spec, padding)
+    window = window_of(name, window_calls.UNPOOL, "values", values, 2, rank, padding=named, size=size, **options)
     call, flat = caller(window, (window.dtype, values.ndim)), cast_to(indices, np.dtype(np.int64))
 
     def implementation(  # type: ignore[no-untyped-def]
-        values, indices, kernel_size, stride=None, dilation=1, padding_spec="valid", output_size=None
+        values, indices, kernel_size, stride=None, dilation=1, padding_spec="valid", padding=None, output_size=None
     ):
-        return call(values, flat(indices), kernel_size, stride, dilation, padding_spec, None, output_size)
+        pads = pick(padding_spec, padding)
+        return call(values, flat(indices), kernel_size, stride, dilation, pads, None, output_size)
 
     return implementation
 

@@ -35,6 +35,7 @@ class Frame(NamedTuple):
     table: int
     kernels: int  # in the table, those of the dtype
     function: int  # the name of what was called
+    padding_name: int  # and of the argument that gives its padding
     # What is known when the caller is compiled.
     element: int
     itemsize: int
@@ -62,9 +63,9 @@ _ARRAY = 3
 MOST_AXES = 8  # of an array that windows move over
 _PLAN = 48  # what plans take beyond the axes; larger ones lie elsewhere
 _WORDS = Frame(
-    *[_ARRAY] * 7, table=1, kernels=1, function=1, element=len(Element._fields), itemsize=1, alignment=1, algorithm=1,
-    padding=1, has_out=1, kind=1, option=1, biases=1, columns=1, is_asked=1, sizes=MOST_AXES, bad_index=1,
-    is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS, plan=_PLAN,
+    *[_ARRAY] * 7, table=1, kernels=1, function=1, padding_name=1, element=len(Element._fields), itemsize=1,
+    alignment=1, algorithm=1, padding=1, has_out=1, kind=1, option=1, biases=1, columns=1, is_asked=1, sizes=MOST_AXES,
+    bad_index=1, is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS, plan=_PLAN,
 )  # fmt: skip
 FRAME = sum(_WORDS)
 AT = Frame(*list(accumulate(_WORDS, initial=0))[:-1])  # where each field begins

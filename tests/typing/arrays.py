@@ -19,6 +19,7 @@ def convolutions(x: Floats, w: Floats, d: Doubles, z: Complex, i: Indices, u: ND
     assert_type(fastconv.correlate1d(x, w), Floats)
     assert_type(fastconv.correlate2d(d, d, stride=(2, 1), padding_mode="same", dilation=np.array([1, 2])), Doubles)
     assert_type(fastconv.correlate3d(i, i, padding_mode=((0, 1), 2, [3, 4]), fillvalue=-1), Indices)
+    assert_type(fastconv.correlate2d(x, x, padding=(1, (0, 2)), out=d), Doubles)
     assert_type(fastconv.correlate_nd(x, w, boundary=("edge", "wrap"), activation="relu", algorithm="im2col"), Floats)
     assert_type(fastconv.convolve1d(x > 0, w > 0, groups=np.int64(2)), NDArray[np.bool])
     assert_type(fastconv.convolve2d(x, w, bias=[1.0, 2.0], fillvalue=np.float32(3)), Floats)
@@ -40,6 +41,7 @@ def pools(x: Floats, i: Bytes, z: Complex, indexed: bool) -> None:
     assert_type(fastconv.avg_pool1d(x > 0, 2), Doubles)
     assert_type(fastconv.avg_pool1d([[[1, 2]]], 2), NDArray[Any])
     assert_type(fastconv.max_pool1d(x, 2, padding_spec=1), Floats)
+    assert_type(fastconv.max_pool1d(x, 2, padding="same"), Floats)
     assert_type(fastconv.max_pool2d(i, 2, return_indices=False), Bytes)
     assert_type(fastconv.max_pool3d(x, 2, return_indices=True), tuple[Floats, Indices])
     assert_type(fastconv.min_pool1d(x > 0, 2, dilation=2), NDArray[np.bool])
@@ -94,7 +96,8 @@ def kept(x: Floats, w: Floats, options: dict[str, Any]) -> None:
 # An error that a checker no longer finds fails, too: mypy refuses comments that nothing needs.
 def mistakes(x: Floats, w: Floats) -> None:
     fastconv.correlate2d(x, w, 1)  # type: ignore[call-overload]
-    fastconv.correlate2d(x, w, padding=1)  # type: ignore[call-overload]
+    fastconv.correlate2d(x, w, strides=2)  # type: ignore[call-overload]
+    fastconv.correlate2d(x, w, padding="sane")  # type: ignore[arg-type]
     fastconv.correlate2d(x, w, padding_mode="sane")  # type: ignore[arg-type]
     fastconv.correlate2d(x, w, boundary="mirror")  # type: ignore[arg-type]
     fastconv.correlate2d(x, w, stride=1.5)  # type: ignore[call-overload]
