@@ -214,15 +214,17 @@ def share(kernel: Callable[..., Any], arguments: tuple[Any, ...], size: int, cou
     the team and gives it back, and returns after all helpers have left: whatever stops this function, an interrupt
     between two of its instructions or a lack of memory, stops it before or after that.
     """
-    team = _teams.get("fastconv") or _teams.setdefault("fastconv", _Team())
-    if count > 1 and not team.gather(count - 1):
-        count = 1
+    words = _NO_WORDS
+    if count > 1:
+        team = _teams.get("fastconv") or _teams.setdefault("fastconv", _Team())
+        words, count = team.words, count if team.gather(count - 1) else 1
     scratch = workspace.take(size * count)
-    result = kernel(*arguments, scratch, team.words, count, 0)
+    result = kernel(*arguments, scratch, words, count, 0)
     workspace.give(scratch)
     return result
 
 
+_NO_WORDS = np.zeros(0, np.int64)  # what a call has for a team that runs alone
 _teams: dict[str, _Team] = {}  # the only one, or none yet; threads and signal handlers that make it at once agree on it
 
 if hasattr(os, "register_at_fork"):
