@@ -258,8 +258,10 @@ def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
-        label, pads = ("padding_spec", padding_spec) if padding is None else _only(name, padding, padding_spec)
-        options = kernel_size, stride, dilation, pads, bool(ceil_mode)
+        label = "padding_spec"
+        if padding is not None:
+            label, padding_spec = _only(name, padding, padding_spec)
+        options = kernel_size, stride, dilation, padding_spec, bool(ceil_mode)
         return _extremum_pool(name, x, label, rank, smallest, bool(return_indices), *options)
 
     word, limit = ("smallest", "highest") if smallest else ("largest", "lowest")
@@ -302,8 +304,10 @@ def _define_average(name: str, rank: int) -> Callable[..., Array]:
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> Array:
-        label, pads = ("padding_spec", padding_spec) if padding is None else _only(name, padding, padding_spec)
-        options = kernel_size, stride, dilation, pads, bool(ceil_mode)
+        label = "padding_spec"
+        if padding is not None:
+            label, padding_spec = _only(name, padding, padding_spec)
+        options = kernel_size, stride, dilation, padding_spec, bool(ceil_mode)
         result: Array = _average_pool(name, x, label, rank, bool(count_include_pad), *options)
         return result
 
@@ -374,8 +378,10 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
         values = checks.as_array(name, "values", values)
         flat = checks.as_indices(name, values, indices)
         checks.check_rank(name, "values", values, rank, "NC")
-        label, pads = ("padding_spec", padding_spec) if padding is None else _only(name, padding, padding_spec)
-        size = checks.unpooled_size(name, values, rank, kernel_size, stride, dilation, label, pads, output_size)
+        label = "padding_spec"
+        if padding is not None:
+            label, padding_spec = _only(name, padding, padding_spec)
+        size = checks.unpooled_size(name, values, rank, kernel_size, stride, dilation, label, padding_spec, output_size)
         return _unpool(name, values, flat, size, np.asarray(indices))
 
     letters = checks.AXES[rank]
