@@ -103,16 +103,22 @@ WORDS, MEMORY = StridedType("int64"), StridedType("uint8")
 # ---- memory
 
 
-@intrinsic
-def words_at(typingctx, place):
-    """The words at an address, as an array without a shape."""
+def _lying(kind):
+    @intrinsic
+    def at(typingctx, place):
+        """What lies at an address, as an array without a shape."""
 
-    def codegen(context, builder, signature, args):
-        words = cgutils.create_struct_proxy(WORDS)(context, builder)
-        words.data = builder.inttoptr(args[0], words.data.type)
-        return words._getvalue()
+        def codegen(context, builder, signature, args):
+            array = cgutils.create_struct_proxy(kind)(context, builder)
+            array.data = builder.inttoptr(args[0], array.data.type)
+            return array._getvalue()
 
-    return WORDS(types.intp), codegen
+        return kind(types.intp), codegen
+
+    return at
+
+
+words_at, memory_at = map(_lying, (WORDS, MEMORY))
 
 
 def _external(name, result, argument):
@@ -227,18 +233,6 @@ def array_at(typingctx, frame, at):
         return value._getvalue()
 
     return MEMORY(frame, types.intp), codegen
-
-
-@intrinsic
-def memory_at(typingctx, place):
-    """The bytes at an address, as an array without a shape."""
-
-    def codegen(context, builder, signature, args):
-        memory = cgutils.create_struct_proxy(MEMORY)(context, builder)
-        memory.data = builder.inttoptr(args[0], memory.data.type)
-        return memory._getvalue()
-
-    return MEMORY(types.intp), codegen
 
 
 def _invoking(result):

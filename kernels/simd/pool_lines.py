@@ -249,19 +249,6 @@ def vector_lanes(typingctx, kind, arrays):
     return types.intp(kind, arrays), emit
 
 
-@intrinsic
-def store_tuple(typingctx, pointer, i, fields):
-    """Write what `load_tuple` reads."""
-
-    def emit(context, builder, signature, args):
-        pointer, i, value = args
-        where = builder.gep(pointer, [i], source_etype=_INT64)
-        builder.store(value, builder.bitcast(where, value.type.as_pointer()), align=8)
-        return context.get_dummy_value()
-
-    return types.void(pointer, types.intp, fields), emit
-
-
 @intrinsic(prefer_literal=True)
 def set_taps(typingctx, kind, arrays, j, count):
     """What the mean of window `j` counts along the last axis; nothing for other kinds."""

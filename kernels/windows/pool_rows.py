@@ -58,7 +58,6 @@ from ..simd.pool_lines import (
     store_channels,
     store_columns,
     store_runs,
-    store_tuple,
     vector_lanes,
 )
 from ..simd.vectors import VECTOR_BYTES
@@ -355,7 +354,7 @@ def short_blocks(kind, arrays, plan, columns):
         first = low_bits(plan.a2.size - start) & ~low_bits(-start)
         second = low_bits(plan.a2.size - start - lanes) & ~low_bits(-start - lanes)
         results = low_bits(min(count, columns.count - block * count))
-        store_tuple(table.words, _BLOCK * block, BlockEntry(first, second, results))
+        write_tuple(table.words, _BLOCK * block, BlockEntry(first, second, results))
     return ShortWindows(taps, stride, vectors, count), table
 
 
@@ -369,7 +368,7 @@ def write_rows(kind, plan, columns, first, rows):
         under, place = rows_under(plan, clip(plan.a0, p0), clip(plan.a1, p1))
         divisor = count_rows(kind, plan, position)
         row = RowEntry(place.offset + columns.start, place.index + columns.start, under.n1, divisor)
-        store_tuple(rows.words, _ROW * r, row)
+        write_tuple(rows.words, _ROW * r, row)
 
 
 @kernel
@@ -495,7 +494,7 @@ def fold_groups(kind, arrays, plan, columns, inner, position, lines):
         group = Lines(lines.start + done * lines.pitch, count, lines.pitch)
         fold_lines(kind, arrays, plan, columns, rows, first, group, channels)
         row = (plane + position.channel) * walk.rows + position.p0 * a1.out + position.p1
-        store_tuple(groups, _GROUP * g, Group(row * a2.out + columns.first, divisor, channels, count))
+        write_tuple(groups, _GROUP * g, Group(row * a2.out + columns.first, divisor, channels, count))
         g, done = g + 1, done + count
         position = line_after(plan, position, count)
     return position, g
