@@ -41,7 +41,9 @@ _UPFIRDN = {name: name for name in ("constant", "wrap", "edge", "symmetric", "re
 _UPFIRDN_OF_SCIPY = "smooth", "antisymmetric", "antireflect", "line"
 _SAVGOL = {"mirror": "reflect", "constant": "constant", "nearest": "edge", "wrap": "wrap", "interp": "constant"}
 _BACKGROUNDS: dict[str, Any] = {"mean": np.mean, "median": np.median, "minimum": np.min, "maximum": np.max}
+_LETTERS = "?bBhHiIlLqQefdFD"  # of the types that kernels know, all but bfloat16
 _RANK = 3  # axes that kernels slide over; further ones are summed one by one
+_NARROW = 16  # elements, some vectors
 _WASTE = 2  # phases of a resampling share windows that are at most so many times longer than their filters
 
 
@@ -278,7 +280,7 @@ def choose_conv_method(in1: ArrayLike, in2: ArrayLike, mode: Mode = "full", meas
         seconds = {method: _time_of(x, w, mode, method) for method in ("fft", "direct")}
         return min(seconds, key=seconds.__getitem__), seconds
     dtype = np.result_type(x, w)
-    if dtype.name not in DTYPES or x.ndim == 0 or x.size == 0 or w.size == 0:
+    if not _is_known(dtype) or x.ndim == 0 or x.size == 0 or w.size == 0:
         return "direct"
     x, w, _ = _swapped(function, mode, x, w, range(x.ndim))
     return "fft" if _is_for_transform(x[None], w[None], *_middle(mode, x.shape, w.shape), dtype) else "direct"
@@ -584,18 +586,21 @@ def resample_poly(
 # ---- arguments
 
 
-def _arrays(function: str, **given: Any) -> tuple[Array, ...]:
+def _arrays(function: str, **given: Any) -> list[Array]:
     """Arguments as arrays, also of the types that SciPy knows and kernels do not."""
-    return tuple(
-        value
-        if type(value) is np.ndarray and value.dtype.name not in DTYPES
-        else checks.as_array(function, name, value)
-        for name, value in ((name, _unboxed(value)) for name, value in given.items())
-    )
+    arrays = []
+    for name, value in given.items():
+        if isinstance(value, (list, tuple, np.generic, int, float, complex)):
+            value = np.asarray(value)
+        if type(value) is not np.ndarray or (_is_known(value.dtype) and not value.dtype.isnative):
+            value = checks.as_array(function, name, value)
+        arrays.append(value)
+    return arrays
 
 
-def _unboxed(value: Any) -> Any:
-    return np.asarray(value) if isinstance(value, (list, tuple, np.generic, int, float, complex)) else value
+def _is_known(dtype: np.dtype[Any]) -> bool:
+    """Whether kernels know a type. A type makes up its name whenever it is asked, and has its letter."""
+    return dtype.char in _LETTERS or dtype.name in DTYPES
 
 
 def _scipys(function: str, what: str, error: type[Exception] = TypeError) -> Callable[..., Array]:
@@ -659,7 +664,7 @@ def _by_method(function: str, in1: Any, in2: Any, mode: Any, method: Any) -> Arr
     _check_choice(function, "method", method, METHODS)
     _check_ranks(function, x, w)
     dtype = np.result_type(x, w)
-    if dtype.name not in DTYPES:
+    if not _is_known(dtype):
         return _scipys(function, f"dtype {dtype}")(x, w, mode, method)
     if function == "correlate":
         w = np.flip(w.conj() if w.dtype.kind == "c" else w)
@@ -691,7 +696,7 @@ def _by_boundary(function: str, in1: Any, in2: Any, mode: Any, boundary: Any, fi
     _check_choice(function, "mode", mode, MODES)
     _check_choice(function, "boundary", boundary, tuple(BOUNDARIES))
     dtype, correlates = np.result_type(x, w), function == "correlate2d"
-    if dtype.name not in DTYPES:
+    if not _is_known(dtype):
         return _scipys(function, f"dtype {dtype}")(x, w, mode, boundary, fillvalue)
     fill, around = _as_fill(function, fillvalue, dtype), BOUNDARIES[boundary]
     x, w, is_swapped = _swapped(function, mode, x, w, (0, 1))
@@ -736,7 +741,7 @@ def _by_axes(function: str, in1: Any, in2: Any, mode: Any, axes: Any) -> Array:
         return np.array([])
     _check_choice(function, "mode", mode, MODES)
     rank, over = x.ndim, _as_axes(function, axes, x.ndim)
-    if np.result_type(x, w).name not in DTYPES:
+    if not _is_known(np.result_type(x, w)):
         return _scipys(function, f"dtype {np.result_type(x, w)}")(x, w, mode, axes)
     over = [a for a in over if x.shape[a] != 1 and w.shape[a] != 1]  # along the others, there is nothing to sum
     others = [a for a in range(rank) if a not in over]
@@ -807,7 +812,8 @@ def _is_for_transform(x: Array, w: Array, starts: Sequence[int], sizes: Sequence
         return False
     macs = max(len(x), len(w)) * math.prod(sizes) * min(math.prod(x.shape[1:]), math.prod(w.shape[1:]))
     return (
-        macs > transforms.cost(dtype, x.shape, w.shape, starts, sizes)
+        macs > transforms.LEAST
+        and macs > transforms.cost(dtype, x.shape, w.shape, starts, sizes)
         and bool(np.isfinite(x).all())
         and bool(np.isfinite(w).all())
     )
@@ -860,13 +866,28 @@ def _time_of(x: Array, w: Array, mode: Mode, method: Any) -> float:
 
 
 def _along(x: Array, taps: Array, axis: int, pads: tuple[int, int], **options: Any) -> Array:
-    """Correlation with taps along one axis of an array, read and written in place."""
+    """Correlation with taps along one axis of an array."""
+    if _is_narrow(x, axis):
+        return _back(_along(_rows(x, axis), taps, x.ndim - 1, pads, **options), axis)
     planes = _planes(x, axis)
     if planes.shape[3] == 1:
         sums = correlate_nd(planes[..., 0], taps[None, None], padding=(pads,), **options)
     else:
         sums = correlate_nd(planes, taps[None, None, :, None], padding=(pads, (0, 0)), **options)
     return sums.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+
+
+def _is_narrow(x: Array, axis: int) -> bool:
+    """Whether so little follows an axis in memory that vectors are better filled along it, from a copy."""
+    return 1 < math.prod(x.shape[axis + 1 :]) < _NARROW
+
+
+def _rows(x: Array, axis: int) -> Array:
+    return np.ascontiguousarray(np.moveaxis(x, axis, -1))
+
+
+def _back(rows: Array, axis: int) -> Array:
+    return np.ascontiguousarray(np.moveaxis(rows, -1, axis))
 
 
 def _planes(x: Array, axis: int) -> Array:
@@ -929,6 +950,8 @@ def _resampled(
     come again after some outputs, and the input moves on by a whole step: for each phase, a correlation with a stride.
     Neighbouring phases are output channels of one correlation, and their windows are one.
     """
+    if _is_narrow(x, axis):
+        return _back(_resampled(h, _rows(x, axis), up, down, start, count, x.ndim - 1, boundary, fill), axis)
     out = np.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
     if out.size == 0 or x.size == 0:
         return out

@@ -18,8 +18,8 @@ from .problem import Array
 from .threads import get_num_threads
 
 # One step of a transform, of which n points take n log2(n), in multiply-adds of the direct sums in that type.
-_STEP_MACS = {"float32": 12, "float64": 12, "complex64": 6, "complex128": 3}
-_CALL_MACS = 1_000_000  # what a transform's call takes besides: some 20 us
+_STEP_MACS = {"float32": 10, "float64": 8, "complex64": 3, "complex128": 2}
+LEAST = 1_000_000  # what a transform's call takes besides: some 20 us
 _LONGER = 8  # a block is so many times longer than the kernel: what it shares with its neighbour is computed twice
 _SHORTEST = 1024  # elements of a block
 _CHUNK = 1 << 17  # elements of the blocks that are transformed in one call: they stay in cache
@@ -46,7 +46,7 @@ def cost(
     else:
         transforms = x_shape[0] + w_shape[0] + rows
         points = math.prod(_whole_lengths(x_shape, w_shape, starts, sizes))
-    return _STEP_MACS[working_dtype(dtype).name] * transforms * points * math.log2(points + 1) + _CALL_MACS
+    return _STEP_MACS[working_dtype(dtype).name] * transforms * points * math.log2(points + 1) + LEAST
 
 
 def convolve(x: Array, w: Array, starts: Sequence[int], sizes: Sequence[int]) -> Array:
