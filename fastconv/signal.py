@@ -42,6 +42,7 @@ _UPFIRDN_OF_SCIPY = "smooth", "antisymmetric", "antireflect", "line"
 _SAVGOL = {"mirror": "reflect", "constant": "constant", "nearest": "edge", "wrap": "wrap", "interp": "constant"}
 _BACKGROUNDS: dict[str, Any] = {"mean": np.mean, "median": np.median, "minimum": np.min, "maximum": np.max}
 _LETTERS = "?bBhHiIlLqQefdFD"  # of the types that kernels know, all but bfloat16
+_EMPTY = "{}(): in1 or in2 is empty, expected at least one element"
 _RANK = 3  # axes that kernels slide over; further ones are summed one by one
 _NARROW = 16  # elements, some vectors
 _WASTE = 2  # phases of a resampling share windows that are at most so many times longer than their filters
@@ -603,13 +604,15 @@ def _is_known(dtype: np.dtype[Any]) -> bool:
     return dtype.char in _LETTERS or dtype.name in DTYPES
 
 
-def _scipys(function: str, what: str, error: type[Exception] = TypeError) -> Callable[..., Array]:
-    """SciPy's function of this name, which serves what is not served here."""
+def _scipys(
+    function: str, what: str, error: type[Exception] = TypeError, name: str | None = None
+) -> Callable[..., Array]:
+    """SciPy's function of this name, or another, which serves what is not served here."""
     try:
         import scipy.signal
     except ImportError:
         raise error(f"{function}(): {what} needs SciPy: pip install scipy") from None
-    theirs: Callable[..., Array] = getattr(scipy.signal, function)
+    theirs: Callable[..., Array] = getattr(scipy.signal, name or function)
     return theirs
 
 
@@ -676,7 +679,7 @@ def _by_method(function: str, in1: Any, in2: Any, mode: Any, method: Any) -> Arr
     if x.size == 0 or w.size == 0:
         if (mode == "same" and w.size) or (mode == "valid" and x.ndim > 1):
             return np.zeros(sizes, dtype)  # as SciPy has it
-        raise ValueError(f"{function}(): in1 or in2 is empty, expected at least one element")
+        raise ValueError(_EMPTY.format(function))
     out: Array = _convolved(x[None], w[None], starts, sizes, dtype, method)[0]
     if method == "fft" and not np.isfinite(out.flat[0]):
         warnings.warn(
@@ -706,6 +709,8 @@ def _by_boundary(function: str, in1: Any, in2: Any, mode: Any, boundary: Any, fi
     if correlates and mode == "same":  # the middle of the correlation, which is not that of a convolution
         starts = [k // 2 for k in w.shape]
     if x.size == 0 or w.size == 0:
+        if min(sizes) < 0:
+            raise ValueError(_EMPTY.format(function))
         return np.full(sizes, fill * w.sum(dtype=dtype), dtype)
     numbers = zip(starts, sizes, x.shape, w.shape, strict=True)
     pads = tuple((k - 1 - start, start + size - n) for start, size, n, k in numbers)
@@ -722,6 +727,8 @@ def _by_boundary(function: str, in1: Any, in2: Any, mode: Any, boundary: Any, fi
 
 def _as_fill(function: str, fillvalue: Any, dtype: np.dtype[Any]) -> Any:
     """`fillvalue` in the result's dtype; for integers the whole part of it."""
+    if type(fillvalue) is int and fillvalue == 0:
+        return dtype.type(0)
     value = np.asarray(fillvalue)
     if value.size != 1:
         raise ValueError(f"{function}(): fillvalue has shape {value.shape}, expected a number")
@@ -936,8 +943,7 @@ def _lowpass(function: str, window: Any, factor: int, dtype: np.dtype[Any]) -> A
         h = np.sinc(np.arange(-half, half + 1) / factor) * np.kaiser(2 * half + 1, window[1])
         h /= h.sum()
     else:
-        scipys = _scipys("firwin", f"{function} with window {window!r}", ValueError)
-        h = scipys(2 * half + 1, 1 / factor, window=window)
+        h = _scipys(function, f"window {window!r}", ValueError, "firwin")(2 * half + 1, 1 / factor, window=window)
     return h.astype(dtype, copy=False) if dtype.kind in "fc" else h
 
 
