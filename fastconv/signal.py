@@ -44,6 +44,7 @@ _BACKGROUNDS: dict[str, Any] = {"mean": np.mean, "median": np.median, "minimum":
 _LETTERS = "?bBhHiIlLqQefdFD"  # of the types that kernels know, all but bfloat16
 _EMPTY = "{}(): in1 or in2 is empty, expected at least one element"
 _RANK = 3  # axes that kernels slide over; further ones are summed one by one
+_ROUNDED = 2.0**42  # up to such a product of norms, a transform's error is below 1/2, and integers come out exactly
 _NARROW = 16  # elements, some vectors
 _WASTE = 2  # phases of a resampling share windows that are at most so many times longer than their filters
 
@@ -280,7 +281,7 @@ def choose_conv_method(in1: ArrayLike, in2: ArrayLike, mode: Mode = "full", meas
     if measure:
         seconds = {method: _time_of(x, w, mode, method) for method in ("fft", "direct")}
         return min(seconds, key=seconds.__getitem__), seconds
-    dtype = np.result_type(x, w)
+    dtype = _common_dtype(function, in1=x, in2=w)
     if not _is_known(dtype) or x.ndim == 0 or x.size == 0 or w.size == 0:
         return "direct"
     x, w, _ = _swapped(function, mode, x, w, range(x.ndim))
@@ -362,8 +363,8 @@ def lfilter(b: ArrayLike, a: ArrayLike, x: ArrayLike, axis: int = -1, zi: ArrayL
     for name, array in (("b", b), ("a", a)):
         if array.ndim != 1 or array.size == 0:
             raise ValueError(f"{function}(): {name} has shape {array.shape}, expected one dimension, not empty")
-    state = () if zi is None else _arrays(function, zi=zi)
-    dtype = np.result_type(b, a, x, *state)
+    state = {} if zi is None else {"zi": _arrays(function, zi=zi)[0]}
+    dtype = _common_dtype(function, b=b, a=a, x=x, **state)
     if a.size > 1:
         return _scipys(function, f"a recursive filter (a has {a.size} coefficients)", ValueError)(b, a, x, axis, zi)
     if dtype.char in "gGO":
@@ -380,7 +381,7 @@ def lfilter(b: ArrayLike, a: ArrayLike, x: ArrayLike, axis: int = -1, zi: ArrayL
     if not state:
         return _along(x, taps, axis, (last, 0))
     sums, size = _along(x, taps, axis, (last, last)), x.shape[axis]
-    _axis_slice(sums, axis, 0, last)[...] += _initial_state(function, state[0], x, axis, last)
+    _axis_slice(sums, axis, 0, last)[...] += _initial_state(function, state["zi"], x, axis, last)
     return _axis_slice(sums, axis, 0, size), _axis_slice(sums, axis, size, size + last)
 
 
@@ -502,7 +503,7 @@ def upfirdn(
     up, down = (_as_factor(function, name, value) for name, value in (("up", up), ("down", down)))
     boundary = mode.lower()
     _check_choice(function, "mode", boundary, (*_UPFIRDN, *_UPFIRDN_OF_SCIPY))
-    dtype = np.result_type(h, x, np.float32)
+    dtype = np.result_type(_common_dtype(function, h=h, x=x), np.float32)
     if dtype.char not in "fdFD":
         return _scipys(function, f"dtype {dtype}")(h, x, up, down, axis, mode, cval)
     if boundary not in _UPFIRDN:
@@ -604,6 +605,14 @@ def _is_known(dtype: np.dtype[Any]) -> bool:
     return dtype.char in _LETTERS or dtype.name in DTYPES
 
 
+def _common_dtype(function: str, **arrays: Array) -> np.dtype[Any]:
+    """The dtype that all of the arrays promote to, which kernels need not know."""
+    try:
+        return np.result_type(*arrays.values())
+    except TypeError:
+        return checks.common_dtype(function, **arrays)  # raises, in words
+
+
 def _scipys(
     function: str, what: str, error: type[Exception] = TypeError, name: str | None = None
 ) -> Callable[..., Array]:
@@ -666,7 +675,7 @@ def _by_method(function: str, in1: Any, in2: Any, mode: Any, method: Any) -> Arr
     _check_choice(function, "mode", mode, MODES)
     _check_choice(function, "method", method, METHODS)
     _check_ranks(function, x, w)
-    dtype = np.result_type(x, w)
+    dtype = _common_dtype(function, in1=x, in2=w)
     if not _is_known(dtype):
         return _scipys(function, f"dtype {dtype}")(x, w, mode, method)
     if function == "correlate":
@@ -698,7 +707,7 @@ def _by_boundary(function: str, in1: Any, in2: Any, mode: Any, boundary: Any, fi
             raise ValueError(f"{function}(): {name} has shape {array.shape}, expected two dimensions")
     _check_choice(function, "mode", mode, MODES)
     _check_choice(function, "boundary", boundary, tuple(BOUNDARIES))
-    dtype, correlates = np.result_type(x, w), function == "correlate2d"
+    dtype, correlates = _common_dtype(function, in1=x, in2=w), function == "correlate2d"
     if not _is_known(dtype):
         return _scipys(function, f"dtype {dtype}")(x, w, mode, boundary, fillvalue)
     fill, around = _as_fill(function, fillvalue, dtype), BOUNDARIES[boundary]
@@ -748,8 +757,9 @@ def _by_axes(function: str, in1: Any, in2: Any, mode: Any, axes: Any) -> Array:
         return np.array([])
     _check_choice(function, "mode", mode, MODES)
     rank, over = x.ndim, _as_axes(function, axes, x.ndim)
-    if not _is_known(np.result_type(x, w)):
-        return _scipys(function, f"dtype {np.result_type(x, w)}")(x, w, mode, axes)
+    dtype = _common_dtype(function, in1=x, in2=w)
+    if not _is_known(dtype):
+        return _scipys(function, f"dtype {dtype}")(x, w, mode, axes)
     over = [a for a in over if x.shape[a] != 1 and w.shape[a] != 1]  # along the others, there is nothing to sum
     others = [a for a in range(rank) if a not in over]
     if any(x.shape[a] != w.shape[a] and x.shape[a] != 1 != w.shape[a] for a in others):
@@ -805,12 +815,12 @@ def _convolved(x: Array, w: Array, starts: list[int], sizes: list[int], dtype: n
     if method == "direct" or (method == "auto" and not _is_for_transform(x, w, starts, sizes, dtype)):
         return _summed(x, w, starts, sizes, dtype)
     working = transforms.working_dtype(dtype)
-    out = transforms.convolve(x.astype(working, copy=False), w.astype(working, copy=False), starts, sizes)
-    if dtype.kind in "biu":
-        np.rint(out, out=out)
-        if dtype.itemsize < 8:
-            out = out.astype(np.int64)  # from which smaller ones wrap
-    return out.astype(dtype, copy=False)
+    numbers, taps = x.astype(working, copy=False), w.astype(working, copy=False)
+    if dtype.kind not in "biu":
+        return transforms.convolve(numbers, taps, starts, sizes).astype(dtype, copy=False)
+    if np.linalg.norm(numbers) * np.linalg.norm(taps) > _ROUNDED:
+        return _summed(x, w, starts, sizes, dtype)
+    return np.rint(transforms.convolve(numbers, taps, starts, sizes)).astype(np.int64).astype(dtype, copy=False)
 
 
 def _is_for_transform(x: Array, w: Array, starts: Sequence[int], sizes: Sequence[int], dtype: np.dtype[Any]) -> bool:
