@@ -37,7 +37,7 @@ BOUNDARIES = {
     "symm": "symmetric",
     "symmetric": "symmetric",
 }
-_UPFIRDN = {name: name for name in ("constant", "wrap", "edge", "symmetric", "reflect")}
+_UPFIRDN = "constant", "wrap", "edge", "symmetric", "reflect"  # NumPy has the same names
 _UPFIRDN_OF_SCIPY = "smooth", "antisymmetric", "antireflect", "line"
 _SAVGOL = {"mirror": "reflect", "constant": "constant", "nearest": "edge", "wrap": "wrap", "interp": "constant"}
 _BACKGROUNDS: dict[str, Any] = {"mean": np.mean, "median": np.median, "minimum": np.min, "maximum": np.max}
