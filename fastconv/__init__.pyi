@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import kernels as kernels
 from . import numpy as numpy
+from . import signal as signal
 from .config import show_config as show_config
 from .hints import ArrayT, Boundaries, Exact, InexactT, Ints, Number, Padding, SameT, ScalarT, Size
 from .threads import get_num_threads as get_num_threads

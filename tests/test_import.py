@@ -139,9 +139,10 @@ def test_dir_shows_public_names_only(tmp_path):
     shown, public = python(code, tmp_path)
     assert shown == sorted(shown)
     shown = {name for name in shown if not name.startswith("__")}
-    assert shown == {*public, "kernels", "numpy"} - {"__version__"}
+    assert shown == {*public, "kernels", "numpy", "signal"} - {"__version__"}
 
 
+PLAIN = "{0}1d, {0}2d, {0}3d, {0}_nd, fastconv.numpy.{0} or fastconv.signal.{0}"
 LAYER = "correlate{0}, which does what networks call a convolution, or convolve{0}, which flips the kernel"
 
 
@@ -150,8 +151,10 @@ LAYER = "correlate{0}, which does what networks call a convolution, or convolve{
     [
         ("conv2d", f"; use {LAYER.format('2d')}"),
         ("Conv1d", f"; use {LAYER.format('1d')}"),
-        ("convolve", "; use convolve1d, convolve2d, convolve3d, convolve_nd or fastconv.numpy.convolve"),
-        ("correlate", "; use correlate1d, correlate2d, correlate3d, correlate_nd or fastconv.numpy.correlate"),
+        ("convolve", f"; use {PLAIN.format('convolve')}"),
+        ("correlate", f"; use {PLAIN.format('correlate')}"),
+        ("fftconvolve", "; use fastconv.signal.fftconvolve"),
+        ("LFilter", "; use fastconv.signal.lfilter"),
         (
             "gaussian_filter",
             "; use correlate1d, correlate2d, correlate3d or correlate_nd with a Gaussian as the kernel",
