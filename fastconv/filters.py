@@ -218,35 +218,67 @@ def _pass_step(x: Array, out: Array, pair: tuple[Pass | None, Pass | None], in_p
         outers = _outers(x, out, used)
         if outers:  # any will do: its lines are filtered each by itself
             rows = outers.pop()
-    compute, orders, rounded = _compute_type(x.dtype, out.dtype, [each for each in pair if each])
-    kind = next(each for each in pair if each).kind
+    parts = [each for each in pair if each]
+    kind = parts[0].kind
+    compute, orders, rounded = _compute_type(x.dtype, out.dtype, parts)
+    is_folded = kind != SUM and any(each.size > _most_terms(compute) for each in parts)
+    if kind == MEAN and not is_folded and rounded == 0:  # few elements: a sum of parts
+        pair = tuple(each and each._replace(kind=SUM, weights=(1 / each.size,) * each.size) for each in pair)
+        across, along, kind = *pair, SUM
+    is_folded = is_folded or kind == MEAN
     sides = [_side(rows, across), _side(line, along)]
     itemsize = compute.itemsize
     is_dense = x.dtype == compute and line.x_step == itemsize
-    row_bytes = line.size * hop * itemsize
-    is_direct = kind == SUM and across is not None and is_dense and not in_place
-    is_direct = is_direct and (along is None or row_bytes <= plan.ROW_BYTES)
+    is_direct = not is_folded and across is not None and is_dense and not in_place
+    is_direct = is_direct and (along is None or line.size * hop * itemsize <= plan.ROW_BYTES)
     blocks = plan.cut(
-        kind, *sides, hop, itemsize, 1, math.prod(o.size for o in outers), False, is_direct, in_place
+        is_folded, *sides, hop, itemsize, 1, math.prod(o.size for o in outers), False, is_direct, in_place
     )
-    order_of = [orders.get(each, plan.FUSED) if each else plan.FUSED for each in pair]
-    taps, offsets, weights = [], [], [each.cval if each else 0.0 for each in pair]
-    for each, order, unit in zip(pair, order_of, (blocks.pitch, hop * itemsize), strict=True):
-        count = plan.count_taps(order, each.size) if each and kind == SUM else 0
-        places = np.zeros(2 * count, np.int64)
-        if each and kind == SUM:
-            for term in range(count):
-                for second in range(2 if order >= plan.PAIRS else 1):
-                    tap = plan.tap_of(order, each.size, term, second == 1)
-                    places[2 * term + second if order >= plan.PAIRS else term] = tap * unit
-                weights.append(each.weights[plan.tap_of(order, each.size, term, False)])
-        taps.append(count)
-        offsets.append(places)
+    order_of = [plan.FUSED, plan.FUSED]
+    if kind == SUM:
+        order_of = [orders.get(each, plan.FUSED) if each else plan.FUSED for each in pair]
+    elif kind != MEAN:
+        order_of = [plan.LARGEST if kind == MAXIMUM else plan.SMALLEST] * 2
+    values, taps, offsets, weights = [each.cval if each else 0.0 for each in pair], [0, 0], [], []
+    if not is_folded:
+        for i, (each, order, unit) in enumerate(zip(pair, order_of, (blocks.pitch, hop * itemsize), strict=True)):
+            if each:
+                taps[i] = plan.count_taps(order, each.size)
+                weights += [each.weights[plan.tap_of(order, each.size, t, False)] for t in range(taps[i])] if kind == SUM else [0.0] * taps[i]
+            offsets.append(_offsets(order, each.size if each else 0, taps[i], unit))
+    elif kind == MEAN:
+        if along:
+            taps[1] = max(math.isqrt(along.size), 1)
+            terms = along.size // taps[1] + along.size % taps[1]
+            scale = 1.0 if rounded else 1 / math.prod(each.size for each in parts)
+            weights = [1.0] * taps[1] + [scale] * terms
+        if across and along and not rounded:
+            values[1] *= across.size
     step = plan.Step(
-        kind, _format(x), _format(out), *order_of, 0, is_direct, out.dtype == compute and line.out_step == itemsize,
-        rounded, len(outers), 1, *taps, hop, *sides, blocks,
+        is_folded, _format(x), _format(out), *order_of, 0, 0, is_direct,
+        out.dtype == compute and line.out_step == itemsize, rounded, len(outers), 1, *taps, hop, *sides, blocks,
     )  # fmt: skip
-    return _runner(step, outers, offsets, weights, compute, kind)
+    return _runner(step, outers, offsets, values + weights, compute, kind)
+
+
+def _most_terms(compute: np.dtype[Any]) -> int:
+    """How many elements are combined one by one; of more, neighbours are folded."""
+    return 7 if compute.kind == "f" else 9
+
+
+def _offsets(order: int, kernel: int, terms: int, unit: int) -> Array:
+    """Offsets of taps, `unit` bytes apart, in the order of terms; rows that are made together meet further ones."""
+    from .kernels.filters import step as plan
+
+    places = np.zeros(2 * (terms + plan.ROWS), np.int64)
+    if plan.is_paired(order):
+        for term in range(terms):
+            for second in range(2):
+                places[2 * term + second] = plan.tap_of(order, kernel, term, second == 1) * unit
+    else:
+        ends = terms if order == plan.ROUNDED else terms + plan.ROWS
+        places[:ends] = [plan.tap_of(order, kernel, term, False) * unit for term in range(ends)]
+    return places
 
 
 def _side(axis: _Axis, each: Pass | None) -> Any:
@@ -288,27 +320,34 @@ def _window_step(x: Array, out: Array, window: Window) -> Run:
 
     sides = [side(rows), side(line)]
     compute, order_across = _window_type(x.dtype, out.dtype, window)
-    depth = math.prod(kernel[o.place] for o in outers)
+    depth, height = math.prod(kernel[o.place] for o in outers), kernel[rows.place] if rows.place >= 0 else 1
     blocks = plan.cut(
-        kind, *sides, hop, compute.itemsize, depth, math.prod(o.size for o in outers), True, False, False
+        False, *sides, hop, compute.itemsize, depth, math.prod(o.size for o in outers), True, False, False
     )
-    taps = np.argwhere(window.footprint & ((window.weights != 0) if kind == SUM else True))
+    counted = window.footprint & (window.weights != 0) if kind == SUM else window.footprint
+    axes = [*(o.place for o in outers), line.place, *([rows.place] if rows.place >= 0 else [])]
+    order = [*(a for a in range(x.ndim) if a not in axes), *axes]  # groups have one tap
+    counted = counted.transpose(order).reshape([kernel[a] for a in axes])
+    taps = np.argwhere(counted)  # column by column
     if not len(taps):
         return lambda x, out: out.fill(0)
-    offsets = np.zeros(len(taps), np.int64)
-    for o in outers:
-        offsets = offsets * kernel[o.place] + taps[:, o.place]
-    offsets *= blocks.rows * blocks.pitch
-    if rows.place >= 0:
-        offsets += taps[:, rows.place] * blocks.pitch
-    offsets += taps[:, line.place] * hop * compute.itemsize
-    weights = [window.cval, window.cval, *window.weights[tuple(taps.T)].tolist()]
+    planes = np.zeros(len(taps), np.int64)
+    for i, o in enumerate(outers):
+        planes = planes * kernel[o.place] + taps[:, i]
+    offsets = planes * (blocks.rows * blocks.pitch) + taps[:, len(outers)] * (hop * compute.itemsize)
+    tables = [offsets + taps[:, -1] * blocks.pitch if rows.place >= 0 else offsets]
+    columns = 0
+    if counted.all() and height >= plan.ROWS - 1 and plan.shares_lines(order_across):
+        columns = len(taps) // height
+        further = np.arange(height + plan.ROWS - 1) * blocks.pitch
+        tables.append((offsets[::height, None] + further).ravel())
+    weights = window.weights.transpose(order).reshape(counted.shape)[tuple(taps.T)].tolist()
     step = plan.Step(
-        kind, _format(x), _format(out), order_across, plan.FUSED, 1, 0,
+        0, _format(x), _format(out), order_across, plan.FUSED, columns, 1, 0,
         out.dtype == compute and line.out_step == compute.itemsize, 0, len(outers), depth, len(taps), 0, hop,
         *sides, blocks,
     )  # fmt: skip
-    return _runner(step, outers, [offsets], weights, compute, kind, [side(o) for o in outers])
+    return _runner(step, outers, tables, [window.cval] * 2 + weights, compute, kind, [side(o) for o in outers])
 
 
 def _runner(
@@ -410,7 +449,9 @@ def _window_type(given: np.dtype[Any], result: np.dtype[Any], window: Window) ->
     if window.kind != SUM:
         plain = Pass(0, window.kind, 1, (), 0, "constant" if "constant" in window.boundaries else "edge", window.cval)
         flat = given == result and not np.any(window.weights[window.footprint]) and _holds(given, plain)
-        return (_own(given) if flat else double), plan.FUSED
+        if flat:
+            return _own(given), plan.LARGEST if window.kind == MAXIMUM else plan.SMALLEST
+        return double, plan.RAISED if window.kind == MAXIMUM else plan.LOWERED
     if result.kind == "f":
         return (single if result == single and _is_small(given) else double), plan.FUSED
     if given.kind != "f":

@@ -1,13 +1,16 @@
-"""Blocks of an array: which one a number means, and how its lines come into the workspace."""
+"""Blocks of an array: which one a number means, how its lines come into the workspace, and what is done with them."""
 
 from typing import Any, NamedTuple
 
 from ..jit import inlined, kernel
 from ..shapes import CONSTANT
-from ..simd.lines import fill_line, read_line
-from ..strided import item_size, load_tuple
+from ..simd.lines import address_of, fill_line, line_scratch, read_line, write_line
+from ..strided import address, item_size, load_tuple, scratch_index
+from ..team import take_item
 from ..window import source_index
-from .step import SIDE_FIELDS, STEP_FIELDS, Side
+from .step import ROWS, SIDE_FIELDS, STEP_FIELDS, Side, is_paired, shares_lines, tap_of
+
+VALUES = 2  # weights begin with what padding holds, across and along
 
 
 class Memory(NamedTuple):
@@ -18,8 +21,7 @@ class Memory(NamedTuple):
     line: int  # between two passes
     spare: int  # before it is converted
     padding: int  # a line of it
-    sums: int
-    pitch: int  # from line to line in the block
+    pitch: int  # from line to line
 
 
 class Place(NamedTuple):
@@ -31,6 +33,19 @@ class Place(NamedTuple):
     groups: int
     outer: int  # number of the place on the outer axes
     out: int  # address of its first element
+
+
+@kernel
+def open_memory(step, workspace, weights):
+    """The parts of a workspace."""
+    size = item_size(weights)
+    start, pitch = step.blocks.lines // size, step.blocks.pitch // size
+    block = line_scratch(workspace, step.blocks.lead, weights)
+    table = scratch_index(workspace, step.blocks.table)
+    memory = Memory(block, table, start, start + ROWS * pitch, start + (ROWS + 1) * pitch, pitch)
+    if step.is_direct:
+        fill_line(block, memory.padding - step.blocks.lead // size, weights.data[0], pitch)
+    return memory
 
 
 @kernel
@@ -133,3 +148,142 @@ def pad_line(step, block, at, place, value, is_whole):
             source = source_index(i, side.size, side.boundary)
             for j in range((i - first) * hop, (i - first + 1) * hop):
                 block[at + j] = value if source < 0 else block[at + j + (source - i) * hop]
+
+
+@kernel
+def point_to_lines(step, memory, place, source, row, rows):
+    """Write down where the lines lie that the terms of a row take, or of several rows."""
+    across, pairs = step.across, is_paired(step.order_across)
+    padding = address_of(memory.block, memory.padding) - place.group * step.hop * step.along.x_step
+    for term in range(step.taps_across + rows - 1):
+        for second in range(2 if pairs else 1):
+            tap = tap_of(step.order_across, across.kernel, term, second == 1)
+            line = find_line(across, source, place.row + row + tap - across.before)
+            memory.table[2 * term + second if pairs else term] = padding if line == 0 else line
+
+
+@kernel
+def taps_at(step):
+    """Where the offsets of taps begin among the numbers: those across; those along follow, two for each term."""
+    return STEP_FIELDS + step.outers * SIDE_FIELDS
+
+
+def tapping(tap_line, tap_own, tap_rows):
+    """What filters a block by the terms of taps: in two passes, or one.
+
+    `tap_line(order, target, table, entry, shift, weights, weight, taps, count)` makes a line, `tap_own` does so from
+    lines in the workspace, and `tap_rows` makes `ROWS` of them.
+    """
+
+    def end_row(step, numbers, memory, place, weights, target, line):
+        """What follows the pass across: rounding, padding, the pass along a line, and conversion."""
+        across, along, block = step.across, step.along, memory.block
+        ends, count = along.kernel == 1, place.groups * step.hop
+        if across.kernel > 1 and not ends:
+            if step.rounded:
+                round_line(step, memory, line, count + (along.kernel - 1) * step.hop)
+            pad_line(step, block, line, place, weights.data[1], step.is_direct)
+        if not ends:
+            where = target if step.is_plain else address_of(block, memory.spare)
+            entry, weight = taps_at(step) + 2 * (step.taps_across + ROWS), VALUES + step.taps_across
+            tap_own(step.order_along, where, numbers, entry, address_of(block, line), weights, weight,
+                    step.taps_along, count)  # fmt: skip
+            line = memory.spare
+        if not step.is_plain:
+            write_line(block, line, target, step.out_format, along.out_step, count)
+
+    end_row = inlined(end_row)
+
+    def tap_block(step, numbers, memory, place, x, weights):
+        across, along, size = step.across, step.along, item_size(weights)
+        block, line, ends = memory.block, memory.line, along.kernel == 1
+        groups = place.groups + along.kernel - 1
+        source = find_source(step, numbers, place.outer, 0, x)
+        if across.kernel > 1 and not step.is_direct:
+            load_rows(step, numbers, memory, place, x, weights.data[0])
+        width = (place.groups if step.is_direct else groups) * step.hop
+        where, pitch = address_of(block, line), memory.pitch * size
+        if step.is_direct and not ends:
+            where += along.before * step.hop * size
+        fits, row = across.kernel >= ROWS - 1 and shares_lines(step.order_across), 0
+        while row < place.rows:  # LOOP 2
+            target, rows = place.out + row * across.out_step, 1
+            if ends and step.is_plain:
+                where, pitch = target, across.out_step
+            if across.kernel > 1:
+                rows = ROWS if fits and row + ROWS <= place.rows else 1
+                table, entry, shift = numbers, taps_at(step), address_of(block, row * memory.pitch)
+                if step.is_direct:
+                    point_to_lines(step, memory, place, source, row, rows)
+                    table, entry, shift = memory.table, 0, place.group * step.hop * size
+                if rows > 1:
+                    tap_rows(step.order_across, where, pitch, table, entry, shift,
+                             weights, VALUES, 1, step.taps_across, width)  # fmt: skip
+                else:
+                    tap_line(step.order_across, where, table, entry, shift, weights, VALUES, step.taps_across, width)
+            else:
+                begin = find_line(across, source, place.row + row)
+                load_line(step, block, line, begin, place.group - along.before, groups, weights.data[1])
+            for r in range(rows):
+                end_row(step, numbers, memory, place, weights, target + r * across.out_step, line + r * memory.pitch)
+            row += rows
+
+    return inlined(tap_block)
+
+
+def windowing(tap_own, tap_rows):
+    """What filters a block with windows over all axes; `tapping` says what the functions do.
+
+    The taps are offsets from the first line of a block, column by column; where columns are whole, a table with more
+    entries follows, for rows that are made together.
+    """
+
+    def window_block(step, numbers, memory, place, x, weights):
+        across, at, size = step.across, taps_at(step), item_size(weights)
+        load_rows(step, numbers, memory, place, x, weights.data[0])
+        count, row = place.groups * step.hop, 0
+        while row < place.rows:  # LOOP 2
+            target, shift = place.out + row * across.out_step, address_of(memory.block, row * memory.pitch)
+            where, pitch = address_of(memory.block, memory.line), memory.pitch * size
+            if step.is_plain:
+                where, pitch = target, across.out_step
+            rows = ROWS if step.columns > 0 and row + ROWS <= place.rows else 1
+            if rows > 1:
+                tap_rows(step.order_across, where, pitch, numbers, at + step.taps_across, shift,
+                         weights, VALUES, step.columns, across.kernel, count)  # fmt: skip
+            else:
+                tap_own(step.order_across, where, numbers, at, shift, weights, VALUES, step.taps_across, count)
+            if not step.is_plain:
+                for r in range(rows):
+                    line, stop = memory.line + r * memory.pitch, target + r * across.out_step
+                    write_line(memory.block, line, stop, step.out_format, step.along.out_step, count)
+            row += rows
+
+    return inlined(window_block)
+
+
+def running(tap_block, fold_block, window_block):
+    """What runs a step: all its blocks, or those that other threads leave."""
+
+    def run_blocks(step, x, out, weights, numbers, workspace, team, threads):
+        blocks, memory = step.blocks, open_memory(step, workspace, weights)
+        item = take_item(team) if threads > 1 else 0
+        while item < blocks.items:  # LOOP 3
+            place = find_place(step, numbers.data, item, address(out))
+            if step.is_window:
+                window_block(step, numbers.data, memory, place, address(x), weights)
+            elif step.is_folded:
+                fold_block(step, numbers.data, memory, place, address(x), weights)
+            else:
+                tap_block(step, numbers.data, memory, place, address(x), weights)
+            item = take_item(team) if threads > 1 else item + 1
+
+    return inlined(run_blocks)
+
+
+@kernel
+def round_line(step, memory, line, count):
+    """Bring a line between two passes to what the result's dtype can hold."""
+    spare = address_of(memory.block, memory.spare)
+    write_line(memory.block, line, spare, step.out_format, step.rounded, count)
+    read_line(memory.block, line, spare, step.out_format, step.rounded, count)

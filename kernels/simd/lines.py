@@ -5,6 +5,8 @@ into a workspace of the type that they compute with; the dtypes of arrays are nu
 one kernel serves all of them.
 """
 
+from typing import Any, NamedTuple
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -12,6 +14,7 @@ from numba.extending import intrinsic
 
 from .vectors import (
     FLOATS,
+    REGISTERS,
     VECTOR_BYTES,
     broadcast,
     for_vectors,
@@ -223,6 +226,8 @@ def _smallest(builder, kind, a, b):
 
 
 def _folding(combine, name):
+    """Two intrinsics that combine neighbours: lines pair by pair, and all rows of a block."""
+
     @intrinsic
     def fold_lines(typingctx, target, to, a, b, count):
         """`target[to + i] = combine(target[a + i], target[b + i])`, from the first on: `to` may be `a`, if `b` > `a`."""
@@ -230,31 +235,111 @@ def _folding(combine, name):
         vector = ir.VectorType(_llvm(kind), _lanes(kind))
 
         def emit(context, builder, signature, args):
-            data, to, a, b, count = args
-
             def body(inner, data, to, a, b, count):
                 def step(offset, mask):
                     left, right = (
-                        load_vector(inner, inner.gep(data, [inner.add(i, offset)], source_etype=vector.element), vector, mask)
-                        for i in (a, b)
+                        load_vector(inner, inner.gep(data, [inner.add(i, offset)]), vector, mask) for i in (a, b)
                     )
-                    where = inner.gep(data, [inner.add(to, offset)], source_etype=vector.element)
-                    store_vector(inner, combine(inner, kind, left, right), where, mask)
+                    store_vector(inner, combine(inner, kind, left, right), inner.gep(data, [inner.add(to, offset)]), mask)
 
                 for_vectors(inner, count, vector.count, step)
 
-            _outline(builder, f"{name}.{kind}", [data.type, *[_INT64] * 4], body)(args)
+            _outline(builder, f"{name}_lines.{kind}", [args[0].type, *[_INT64] * 4], body)(args)
             return context.get_dummy_value()
 
         n = types.intp
         return types.void(target, n, n, n, n), emit
 
-    return fold_lines
+    @intrinsic
+    def fold_rows(typingctx, target, at, pitch, kernel, rows, count):
+        """Combine each of `rows` rows with the `kernel - 1` rows after it, three operations an element.
+
+        Rows lie in a workspace, `pitch` elements apart; whole vectors are written, the last of which may end past them.
+        By groups of `kernel` rows: what follows a row in its group is combined from the last row upwards, what lies in
+        the next group from its first row downwards (van Herk, Pattern Recognition Letters 13, 1992; Gil and Werman,
+        IEEE PAMI 15, 1993).
+        """
+        kind = target.dtype
+        vector = ir.VectorType(_llvm(kind), _lanes(kind))
+
+        def emit(context, builder, signature, args):
+            def body(inner, data, pitch, kernel, rows, count):
+                wide = inner.sub(count, inner.srem(count, _INT64(_VECTORS * vector.count)))
+                fold = _RowFold(inner, vector, lambda a, b: combine(inner, kind, a, b), data, pitch, kernel, rows)
+                for begin, end, vectors in ((_INT64(0), wide, _VECTORS), (wide, count, 1)):
+                    step = _INT64(vectors * vector.count)
+                    with cgutils.for_range_slice(inner, begin, end, step, inc=True) as (column, _):
+                        fold.emit(column, vectors)
+
+            data, at, *others = args
+            kinds = [data.type, *[_INT64] * 4]
+            _outline(builder, f"{name}_rows.{kind}", kinds, body)([builder.gep(data, [at]), *others])
+            return context.get_dummy_value()
+
+        n = types.intp
+        return types.void(target, n, n, n, n, n), emit
+
+    return fold_lines, fold_rows
 
 
-add_lines = _folding(_add, "add_lines")
-max_lines = _folding(_largest, "max_lines")
-min_lines = _folding(_smallest, "min_lines")
+class _RowFold:
+    """The code of `fold_rows` for some vectors of columns."""
+
+    def __init__(self, builder, vector, combine, data, pitch, kernel, rows):
+        self.builder, self.vector, self.combine = builder, vector, combine
+        self.data, self.pitch, self.kernel, self.rows = data, pitch, kernel, rows
+
+    def emit(self, column, vectors):
+        builder, kernel, one = self.builder, self.kernel, _INT64(1)
+        self.column, self.kept = column, [cgutils.alloca_once(builder, self.vector) for _ in range(vectors)]
+        with cgutils.for_range_slice(builder, _INT64(0), self.rows, kernel, inc=True) as (first, _):
+            last = builder.add(first, builder.sub(kernel, one))
+            self.keep(self.load(last))
+            with cgutils.for_range(builder, builder.sub(kernel, one)) as loop:
+                row = builder.sub(builder.sub(last, one), loop.index)
+                values = [self.combine(a, b) for a, b in zip(self.load(row), self.kept_values(), strict=True)]
+                self.keep(values)
+                self.store(row, values)
+            left = builder.sub(self.rows, first)
+            count = builder.select(builder.icmp_signed("<", left, kernel), left, kernel)
+            with builder.if_then(builder.icmp_signed(">", count, one)):
+                self.keep(self.load(builder.add(last, one)))
+                self.join(builder.add(first, one))
+            with cgutils.for_range_slice(builder, _INT64(2), count, one, inc=True) as (i, _):
+                values = self.load(builder.add(last, i))
+                self.keep([self.combine(a, b) for a, b in zip(self.kept_values(), values, strict=True)])
+                self.join(builder.add(first, i))
+
+    def join(self, row):
+        """Combine a row with what is kept."""
+        pairs = zip(self.load(row), self.kept_values(), strict=True)
+        self.store(row, [self.combine(a, b) for a, b in pairs])
+
+    def keep(self, values):
+        for value, where in zip(values, self.kept, strict=True):
+            self.builder.store(value, where)
+
+    def kept_values(self):
+        return [self.builder.load(where) for where in self.kept]
+
+    def pointers(self, row):
+        start = self.builder.add(self.builder.mul(row, self.pitch), self.column)
+        return [
+            self.builder.gep(self.data, [self.builder.add(start, _INT64(v * self.vector.count))])
+            for v in range(len(self.kept))
+        ]
+
+    def load(self, row):
+        return [load_vector(self.builder, pointer, self.vector) for pointer in self.pointers(row)]
+
+    def store(self, row, values):
+        for pointer, value in zip(self.pointers(row), values, strict=True):
+            store_vector(self.builder, value, pointer)
+
+
+_, add_rows = _folding(_add, "add")
+max_lines, max_rows = _folding(_largest, "max")
+min_lines, min_rows = _folding(_smallest, "min")
 
 
 @intrinsic
@@ -309,8 +394,21 @@ def divide_line(typingctx, target, at, divisor, count, exactly):
     return types.void(target, n, n, n, n), emit
 
 
-def _tapping(name, first, following, takes_pairs=False):
-    """An intrinsic that combines the elements that taps meet, for all elements of a line."""
+class _Terms(NamedTuple):
+    """How the elements that taps meet are combined."""
+
+    name: str
+    first: Any  # (builder, kind, elements, weight) -> the value after the first tap
+    following: Any  # (builder, kind, elements, weight, value before) -> the value after another one
+    takes_pairs: bool = False  # of elements, for each tap
+    takes_weights: bool = True
+
+
+def _tapping(terms, slides=False):
+    """An intrinsic that combines the elements that taps meet, for all elements of a line.
+
+    Where it `slides`, lines lie in a workspace, and whole vectors around all that taps meet may be read.
+    """
 
     @intrinsic
     def tap_lines(typingctx, target, table, entry, shift, weights, weight, taps, count):
@@ -319,18 +417,19 @@ def _tapping(name, first, following, takes_pairs=False):
         The target is an address. The table holds the addresses of lines, to which `shift` is added.
         """
         kind = weights.dtype
-        scalar = _llvm(kind)
-        vector, size = ir.VectorType(scalar, _lanes(kind)), kind.bitwidth // 8
+        vector = ir.VectorType(_llvm(kind), _lanes(kind))
 
         def emit(context, builder, signature, args):
             def body(inner, target, table, weights, shift, taps, count):
-                tile = _Tile(inner, kind, vector, table, weights, shift, taps, first, following, takes_pairs)
-                tile.run(target, count, size)
+                is_sliding = slides and kind in _SLIDES and VECTOR_BYTES == 64
+                tile = _Tile(inner, kind, vector, table, weights, shift, taps, terms, is_sliding)
+                tile.run(target, count, kind.bitwidth // 8)
 
             target, table, entry, shift, weights, weight, taps, count = args
             table, weights = builder.gep(table, [entry]), builder.gep(weights, [weight])
             kinds = [_INT64, table.type, weights.type, _INT64, _INT64, _INT64]
-            _outline(builder, f"{name}.{kind}", kinds, body)([target, table, weights, shift, taps, count])
+            name = f"{'slide' if slides else 'tap'}_{terms.name}.{kind}"
+            _outline(builder, name, kinds, body)([target, table, weights, shift, taps, count])
             return context.get_dummy_value()
 
         n = types.intp
@@ -339,13 +438,23 @@ def _tapping(name, first, following, takes_pairs=False):
     return tap_lines
 
 
+def _weight(builder, terms, weights, at, vector):
+    """A weight in all lanes, where terms have weights."""
+    return broadcast(builder, builder.load(builder.gep(weights, [at])), vector) if terms.takes_weights else None
+
+
+# Vectors of 64 bytes that do not begin where a cache line does take two reads. Put together of two aligned ones, they
+# take one, and one for all their neighbours.
+_SLIDES = {types.float32: ("ps", ir.IntType(32)), types.float64: ("pd", _INT64)}
+
+
 class _Tile:
     """The code of `tap_lines`: a few vectors at a time, and one at a time at the end."""
 
-    def __init__(self, builder, kind, vector, table, weights, shift, taps, first, following, takes_pairs):
+    def __init__(self, builder, kind, vector, table, weights, shift, taps, terms, slides):
         self.builder, self.kind, self.vector, self.table, self.weights = builder, kind, vector, table, weights
-        self.shift, self.taps, self.first, self.following = shift, taps, first, following
-        self.width = 2 if takes_pairs else 1
+        self.shift, self.taps, self.terms, self.slides = shift, taps, terms, slides
+        self.width = 2 if terms.takes_pairs else 1
 
     def run(self, target, count, size):
         builder, lanes = self.builder, self.vector.count
@@ -359,7 +468,7 @@ class _Tile:
         for_vectors(builder, builder.sub(count, wide), lanes, body)
 
     def store(self, target, offset, size, vectors, mask):
-        builder, start = self.builder, builder_offset(self.builder, offset, size)
+        builder, start = self.builder, self.builder.mul(offset, _INT64(size))
         sums = [cgutils.alloca_once(builder, self.vector) for _ in range(vectors)]
         for value, where in zip(self.meet(_INT64(0), start, vectors, mask, None), sums, strict=True):
             builder.store(value, where)
@@ -368,36 +477,48 @@ class _Tile:
             for value, where in zip(self.meet(tap, start, vectors, mask, before), sums, strict=True):
                 builder.store(value, where)
         for v, where in enumerate(sums):
-            place = builder.add(target, builder.add(start, _INT64(v * VECTOR_BYTES)))
-            store_vector(
-                builder, builder.load(where), builder.inttoptr(place, self.vector.element.as_pointer()), mask
-            )
+            place = self.pointer(builder.add(target, start), v)
+            store_vector(builder, builder.load(where), place, mask)
+
+    def pointer(self, address, v):
+        """To vector `v` from an address on."""
+        place = self.builder.add(address, _INT64(v * VECTOR_BYTES))
+        return self.builder.inttoptr(place, self.vector.element.as_pointer())
 
     def meet(self, tap, start, vectors, mask, sums):
         """The sums after a tap: the first one, if there are none."""
         builder = self.builder
-        weight = broadcast(builder, builder.load(builder.gep(self.weights, [tap])), self.vector)
-        lines = []
+        weight = _weight(builder, self.terms, self.weights, tap, self.vector)
+        elements = []
         for i in range(self.width):
             index = builder.add(builder.mul(tap, _INT64(self.width)), _INT64(i))
-            lines.append(builder.add(builder.add(builder.load(builder.gep(self.table, [index])), self.shift), start))
-        results = []
-        for v in range(vectors):
-            elements = []
-            for line in lines:
-                place = builder.add(line, _INT64(v * VECTOR_BYTES))
-                pointer = builder.inttoptr(place, self.vector.element.as_pointer())
-                elements.append(load_vector(builder, pointer, self.vector, mask))
-            if sums is None:
-                results.append(self.first(builder, self.kind, elements, weight))
-            else:
-                results.append(self.following(builder, self.kind, elements, weight, sums[v]))
-        return results
+            line = builder.add(builder.add(builder.load(builder.gep(self.table, [index])), self.shift), start)
+            load = self.slide if self.slides else self.load
+            elements.append(load(line, vectors, mask))
+        if sums is None:
+            return [self.terms.first(builder, self.kind, each, weight) for each in zip(*elements, strict=True)]
+        return [
+            self.terms.following(builder, self.kind, each, weight, total)
+            for *each, total in zip(*elements, sums, strict=True)
+        ]
 
+    def load(self, line, vectors, mask):
+        return [load_vector(self.builder, self.pointer(line, v), self.vector, mask) for v in range(vectors)]
 
-def builder_offset(builder, offset, size):
-    """An offset in elements as bytes."""
-    return builder.mul(offset, _INT64(size))
+    def slide(self, line, vectors, mask):
+        """Vectors that begin anywhere, made of those that begin where cache lines do."""
+        builder, (suffix, index) = self.builder, _SLIDES[self.kind]
+        lanes, size = self.vector.count, VECTOR_BYTES // self.vector.count
+        base = builder.and_(line, _INT64(-VECTOR_BYTES))
+        shift = builder.lshr(builder.and_(line, _INT64(VECTOR_BYTES - 1)), _INT64(size.bit_length() - 1))
+        order = ir.VectorType(index, lanes)
+        shift = builder.trunc(shift, index) if index.width < 64 else shift
+        order = builder.add(ir.Constant(order, list(range(lanes))), broadcast(builder, shift, order))
+        wholes = [builder.load(self.pointer(base, v), typ=self.vector, align=VECTOR_BYTES) for v in range(vectors + 1)]
+        kind = ir.FunctionType(self.vector, [self.vector, order.type, self.vector])
+        name = f"llvm.x86.avx512.vpermi2var.{suffix}.512"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        return [builder.call(function, [a, order, b]) for a, b in zip(wholes, wholes[1:])]
 
 
 def _product(builder, kind, elements, weight):
@@ -420,33 +541,162 @@ def _add_difference(builder, kind, elements, weight, total):
     return _add_rounded(builder, kind, [_subtract(builder, kind, *elements)], weight, total)
 
 
-# Weighted sums: with fused multiply-adds; rounded after every operation, as SciPy's sums in C are; and so by pairs of
-# elements that have one weight, or opposite ones. The first pair is one element, twice, which is taken once.
-weigh_lines = _tapping("weigh_lines", _product, _add_product)
-weigh_rounded = _tapping("weigh_rounded", _product, _add_rounded)
-weigh_pairs = _tapping("weigh_pairs", _product, _add_pair, takes_pairs=True)
-weigh_differences = _tapping("weigh_differences", _product, _add_difference, takes_pairs=True)
-
-
 def _raised(builder, kind, elements, weight):
     return _add(builder, kind, elements[0], weight)
 
 
-def _lowered(builder, kind, elements, weight):
-    return _subtract(builder, kind, elements[0], weight)
-
-
 def _keep_largest(builder, kind, elements, weight, best):
-    return _largest(builder, kind, best, _raised(builder, kind, elements, weight))
+    return _largest(builder, kind, best, elements[0])
 
 
 def _keep_smallest(builder, kind, elements, weight, best):
+    return _smallest(builder, kind, best, elements[0])
+
+
+def _keep_raised(builder, kind, elements, weight, best):
+    return _largest(builder, kind, best, _raised(builder, kind, elements, weight))
+
+
+def _keep_lowered(builder, kind, elements, weight, best):
     return _smallest(builder, kind, best, _raised(builder, kind, elements, weight))
 
 
-# Extrema of elements, each raised by a weight.
-raise_lines = _tapping("raise_lines", _raised, _keep_largest)
-lower_lines = _tapping("lower_lines", _raised, _keep_smallest)
+def _itself(builder, kind, elements, weight):
+    return elements[0]
+
+
+# Weighted sums: with fused multiply-adds; rounded after every operation, as SciPy's sums in C are; and so by pairs of
+# elements that have one weight, or opposite ones. The first pair is one element, twice, which is taken once.
+_SUMS = _Terms("sums", _product, _add_product)
+weigh_lines, slide_lines = _tapping(_SUMS), _tapping(_SUMS, slides=True)
+weigh_rounded = _tapping(_Terms("rounded", _product, _add_rounded))
+weigh_pairs = _tapping(_Terms("pairs", _product, _add_pair, takes_pairs=True))
+weigh_differences = _tapping(_Terms("differences", _product, _add_difference, takes_pairs=True))
+# Extrema; of elements as they are, and of those to which a weight is added.
+_LARGEST = _Terms("largest", _itself, _keep_largest, takes_weights=False)
+_SMALLEST = _Terms("smallest", _itself, _keep_smallest, takes_weights=False)
+largest_lines, smallest_lines = _tapping(_LARGEST), _tapping(_SMALLEST)
+raise_lines = _tapping(_Terms("raised", _raised, _keep_raised))
+lower_lines = _tapping(_Terms("lowered", _raised, _keep_lowered))
+
+ROWS = 4  # that are made together, and share the lines which they read
+
+
+def _tapping_rows(terms):
+    """An intrinsic that makes `ROWS` rows of what `_tapping` makes one of."""
+
+    @intrinsic
+    def tap_rows(typingctx, target, pitch, table, entry, shift, weights, weight, columns, taps, count):
+        """Rows of results, `pitch` bytes apart, each from the next entry of the table on.
+
+        For each of some columns of taps, three at least, the table has `taps + ROWS - 1` entries, and there are `taps`
+        weights.
+        """
+        kind = weights.dtype
+        vector = ir.VectorType(_llvm(kind), _lanes(kind))
+
+        def emit(context, builder, signature, args):
+            def body(inner, *arguments):
+                *arguments, count = arguments
+                tile = _RowsTile(inner, kind, vector, terms, *arguments)
+                lanes = vector.count
+                wide = inner.sub(count, inner.srem(count, _INT64(_COLUMNS * lanes)))
+                with cgutils.for_range_slice(inner, _INT64(0), wide, _INT64(_COLUMNS * lanes), inc=True) as (offset, _):
+                    tile.emit(offset, _COLUMNS, None)
+                for_vectors(
+                    inner, inner.sub(count, wide), lanes,
+                    lambda offset, mask: tile.emit(inner.add(wide, offset), 1, mask),
+                )  # fmt: skip
+
+            target, pitch, table, entry, shift, weights, weight, *others = args
+            table, weights = builder.gep(table, [entry]), builder.gep(weights, [weight])
+            kinds = [_INT64, _INT64, table.type, _INT64, weights.type, *[_INT64] * 3]
+            call = _outline(builder, f"rows_{terms.name}.{kind}", kinds, body)
+            call([target, pitch, table, shift, weights, *others])
+            return context.get_dummy_value()
+
+        n = types.intp
+        return types.void(n, n, table, n, n, weights, n, n, n, n), emit
+
+    return tap_rows
+
+
+_COLUMNS = 4 if REGISTERS >= 32 else 2  # vectors of each row in registers
+
+
+class _RowsTile:
+    """The code of `tap_rows`: results of some vectors in each row stay in registers, and so do as many weights."""
+
+    def __init__(self, builder, kind, vector, terms, target, pitch, table, shift, weights, columns, taps):
+        self.builder, self.kind, self.vector, self.terms, self.target = builder, kind, vector, terms, target
+        self.pitch, self.table, self.shift, self.weights, self.columns, self.taps = (
+            pitch, table, shift, weights, columns, taps,
+        )  # fmt: skip
+
+    def emit(self, offset, vectors, mask):
+        builder, self.mask = self.builder, mask
+        self.start = builder.mul(offset, _INT64(self.kind.bitwidth // 8))
+        self.results = [[cgutils.alloca_once(builder, self.vector) for _ in range(vectors)] for _ in range(ROWS)]
+        self.kept = [cgutils.alloca_once(builder, self.vector) for _ in range(ROWS)]  # weights, the first row's first
+        self.column(_INT64(0), is_first=True)
+        with cgutils.for_range_slice(builder, _INT64(1), self.columns, _INT64(1), inc=True) as (column, _):
+            self.column(column, is_first=False)
+        for r, row in enumerate(self.results):
+            address = builder.add(builder.add(self.target, builder.mul(self.pitch, _INT64(r))), self.start)
+            for v, where in enumerate(row):
+                store_vector(builder, builder.load(where), self.pointer(address, v), mask)
+
+    def column(self, column, is_first):
+        """A column of taps: the first and the last lines are met by some of the rows only."""
+        builder, taps = self.builder, self.taps
+        table = builder.gep(self.table, [builder.mul(column, builder.add(taps, _INT64(ROWS - 1)))])
+        weights = builder.gep(self.weights, [builder.mul(column, taps)])
+        for q in range(ROWS - 1):
+            self.line(table, weights, _INT64(q), range(q + 1), q if is_first else None)
+        if is_first:  # the tap at which the last row begins
+            with builder.if_else(builder.icmp_signed(">", taps, _INT64(ROWS - 1))) as (more, few):
+                with more:
+                    self.line(table, weights, _INT64(ROWS - 1), range(ROWS), ROWS - 1)
+                with few:
+                    self.line(table, None, _INT64(ROWS - 1), range(1, ROWS), ROWS - 1)
+        first = _INT64(ROWS if is_first else ROWS - 1)
+        with cgutils.for_range_slice(builder, first, taps, _INT64(1), inc=True) as (q, _):
+            self.line(table, weights, q, range(ROWS), None)
+        for q in range(ROWS - 1):
+            rows = range(q + 1, ROWS)
+            if q == 0 and is_first:
+                with builder.if_then(builder.icmp_signed(">", taps, _INT64(ROWS - 1))):
+                    self.line(table, None, taps, rows, None)
+            else:
+                self.line(table, None, builder.add(taps, _INT64(q)), rows, None)
+
+    def line(self, table, weights, q, rows, beginning):
+        """Combine what line `q` gives with rows: row `r` meets it with weight `q - r`; one row may be `beginning`."""
+        builder, kept = self.builder, [None] * ROWS
+        if self.terms.takes_weights:
+            kept = [builder.load(where) for where in self.kept]
+            new = kept[0] if weights is None else _weight(builder, self.terms, weights, q, self.vector)
+            kept = [new, *kept[:-1]]
+            for weight, where in zip(kept, self.kept, strict=True):
+                builder.store(weight, where)
+        address = builder.add(builder.add(builder.load(builder.gep(table, [q])), self.shift), self.start)
+        for v in range(len(self.results[0])):
+            element = load_vector(builder, self.pointer(address, v), self.vector, self.mask)
+            for r in rows:
+                if r == beginning:
+                    value = self.terms.first(builder, self.kind, [element], kept[r])
+                else:
+                    before = builder.load(self.results[r][v])
+                    value = self.terms.following(builder, self.kind, [element], kept[r], before)
+                builder.store(value, self.results[r][v])
+
+    def pointer(self, address, v):
+        place = self.builder.add(address, _INT64(v * VECTOR_BYTES))
+        return self.builder.inttoptr(place, self.vector.element.as_pointer())
+
+
+weigh_rows = _tapping_rows(_SUMS)
+largest_rows, smallest_rows = _tapping_rows(_LARGEST), _tapping_rows(_SMALLEST)
 
 
 @intrinsic
