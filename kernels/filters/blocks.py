@@ -8,7 +8,7 @@ from ..simd.lines import address_of, fill_line, line_scratch, read_line, write_l
 from ..strided import address, item_size, load_tuple, scratch_index
 from ..team import take_item
 from ..window import source_index
-from .step import ROWS, SIDE_FIELDS, STEP_FIELDS, Side, is_paired, shares_lines, tap_of
+from .step import ROWS, SIDE_FIELDS, STEP_FIELDS, Side, count_taps, is_paired, tap_of
 
 VALUES = 2  # weights begin with what padding holds, across and along
 
@@ -168,14 +168,14 @@ def taps_at(step):
     return STEP_FIELDS + step.outers * SIDE_FIELDS
 
 
-def tapping(tap_line, tap_own, tap_rows):
+def tapping(tap_line, tap_own, tap_rows, settle):
     """What filters a block by the terms of taps: in two passes, or one.
 
     `tap_line(order, target, table, entry, shift, weights, weight, taps, count)` makes a line, `tap_own` does so from
-    lines in the workspace, and `tap_rows` makes `ROWS` of them.
+    lines in the workspace, and `tap_rows` makes `ROWS` of them. `settle` brings sums of integers to what SciPy's are.
     """
 
-    def end_row(step, numbers, memory, place, weights, target, line):
+    def end_row(step, numbers, memory, place, weights, exact, target, line):
         """What follows the pass across: rounding, padding, the pass along a line, and conversion."""
         across, along, block = step.across, step.along, memory.block
         ends, count = along.kernel == 1, place.groups * step.hop
@@ -184,17 +184,19 @@ def tapping(tap_line, tap_own, tap_rows):
                 round_line(step, memory, line, count + (along.kernel - 1) * step.hop)
             pad_line(step, block, line, place, weights.data[1], step.is_direct)
         if not ends:
-            where = target if step.is_plain else address_of(block, memory.spare)
+            where, own = target if step.is_plain else address_of(block, memory.spare), address_of(block, line)
             entry, weight = taps_at(step) + 2 * (step.taps_across + ROWS), VALUES + step.taps_across
-            tap_own(step.order_along, where, numbers, entry, address_of(block, line), weights, weight,
-                    step.taps_along, count)  # fmt: skip
+            tap_own(step.order_along, where, numbers, entry, own, weights, weight, step.taps_along, count)
             line = memory.spare
+            if step.settled_along:
+                settle(step.order_along, block, line, numbers, step.settled_along, own, exact,
+                       VALUES + count_taps(step.order_across, across.kernel), along.kernel, count, 1)  # fmt: skip
         if not step.is_plain:
             write_line(block, line, target, step.out_format, along.out_step, count)
 
     end_row = inlined(end_row)
 
-    def tap_block(step, numbers, memory, place, x, weights):
+    def tap_block(step, numbers, memory, place, x, weights, exact):
         across, along, size = step.across, step.along, item_size(weights)
         block, line, ends = memory.block, memory.line, along.kernel == 1
         groups = place.groups + along.kernel - 1
@@ -205,58 +207,64 @@ def tapping(tap_line, tap_own, tap_rows):
         where, pitch = address_of(block, line), memory.pitch * size
         if step.is_direct and not ends:
             where += along.before * step.hop * size
-        fits, row = across.kernel >= ROWS - 1 and shares_lines(step.order_across), 0
+        row = 0
         while row < place.rows:  # LOOP 2
             target, rows = place.out + row * across.out_step, 1
             if ends and step.is_plain:
                 where, pitch = target, across.out_step
             if across.kernel > 1:
-                rows = ROWS if fits and row + ROWS <= place.rows else 1
+                rows = ROWS if step.columns > 0 and row + ROWS <= place.rows else 1
                 table, entry, shift = numbers, taps_at(step), address_of(block, row * memory.pitch)
                 if step.is_direct:
                     point_to_lines(step, memory, place, source, row, rows)
                     table, entry, shift = memory.table, 0, place.group * step.hop * size
                 if rows > 1:
-                    tap_rows(step.order_across, where, pitch, table, entry, shift,
-                             weights, VALUES, 1, step.taps_across, width)  # fmt: skip
+                    tap_rows(step.order_across, where, pitch, table, entry, shift, weights, VALUES, width,
+                             numbers, step.columns, step.heights, 0, 0)  # fmt: skip
                 else:
                     tap_line(step.order_across, where, table, entry, shift, weights, VALUES, step.taps_across, width)
             else:
                 begin = find_line(across, source, place.row + row)
                 load_line(step, block, line, begin, place.group - along.before, groups, weights.data[1])
             for r in range(rows):
-                end_row(step, numbers, memory, place, weights, target + r * across.out_step, line + r * memory.pitch)
+                own = line + r * memory.pitch
+                if step.settled_across:
+                    settle(step.order_across, block, own, numbers, step.settled_across,
+                           address_of(block, (row + r) * memory.pitch), exact, VALUES, across.kernel, width, 0)  # fmt: skip
+                end_row(step, numbers, memory, place, weights, exact, target + r * across.out_step, own)
             row += rows
 
     return inlined(tap_block)
 
 
-def windowing(tap_own, tap_rows):
+def windowing(tap_own, tap_rows, settle):
     """What filters a block with windows over all axes; `tapping` says what the functions do.
 
-    The taps are offsets from the first line of a block, column by column; where columns are whole, a table with more
-    entries follows, for rows that are made together.
+    The taps are offsets from the first line of a block. Where rows are made together, columns of taps come first.
     """
 
-    def window_block(step, numbers, memory, place, x, weights):
-        across, at, size = step.across, taps_at(step), item_size(weights)
+    def window_block(step, numbers, memory, place, x, weights, exact):
+        across, at, size, block = step.across, taps_at(step), item_size(weights), memory.block
         load_rows(step, numbers, memory, place, x, weights.data[0])
         count, row = place.groups * step.hop, 0
         while row < place.rows:  # LOOP 2
-            target, shift = place.out + row * across.out_step, address_of(memory.block, row * memory.pitch)
-            where, pitch = address_of(memory.block, memory.line), memory.pitch * size
+            target, shift = place.out + row * across.out_step, address_of(block, row * memory.pitch)
+            where, pitch = address_of(block, memory.line), memory.pitch * size
             if step.is_plain:
                 where, pitch = target, across.out_step
             rows = ROWS if step.columns > 0 and row + ROWS <= place.rows else 1
             if rows > 1:
-                tap_rows(step.order_across, where, pitch, numbers, at + step.taps_across, shift,
-                         weights, VALUES, step.columns, across.kernel, count)  # fmt: skip
+                tap_rows(step.order_across, where, pitch, numbers, step.together, shift, weights, VALUES, count,
+                         numbers, step.columns, step.heights, step.more, memory.pitch * size)  # fmt: skip
             else:
                 tap_own(step.order_across, where, numbers, at, shift, weights, VALUES, step.taps_across, count)
-            if not step.is_plain:
-                for r in range(rows):
-                    line, stop = memory.line + r * memory.pitch, target + r * across.out_step
-                    write_line(memory.block, line, stop, step.out_format, step.along.out_step, count)
+            for r in range(rows):
+                line, stop = memory.line + r * memory.pitch, target + r * across.out_step
+                if step.settled_across:
+                    settle(step.order_across, block, line, numbers, step.settled_across,
+                           shift + r * memory.pitch * size, exact, VALUES, step.taps_across, count, 0)  # fmt: skip
+                if not step.is_plain:
+                    write_line(block, line, stop, step.out_format, step.along.out_step, count)
             row += rows
 
     return inlined(window_block)
@@ -265,17 +273,17 @@ def windowing(tap_own, tap_rows):
 def running(tap_block, fold_block, window_block):
     """What runs a step: all its blocks, or those that other threads leave."""
 
-    def run_blocks(step, x, out, weights, numbers, workspace, team, threads):
+    def run_blocks(step, x, out, weights, exact, numbers, workspace, team, threads):
         blocks, memory = step.blocks, open_memory(step, workspace, weights)
         item = take_item(team) if threads > 1 else 0
         while item < blocks.items:  # LOOP 3
             place = find_place(step, numbers.data, item, address(out))
             if step.is_window:
-                window_block(step, numbers.data, memory, place, address(x), weights)
+                window_block(step, numbers.data, memory, place, address(x), weights, exact)
             elif step.is_folded:
                 fold_block(step, numbers.data, memory, place, address(x), weights)
             else:
-                tap_block(step, numbers.data, memory, place, address(x), weights)
+                tap_block(step, numbers.data, memory, place, address(x), weights, exact)
             item = take_item(team) if threads > 1 else item + 1
 
     return inlined(run_blocks)

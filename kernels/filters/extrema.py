@@ -9,6 +9,7 @@ from ..simd.lines import (
     max_rows,
     min_lines,
     min_rows,
+    pointer_at,
     raise_lines,
     smallest_lines,
     smallest_rows,
@@ -34,11 +35,19 @@ def choose(order, target, table, entry, shift, weights, weight, taps, count):
 
 
 @kernel
-def choose_together(order, target, pitch, table, entry, shift, weights, weight, columns, taps, count):
+def choose_together(
+    order, target, pitch, table, entry, shift, weights, weight, count, numbers, columns, heights, more, hop
+):  # fmt: skip
+    where = pointer_at(numbers, heights)
     if order == LARGEST:
-        largest_rows(target, pitch, table, entry, shift, weights.data, weight, columns, taps, count)
+        largest_rows(target, pitch, table, entry, shift, weights.data, weight, count, columns, where, more, hop)
     else:
-        smallest_rows(target, pitch, table, entry, shift, weights.data, weight, columns, taps, count)
+        smallest_rows(target, pitch, table, entry, shift, weights.data, weight, count, columns, where, more, hop)
+
+
+@kernel
+def settle(order, block, line, table, entry, shift, exact, weight, kernel, count, error):
+    """Extrema are what they are."""
 
 
 @inlined
@@ -81,12 +90,12 @@ def fold_line(order, block, line, hop, kernel, count):
 
 
 run_blocks = running(
-    tapping(choose, choose, choose_together), fold_block, windowing(choose, choose_together)
+    tapping(choose, choose, choose_together, settle), fold_block, windowing(choose, choose_together, settle)
 )
 
 
 @entry
-def filter_extrema(x, out, weights, numbers, workspace, team, threads, thread):
+def filter_extrema(x, out, weights, exact, numbers, workspace, team, threads, thread):
     """Run a `Step` of extrema; `sums.filter_sums` says what the arguments are.
 
     A NaN is the extremum of all windows that hold it.
@@ -97,8 +106,9 @@ def filter_extrema(x, out, weights, numbers, workspace, team, threads, thread):
     """
     step = load_tuple(numbers.data, 0, Step)
     if threads > 1 and thread == 0:
-        threads = open_team(team, (x, out, weights, numbers, workspace, team, threads), threads)
-    run_blocks(step, x, out, weights, numbers, part_of(workspace, thread * step.blocks.workspace), team, threads)
+        threads = open_team(team, (x, out, weights, exact, numbers, workspace, team, threads), threads)
+    own = part_of(workspace, thread * step.blocks.workspace)
+    run_blocks(step, x, out, weights, exact, numbers, own, team, threads)
     if threads > 1 and thread == 0:
         close_team(team)
     return True

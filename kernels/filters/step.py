@@ -62,7 +62,12 @@ class Step(NamedTuple):
     out_format: int
     order_across: int
     order_along: int
-    columns: int  # of taps, in a window: rows of results are made together; 0: one by one
+    columns: int  # of taps, where rows of results are made together; 0: they are made one by one
+    heights: int  # where the heights of columns begin among the numbers
+    more: int  # taps that are in no column
+    together: int  # where the offsets of columns and further taps begin
+    settled_across: int  # where the offsets begin by which sums are settled, 0: they are not
+    settled_along: int
     is_window: int
     is_direct: int  # the pass across reads lines where they lie
     is_plain: int  # results have the type that is computed with, and lie side by side

@@ -9,6 +9,8 @@ from ..simd.lines import (
     add_rows,
     address_of,
     divide_line,
+    pointer_at,
+    settle_line,
     slide_lines,
     weigh_differences,
     weigh_lines,
@@ -32,7 +34,7 @@ from .blocks import (
     taps_at,
     windowing,
 )
-from .step import FUSED, PAIRS, ROUNDED, Step
+from .step import DIFFERENCES, FUSED, PAIRS, ROUNDED, Step, count_taps
 
 
 @intrinsic
@@ -60,15 +62,26 @@ def weigh(order, target, table, entry, shift, weights, weight, taps, count):
 
 @kernel
 def weigh_own(order, target, table, entry, shift, weights, weight, taps, count):
-    if order == FUSED:
+    if not is_double(weights) or order == FUSED:
         slide_lines(target, table, entry, shift, weights.data, weight, taps, count)
     else:
         weigh(order, target, table, entry, shift, weights, weight, taps, count)
 
 
 @kernel
-def weigh_together(order, target, pitch, table, entry, shift, weights, weight, columns, taps, count):
-    weigh_rows(target, pitch, table, entry, shift, weights.data, weight, columns, taps, count)
+def weigh_together(
+    order, target, pitch, table, entry, shift, weights, weight, count, numbers, columns, heights, more, hop
+):  # fmt: skip
+    where = pointer_at(numbers, heights)
+    weigh_rows(target, pitch, table, entry, shift, weights.data, weight, count, columns, where, more, hop)
+
+
+@kernel
+def settle(order, block, line, table, entry, shift, exact, weight, kernel, count, error):
+    """Make sums of integers what they are when they are made in the order of SciPy, in float64, and truncated."""
+    terms = count_taps(order, kernel)
+    kind = 1 if order == PAIRS else 2 if order == DIFFERENCES else 0
+    settle_line(block, line, table, entry, shift, exact.data, weight, terms, count, kind, exact.data[error])
 
 
 @inlined
@@ -121,16 +134,19 @@ def mean_block(step, numbers, memory, place, x, weights):
 
 
 run_blocks = running(
-    tapping(weigh, weigh_own, weigh_together), mean_block, windowing(weigh_own, weigh_together)
+    tapping(weigh, weigh_own, weigh_together, settle),
+    mean_block,
+    windowing(weigh_own, weigh_together, settle),
 )
 
 
 @entry
-def filter_sums(x, out, weights, numbers, workspace, team, threads, thread):
+def filter_sums(x, out, weights, exact, numbers, workspace, team, threads, thread):
     """Run a `Step` of weighted sums or means.
 
     `x` and `out` are known by the address of their first elements, `numbers` says how they lie. `weights` has the type
     that is computed with: what padding holds, across and along, then the weights in the order in which they are added.
+    `exact` is for sums of integers that are settled: errors, across and along, then weights in SciPy's order.
 
         LOOP 3  blocks: a band of rows and a panel of columns, for each place on the outer axes
         LOOP 2  rows of results: a line of sums across the rows, then one along them
@@ -138,8 +154,9 @@ def filter_sums(x, out, weights, numbers, workspace, team, threads, thread):
     """
     step = load_tuple(numbers.data, 0, Step)
     if threads > 1 and thread == 0:
-        threads = open_team(team, (x, out, weights, numbers, workspace, team, threads), threads)
-    run_blocks(step, x, out, weights, numbers, part_of(workspace, thread * step.blocks.workspace), team, threads)
+        threads = open_team(team, (x, out, weights, exact, numbers, workspace, team, threads), threads)
+    own = part_of(workspace, thread * step.blocks.workspace)
+    run_blocks(step, x, out, weights, exact, numbers, own, team, threads)
     if threads > 1 and thread == 0:
         close_team(team)
     return True

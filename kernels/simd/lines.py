@@ -586,19 +586,18 @@ def _tapping_rows(terms):
     """An intrinsic that makes `ROWS` rows of what `_tapping` makes one of."""
 
     @intrinsic
-    def tap_rows(typingctx, target, pitch, table, entry, shift, weights, weight, columns, taps, count):
-        """Rows of results, `pitch` bytes apart, each from the next entry of the table on.
+    def tap_rows(typingctx, target, pitch, table, entry, shift, weights, weight, count, columns, heights, more, hop):
+        """Rows of `count` results, `pitch` bytes apart, each from the next line on.
 
-        For each of some columns of taps, three at least, the table has `taps + ROWS - 1` entries, and there are `taps`
-        weights.
+        Taps come in columns, of `heights[i]` each, three at least; a column has `heights[i] + ROWS - 1` entries of the
+        table. `more` taps follow, with one entry each; their lines lie `hop` bytes apart.
         """
         kind = weights.dtype
         vector = ir.VectorType(_llvm(kind), _lanes(kind))
 
         def emit(context, builder, signature, args):
-            def body(inner, *arguments):
-                *arguments, count = arguments
-                tile = _RowsTile(inner, kind, vector, terms, *arguments)
+            def body(inner, target, pitch, table, shift, weights, count, *taps):
+                tile = _RowsTile(inner, kind, vector, terms, target, pitch, table, shift, weights, *taps)
                 lanes = vector.count
                 wide = inner.sub(count, inner.srem(count, _INT64(_COLUMNS * lanes)))
                 with cgutils.for_range_slice(inner, _INT64(0), wide, _INT64(_COLUMNS * lanes), inc=True) as (offset, _):
@@ -608,15 +607,14 @@ def _tapping_rows(terms):
                     lambda offset, mask: tile.emit(inner.add(wide, offset), 1, mask),
                 )  # fmt: skip
 
-            target, pitch, table, entry, shift, weights, weight, *others = args
+            target, pitch, table, entry, shift, weights, weight, count, *taps = args
             table, weights = builder.gep(table, [entry]), builder.gep(weights, [weight])
-            kinds = [_INT64, _INT64, table.type, _INT64, weights.type, *[_INT64] * 3]
-            call = _outline(builder, f"rows_{terms.name}.{kind}", kinds, body)
-            call([target, pitch, table, shift, weights, *others])
+            values = [target, pitch, table, shift, weights, count, *taps]
+            _outline(builder, f"rows_{terms.name}.{kind}", [value.type for value in values], body)(values)
             return context.get_dummy_value()
 
         n = types.intp
-        return types.void(n, n, table, n, n, weights, n, n, n, n), emit
+        return types.void(n, n, table, n, n, weights, n, n, n, table, n, n), emit
 
     return tap_rows
 
@@ -627,30 +625,43 @@ _COLUMNS = 4 if REGISTERS >= 32 else 2  # vectors of each row in registers
 class _RowsTile:
     """The code of `tap_rows`: results of some vectors in each row stay in registers, and so do as many weights."""
 
-    def __init__(self, builder, kind, vector, terms, target, pitch, table, shift, weights, columns, taps):
+    def __init__(
+        self, builder, kind, vector, terms, target, pitch, table, shift, weights, columns, heights, more, hop
+    ):  # fmt: skip
         self.builder, self.kind, self.vector, self.terms, self.target = builder, kind, vector, terms, target
-        self.pitch, self.table, self.shift, self.weights, self.columns, self.taps = (
-            pitch, table, shift, weights, columns, taps,
+        self.pitch, self.table, self.shift, self.weights, self.columns, self.heights = (
+            pitch, table, shift, weights, columns, heights,
         )  # fmt: skip
+        self.more, self.hop = more, hop
 
     def emit(self, offset, vectors, mask):
         builder, self.mask = self.builder, mask
         self.start = builder.mul(offset, _INT64(self.kind.bitwidth // 8))
         self.results = [[cgutils.alloca_once(builder, self.vector) for _ in range(vectors)] for _ in range(ROWS)]
         self.kept = [cgutils.alloca_once(builder, self.vector) for _ in range(ROWS)]  # weights, the first row's first
-        self.column(_INT64(0), is_first=True)
+        first = builder.load(self.heights)
+        self.column(self.table, self.weights, first, is_first=True)
+        entry = cgutils.alloca_once_value(builder, builder.add(first, _INT64(ROWS - 1)))
+        tap = cgutils.alloca_once_value(builder, first)
+        builder.store(builder.add(first, _INT64(ROWS - 1)), entry)
+        builder.store(first, tap)
         with cgutils.for_range_slice(builder, _INT64(1), self.columns, _INT64(1), inc=True) as (column, _):
-            self.column(column, is_first=False)
+            taps = builder.load(builder.gep(self.heights, [column]))
+            table = builder.gep(self.table, [builder.load(entry)])
+            self.column(table, builder.gep(self.weights, [builder.load(tap)]), taps, is_first=False)
+            builder.store(builder.add(builder.load(entry), builder.add(taps, _INT64(ROWS - 1))), entry)
+            builder.store(builder.add(builder.load(tap), taps), tap)
+        with cgutils.for_range(builder, self.more) as loop:
+            weights = builder.gep(self.weights, [builder.add(builder.load(tap), loop.index)])
+            self.single(builder.gep(self.table, [builder.add(builder.load(entry), loop.index)]), weights)
         for r, row in enumerate(self.results):
             address = builder.add(builder.add(self.target, builder.mul(self.pitch, _INT64(r))), self.start)
             for v, where in enumerate(row):
                 store_vector(builder, builder.load(where), self.pointer(address, v), mask)
 
-    def column(self, column, is_first):
-        """A column of taps: the first and the last lines are met by some of the rows only."""
-        builder, taps = self.builder, self.taps
-        table = builder.gep(self.table, [builder.mul(column, builder.add(taps, _INT64(ROWS - 1)))])
-        weights = builder.gep(self.weights, [builder.mul(column, taps)])
+    def column(self, table, weights, taps, is_first):
+        """A column of taps: its first and its last lines are met by some of the rows only."""
+        builder = self.builder
         for q in range(ROWS - 1):
             self.line(table, weights, _INT64(q), range(q + 1), q if is_first else None)
         if is_first:  # the tap at which the last row begins
@@ -683,12 +694,26 @@ class _RowsTile:
         for v in range(len(self.results[0])):
             element = load_vector(builder, self.pointer(address, v), self.vector, self.mask)
             for r in rows:
-                if r == beginning:
-                    value = self.terms.first(builder, self.kind, [element], kept[r])
-                else:
-                    before = builder.load(self.results[r][v])
-                    value = self.terms.following(builder, self.kind, [element], kept[r], before)
-                builder.store(value, self.results[r][v])
+                self.combine(r, v, element, kept[r], is_first=r == beginning)
+
+    def single(self, entry, weights):
+        """A tap that shares no lines."""
+        builder = self.builder
+        weight = _weight(builder, self.terms, weights, _INT64(0), self.vector)
+        address = builder.add(builder.add(builder.load(entry), self.shift), self.start)
+        for r in range(ROWS):
+            line = builder.add(address, builder.mul(self.hop, _INT64(r)))
+            for v in range(len(self.results[0])):
+                element = load_vector(builder, self.pointer(line, v), self.vector, self.mask)
+                self.combine(r, v, element, weight, is_first=False)
+
+    def combine(self, r, v, element, weight, is_first):
+        builder, where = self.builder, self.results[r][v]
+        if is_first:
+            value = self.terms.first(builder, self.kind, [element], weight)
+        else:
+            value = self.terms.following(builder, self.kind, [element], weight, builder.load(where))
+        builder.store(value, where)
 
     def pointer(self, address, v):
         place = self.builder.add(address, _INT64(v * VECTOR_BYTES))
@@ -697,6 +722,80 @@ class _RowsTile:
 
 weigh_rows = _tapping_rows(_SUMS)
 largest_rows, smallest_rows = _tapping_rows(_LARGEST), _tapping_rows(_SMALLEST)
+
+
+@intrinsic
+def settle_line(typingctx, target, at, table, entry, shift, weights, weight, taps, count, order, error):
+    """Truncate a line of sums of integers, made in float32, as if they had been made as `order` says, in float64.
+
+    A sum farther than `error` from all integers is truncated; others are made again, in float64, from what the table
+    says about elements in the workspace. `order` is 0 for terms one by one, 1 for pairs and 2 for differences.
+    """
+    vector = ir.VectorType(ir.FloatType(), _lanes(types.float32))
+    wide, kind = ir.VectorType(ir.DoubleType(), vector.count), types.float64
+
+    def emit(context, builder, signature, args):
+        if target.dtype != types.float32:
+            return context.get_dummy_value()
+
+        def call(inner, name, value):
+            double = value.type == wide
+            kind = ir.FunctionType(value.type, [value.type])
+            name = f"llvm.{name}.v{vector.count}{'f64' if double else 'f32'}"
+            return inner.call(cgutils.get_or_insert_function(inner.module, kind, name), [value])
+
+        def again(inner, table, weights, shift, taps, paired, sign, out):
+            """Sums of a vector in float64."""
+
+            def element(index):
+                place = inner.add(inner.load(inner.gep(table, [index])), shift)
+                value = load_vector(inner, inner.inttoptr(place, vector.element.as_pointer()), vector)
+                return inner.fpext(value, wide)
+
+            def weigh(tap):
+                return broadcast(inner, inner.load(inner.gep(weights, [tap])), wide)
+
+            step = inner.add(paired, _INT64(1))
+            total = cgutils.alloca_once(inner, wide)
+            inner.store(inner.fmul(element(_INT64(0)), weigh(_INT64(0))), total)
+            with cgutils.for_range_slice(inner, _INT64(1), taps, _INT64(1), inc=True) as (tap, _):
+                index = inner.mul(tap, step)
+                first, second = element(index), element(inner.add(index, paired))
+                # One by one, the other element counts nothing; 0 is added, and -1 times it for differences.
+                both = inner.fadd(first, inner.fmul(second, broadcast(inner, sign, wide)))
+                value = inner.select(
+                    broadcast(inner, inner.icmp_signed("!=", paired, _INT64(0)), ir.VectorType(ir.IntType(1), wide.count)),
+                    both, first,
+                )  # fmt: skip
+                inner.store(inner.fadd(inner.load(total), inner.fmul(value, weigh(tap))), total)
+            whole = inner.fptrunc(call(inner, "trunc", inner.load(total)), vector)
+            store_vector(inner, whole, out)
+
+        def body(inner, data, table, shift, weights, taps, count, paired, sign, error):
+            near = broadcast(inner, error, vector)
+            kinds = [table.type, weights.type, _INT64, _INT64, _INT64, sign.type, data.type]
+            with cgutils.for_range_slice(inner, _INT64(0), count, _INT64(vector.count), inc=True) as (offset, _):
+                where = inner.gep(data, [offset])
+                value = load_vector(inner, where, vector)
+                apart = call(inner, "fabs", inner.fsub(value, call(inner, "rint", value)))
+                store_vector(inner, call(inner, "trunc", value), where)
+                mask = inner.bitcast(inner.fcmp_ordered("<", apart, near), ir.IntType(vector.count))
+                with inner.if_then(inner.icmp_unsigned("!=", mask, mask.type(0)), likely=False):
+                    place = inner.add(shift, inner.mul(offset, _INT64(4)))
+                    _outline(inner, "settle_again", kinds, again)([table, weights, place, taps, paired, sign, where])
+
+        data, at, table, entry, shift, weights, weight, taps, count, order, error = args
+        table, weights = builder.gep(table, [entry]), builder.gep(weights, [weight])
+        paired = builder.zext(builder.icmp_signed("!=", order, _INT64(0)), _INT64)
+        double = ir.DoubleType()
+        sign = builder.select(builder.icmp_signed("==", order, _INT64(2)), double(-1.0), double(1.0))
+        error = builder.fptrunc(error, ir.FloatType())
+        values = [builder.gep(data, [at]), table, shift, weights, taps, count, paired, sign, error]
+        _outline(builder, "settle_line", [value.type for value in values], body)(values)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(target, n, table, n, n, weights, n, n, n, n, types.float64), emit
 
 
 @intrinsic
@@ -720,3 +819,13 @@ def address_of(typingctx, pointer, at):
         return builder.ptrtoint(builder.gep(args[0], [args[1]]), _INT64)
 
     return types.intp(pointer, types.intp), codegen
+
+
+@intrinsic
+def pointer_at(typingctx, pointer, at):
+    """To `pointer[at]`."""
+
+    def codegen(context, builder, signature, args):
+        return builder.gep(args[0], [args[1]])
+
+    return pointer(pointer, types.intp), codegen
