@@ -34,8 +34,9 @@ _NDIMAGE = (
     "grey_dilation grey_opening grey_closing white_tophat black_tophat morphological_gradient morphological_laplace"
 )
 _INSTEAD = {
-    "convolve": "convolve1d, convolve2d, convolve3d, convolve_nd, or convolve of fastconv.numpy or fastconv.ndimage",
-    "correlate": "correlate1d, correlate2d, correlate3d, correlate_nd, or correlate of fastconv.numpy or fastconv.ndimage",
+    "convolve": "convolve1d, convolve2d, convolve3d, convolve_nd, fastconv.ndimage.convolve or fastconv.numpy.convolve",
+    "correlate": "correlate1d, correlate2d, correlate3d, correlate_nd, fastconv.ndimage.correlate or "
+    "fastconv.numpy.correlate",
     **{f"conv{rank}": _LAYER.format(rank) for rank in ("1d", "2d", "3d", "_nd")},
     **{f"{kind}_pool": f"{kind}_pool1d, {kind}_pool2d or {kind}_pool3d" for kind in ("avg", "max", "min")},
     **{f"mean_pool{rank}": f"avg_pool{rank}" for rank in ("1d", "2d", "3d")},

@@ -28,7 +28,11 @@ class Pass(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A filter over all axes at once; `weights` multiply in a sum, and are added in an extremum."""
+    """A filter over all axes at once.
+
+    `weights` multiply in a sum. In an extremum they are added, in float64; unless all are 0, each sum but that of the
+    first tap is cut to the type of the input before it is compared, as in SciPy. `cval` is an element of that type.
+    """
 
     kind: int
     weights: NDArray[np.float64]
@@ -43,7 +47,7 @@ def prepare_passes(x: Array, out: Array, passes: Sequence[Pass]) -> Run:
 
     def run(x: Array, out: Array) -> None:
         for each in passes:
-            _store(_filter_axis(x, each), out)
+            out[...] = _cut(_filter_axis(x, each), out.dtype)
             x = out
 
     return run
@@ -53,7 +57,8 @@ def prepare_window(x: Array, out: Array, window: Window) -> Run:
     """A function that runs the window over `x`, into memory of its own."""
 
     def run(x: Array, out: Array) -> None:
-        padded = x if window.kind in _EXTREMA and not window.weights.any() else x.astype(np.float64)
+        padded = x if window.kind in _EXTREMA else x.astype(np.float64)
+        heights = window.weights.any()
         for axis, (size, before) in enumerate(zip(window.weights.shape, window.before, strict=True)):
             padded = _pad(padded, axis, before, size - 1 - before, window.boundaries[axis], window.cval)
         total: Any = None
@@ -65,9 +70,11 @@ def prepare_window(x: Array, out: Array, window: Window) -> Run:
             if window.kind == SUM:
                 total = moved * weight if total is None else total + moved * weight
             else:
-                moved = moved + weight if window.weights.any() else moved
+                if heights:
+                    moved = moved.astype(np.float64) + weight
+                    moved = moved if total is None else _cut(moved, x.dtype).astype(np.float64)
                 total = moved if total is None else _EXTREMA[window.kind](total, moved)
-        _store(total, out)
+        out[...] = _cut(total, out.dtype)
 
     return run
 
@@ -114,12 +121,11 @@ def _pad(x: Array, axis: int, before: int, after: int, boundary: str, cval: floa
     return padded
 
 
-def _store(value: Array, out: Array) -> None:
+def _cut(value: Array, dtype: np.dtype[Any]) -> Array:
     """Floats are cut towards zero, and wrap, where integers are asked for."""
-    if out.dtype.kind in "iu" and value.dtype.kind == "f":
-        with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
+        if dtype.kind in "iu" and value.dtype.kind == "f":
             big = value >= 2.0**63
             value = np.where(big, value - 2.0**63, value).astype(np.int64).astype(np.uint64)
             value = value + big.astype(np.uint64) * np.uint64(1 << 63)
-    with np.errstate(all="ignore"):
-        out[...] = value.astype(out.dtype)
+        return value.astype(dtype)

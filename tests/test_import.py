@@ -152,11 +152,13 @@ LAYER = "correlate{0}, which does what networks call a convolution, or convolve{
         ("Conv1d", f"; use {LAYER.format('1d')}"),
         (
             "convolve",
-            "; use convolve1d, convolve2d, convolve3d, convolve_nd, or convolve of fastconv.numpy or fastconv.ndimage",
+            "; use convolve1d, convolve2d, convolve3d, convolve_nd, fastconv.ndimage.convolve or "
+            "fastconv.numpy.convolve",
         ),
         (
             "correlate",
-            "; use correlate1d, correlate2d, correlate3d, correlate_nd, or correlate of fastconv.numpy or fastconv.ndimage",
+            "; use correlate1d, correlate2d, correlate3d, correlate_nd, fastconv.ndimage.correlate or "
+            "fastconv.numpy.correlate",
         ),
         ("gaussian_filter", "; use fastconv.ndimage.gaussian_filter"),
         ("GaussianBlur", "; use fastconv.ndimage.gaussian_filter"),

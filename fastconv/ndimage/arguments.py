@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -28,7 +29,6 @@ COMPLEX = frozenset(["complex64", "complex128"])
 ZERO = 0.0  # the default of `cval`, told from a -0.0 by being this object
 IGNORED_SIZE = "ignoring size because footprint is set"
 _NUMBERS = {bool, int, float, complex}
-_LEAST = -(1 << 63)  # of an int that is looked at further
 _SMALL = 8192  # bytes of a kernel that is part of a key
 
 
@@ -61,11 +61,31 @@ def as_weights(function: str, name: str, value: Any) -> Array:
         raise type(error)(f"{function}(): {name} has dtype {array.dtype}, expected numbers: {error}") from None
 
 
+def as_int(function: str, name: str, value: Any) -> int:
+    """`value` as an int."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{function}(): {name} is {value!r}, expected an int: it cannot be interpreted as an integer"
+        ) from None
+
+
+def as_order(function: str, order: Any) -> int:
+    """Which derivative."""
+    number = as_int(function, "order", order)
+    if number < 0:
+        raise ValueError(f"{function}(): order must be non-negative, but is {order!r}")
+    return number
+
+
 def as_axis(function: str, name: str, axis: Any, ndim: int) -> int:
     """`axis` counted from the first."""
-    number = checks.as_int(function, name, axis, _LEAST)
+    number = as_int(function, name, axis)
     if not -ndim <= number < ndim:
-        raise np.exceptions.AxisError(f"{function}(): {name} is {axis!r}, expected an axis of {ndim} dimensions")
+        raise np.exceptions.AxisError(
+            f"{function}(): {name} {number} is out of range, expected one of {ndim} dimensions"
+        )
     return number % ndim
 
 
@@ -79,7 +99,7 @@ def as_axes(function: str, axes: Any, ndim: int) -> tuple[int, ...]:
         raise ValueError(f"{function}(): axes is {axes!r}, expected None, an int or several")
     found = tuple(as_axis(function, "axes", axis, ndim) for axis in axes)
     if len(set(found)) != len(found):
-        raise ValueError(f"{function}(): axes is {axes!r}, expected each axis once")
+        raise ValueError(f"{function}(): axes must be unique, but are {axes!r}")
     return found
 
 
@@ -89,7 +109,10 @@ def per_axis(function: str, name: str, value: Any, count: int) -> list[Any]:
         return [value] * count
     values = list(value)
     if len(values) != count:
-        raise RefusedError(f"{function}(): {name} is {value!r}, expected one for all or for each of {count} axes")
+        raise RefusedError(
+            f"{function}(): {name} is {value!r}, expected one, or one for each of {count} axes: a "
+            "sequence argument must have length equal to input rank"
+        )
     return values
 
 
@@ -97,7 +120,9 @@ def as_boundary(function: str, mode: Any) -> str:
     """NumPy's name for one of SciPy's modes."""
     boundary = BOUNDARIES.get(mode) if isinstance(mode, str) else None
     if boundary is None:
-        raise RefusedError(f"{function}(): mode is {mode!r}, expected one of {', '.join(map(repr, BOUNDARIES))}")
+        raise RefusedError(
+            f"{function}(): mode is {mode!r}, expected a boundary mode that is supported: {', '.join(BOUNDARIES)}"
+        )
     return boundary
 
 
@@ -122,7 +147,7 @@ def as_cval(function: str, cval: Any, is_complex: bool) -> Any:
 
 def as_before(function: str, origin: Any, size: int) -> int:
     """How many elements of a window of the given size lie before the output."""
-    number = checks.as_int(function, "origin", origin, _LEAST)
+    number = as_int(function, "origin", origin)
     before = size // 2 + number
     if not 0 <= before < size:
         raise ValueError(
@@ -134,8 +159,8 @@ def as_before(function: str, origin: Any, size: int) -> int:
 
 def mirrored(function: str, origin: Any, size: Any) -> int:
     """The origin of a window that is turned round."""
-    number = checks.as_int(function, "origin", origin, _LEAST)
-    return -number - (checks.as_int(function, "size", size, _LEAST) + 1) % 2
+    number = as_int(function, "origin", origin)
+    return -number - (as_int(function, "size", size) + 1) % 2
 
 
 def as_number(function: str, name: str, value: Any) -> float:
@@ -157,7 +182,7 @@ def cut(function: str, size: Any) -> int:
 
 def as_size(function: str, size: Any) -> int:
     """The length of a window along one axis."""
-    number = checks.as_int(function, "size", size, _LEAST)
+    number = as_int(function, "size", size)
     if number < 1:
         raise RefusedError(f"{function}(): incorrect filter size: it is {size!r}, expected 1 or more")
     return number
@@ -250,12 +275,7 @@ def expand(function: str, name: str, window: Array, axes: tuple[int, ...], ndim:
     """A window over some axes with a length of 1 along the others."""
     if window.ndim != len(axes) or window.size == 0:
         raise RefusedError(
-            f"{function}(): {name} has shape {window.shape}, expected as many dimensions as axes are filtered, "
-            f"{len(axes)}, and an element"
+            f"{function}(): {name}.ndim ({window.ndim}) must match len(axes) ({len(axes)}): {name} has shape "
+            f"{window.shape}, expected a length of 1 or more for each axis that is filtered"
         )
     return np.expand_dims(window, tuple(axis for axis in range(ndim) if axis not in axes))
-
-
-def as_order(function: str, order: Any) -> int:
-    """Which derivative."""
-    return checks.as_int(function, "order", order, 0)

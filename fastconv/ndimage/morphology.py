@@ -59,7 +59,7 @@ def grey_erosion(
     >>> ndimage.grey_erosion([2, 8, 0, 4, 1, 9, 9, 0], size=3)
     array([2, 0, 0, 0, 1, 1, 0, 0])
     """
-    return _erode("grey_erosion", input, size, footprint, structure, output, mode, cval, origin, axes)
+    return _erode("grey_erosion", input, output, size, footprint, structure, mode, cval, origin, axes)
 
 
 def grey_dilation(
@@ -100,16 +100,16 @@ def grey_dilation(
     >>> ndimage.grey_dilation([2, 8, 0, 4, 1, 9, 9, 0], size=3)
     array([8, 8, 8, 4, 9, 9, 9, 9])
     """
-    return _dilate("grey_dilation", input, size, footprint, structure, output, mode, cval, origin, axes)
+    return _dilate("grey_dilation", input, output, size, footprint, structure, mode, cval, origin, axes)
 
 
 def _erode(
     function: str,
     input: Any,
+    output: Any,
     size: Any,
     footprint: Any,
     structure: Any,
-    output: Any,
     mode: Any,
     cval: Any,
     origin: Any,
@@ -122,10 +122,10 @@ def _erode(
 def _dilate(
     function: str,
     input: Any,
+    output: Any,
     size: Any,
     footprint: Any,
     structure: Any,
-    output: Any,
     mode: Any,
     cval: Any,
     origin: Any,
@@ -138,18 +138,36 @@ def _dilate(
     if footprint is not None:
         footprint = np.flip(checks.as_array(function, "footprint", footprint))
     window = structure if footprint is None else footprint
-    if origin == 0 and window is None and type(size) is int:  # nothing to look up, as for most calls
-        origin = 0 if size % 2 else -1
+    if window is None and type(size) is int and type(origin) is int:  # no axes to look up, as for most calls
+        origin = checks.mirrored(function, origin, size)
     else:
         count = len(checks.as_axes(function, axes, np.ndim(input)))
         sizes = checks.per_axis(function, "size", size, count) if window is None else window.shape
         if len(sizes) != count:
+            name = "structure" if footprint is None else "footprint"
             raise RefusedError(
-                f"{function}(): the window has shape {sizes}, expected as many dimensions as axes are filtered, {count}"
+                f"{function}(): {name}.ndim ({len(sizes)}) must match len(axes) ({count}): {name} has shape {sizes}"
             )
         origins = checks.per_axis(function, "origin", origin, count)
         origin = tuple(checks.mirrored(function, *each) for each in zip(origins, sizes))
     return filter_windows(function, MAXIMUM, input, size, footprint, structure, output, mode, cval, origin, axes)
+
+
+def _open(function: str, x: Array, output: Any, *window: Any) -> Array:
+    return _dilate(function, _erode(function, _held(x), None, *window), _output(x, output), *window)
+
+
+def _close(function: str, x: Array, output: Any, *window: Any) -> Array:
+    return _erode(function, _dilate(function, _held(x), None, *window), _output(x, output), *window)
+
+
+def _held(x: Array) -> Array:
+    """Bools as bytes: between two steps heights make more of them than True, and SciPy keeps that."""
+    return x.view(np.uint8) if x.dtype == bool else x
+
+
+def _output(x: Array, output: Any) -> Any:
+    return bool if output is None and x.dtype == bool else output
 
 
 def _check_window(function: str, size: Any, footprint: Any, structure: Any) -> None:
@@ -165,9 +183,9 @@ def _one_window(size: Any, footprint: Any) -> Any:
     return size
 
 
-def _apart(input: Any, output: Any) -> Any:
+def _apart(function: str, input: Any, output: Any) -> Array:
     """The input, copied where the output overwrites it before it is last read."""
-    x = np.asarray(input)
+    x = checks.as_array(function, "input", input)
     return x.copy() if isinstance(output, np.ndarray) and np.may_share_memory(x, output) else x
 
 
@@ -201,8 +219,8 @@ def grey_opening(
     array([2, 2, 0, 1, 1, 1, 1, 0])
     """
     size = _one_window(size, footprint)
-    eroded = _erode("grey_opening", input, size, footprint, structure, None, mode, cval, origin, axes)
-    return _dilate("grey_opening", eroded, size, footprint, structure, output, mode, cval, origin, axes)
+    x = checks.as_array("grey_opening", "input", input)
+    return _open("grey_opening", x, output, size, footprint, structure, mode, cval, origin, axes)
 
 
 def grey_closing(
@@ -235,8 +253,8 @@ def grey_closing(
     array([8, 8, 4, 4, 4, 9, 9, 9])
     """
     size = _one_window(size, footprint)
-    dilated = _dilate("grey_closing", input, size, footprint, structure, None, mode, cval, origin, axes)
-    return _erode("grey_closing", dilated, size, footprint, structure, output, mode, cval, origin, axes)
+    x = checks.as_array("grey_closing", "input", input)
+    return _close("grey_closing", x, output, size, footprint, structure, mode, cval, origin, axes)
 
 
 def white_tophat(
@@ -269,9 +287,8 @@ def white_tophat(
     array([0, 6, 0, 3, 0, 8, 8, 0])
     """
     size = _one_window(size, footprint)
-    x = _apart(input, output)
-    eroded = _erode("white_tophat", x, size, footprint, structure, None, mode, cval, origin, axes)
-    opened = _dilate("white_tophat", eroded, size, footprint, structure, output, mode, cval, origin, axes)
+    x = _apart("white_tophat", input, output)
+    opened = _open("white_tophat", x, output, size, footprint, structure, mode, cval, origin, axes)
     return _subtract(x, opened, opened)
 
 
@@ -305,9 +322,8 @@ def black_tophat(
     array([6, 0, 4, 0, 3, 0, 0, 9])
     """
     size = _one_window(size, footprint)
-    x = _apart(input, output)
-    dilated = _dilate("black_tophat", x, size, footprint, structure, None, mode, cval, origin, axes)
-    closed = _erode("black_tophat", dilated, size, footprint, structure, output, mode, cval, origin, axes)
+    x = _apart("black_tophat", input, output)
+    closed = _close("black_tophat", x, output, size, footprint, structure, mode, cval, origin, axes)
     return _subtract(closed, x, closed)
 
 
@@ -349,8 +365,8 @@ def morphological_gradient(
     """
     size = _one_window(size, footprint)
     given = output if isinstance(output, np.ndarray) else None
-    dilated = _dilate("morphological_gradient", input, size, footprint, structure, None, mode, cval, origin, axes)
-    eroded = _erode("morphological_gradient", input, size, footprint, structure, given, mode, cval, origin, axes)
+    dilated = _dilate("morphological_gradient", input, None, size, footprint, structure, mode, cval, origin, axes)
+    eroded = _erode("morphological_gradient", input, given, size, footprint, structure, mode, cval, origin, axes)
     return np.subtract(dilated, eroded, out=eroded)
 
 
@@ -385,10 +401,10 @@ def morphological_laplace(
     array([ 6, -8,  8, -4,  8, -8, -9,  9])
     """
     size = _one_window(size, footprint)
-    x = _apart(input, output)
+    x = _apart("morphological_laplace", input, output)
     given = output if isinstance(output, np.ndarray) else None
-    dilated = _dilate("morphological_laplace", x, size, footprint, structure, None, mode, cval, origin, axes)
-    out = _erode("morphological_laplace", x, size, footprint, structure, given, mode, cval, origin, axes)
+    dilated = _dilate("morphological_laplace", x, None, size, footprint, structure, mode, cval, origin, axes)
+    out = _erode("morphological_laplace", x, given, size, footprint, structure, mode, cval, origin, axes)
     np.add(dilated, out, out=out)
     np.subtract(out, x, out=out)
     np.subtract(out, x, out=out)

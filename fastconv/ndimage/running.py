@@ -116,11 +116,9 @@ def _lower_window(x: Array, out: Array, window: Window) -> Run:
         )
         run = prepare_window(x[None], out[None], ones)
         return lambda x, out: run(x[None], out[None])
-    if window.kind == SUM or _is_held(window, x.dtype, out.dtype):
-        return prepare_window(x, out, window)
-    double = x.astype(np.float64)
-    run = prepare_window(double, out, window)
-    return lambda x, out: run(x.astype(np.float64), out)
+    if window.kind != SUM:
+        window = window._replace(cval=_cut(window.cval, x.dtype))
+    return prepare_window(x, out, window)
 
 
 def _compare_doubles(x: Array, out: Array, passes: Sequence[Pass]) -> Run:
@@ -136,15 +134,12 @@ def _compare_doubles(x: Array, out: Array, passes: Sequence[Pass]) -> Run:
     return run
 
 
-def _is_held(step: Pass | Window, dtype: np.dtype[Any], result: np.dtype[Any]) -> bool:
+def _is_held(step: Pass, dtype: np.dtype[Any], result: np.dtype[Any]) -> bool:
     """Whether an extremum of elements of `dtype` has the same result with `cval` rounded to that type.
 
     Rounding keeps the order, so it may come before or after, if it is to the same type.
     """
-    boundaries = step.boundaries if isinstance(step, Window) else (step.boundary,)
-    if step.kind not in (MAXIMUM, MINIMUM) or "constant" not in boundaries or dtype == np.float64:
-        return True
-    if isinstance(step, Window) and step.weights.any():  # sums, which are compared as float64
+    if step.kind not in (MAXIMUM, MINIMUM) or step.boundary != "constant" or dtype == np.float64:
         return True
     cval = step.cval
     if dtype == np.float32:
@@ -153,6 +148,14 @@ def _is_held(step: Pass | Window, dtype: np.dtype[Any], result: np.dtype[Any]) -
         return False
     limits = np.iinfo(dtype)
     return int(limits.min) <= int(cval) <= int(limits.max) and (cval == int(cval) or dtype == result)
+
+
+def _cut(cval: float, dtype: np.dtype[Any]) -> float:
+    """`cval` as an element of `dtype`, as C casts it: SciPy's windows that are not separable hold it so."""
+    if dtype.kind == "f":
+        return float(dtype.type(cval))
+    whole = int(cval) if math.isfinite(cval) else 0
+    return float(np.array(whole & ((1 << 64) - 1), np.uint64).astype(dtype))
 
 
 def _with_cval(steps: Steps, part: str) -> Steps:
