@@ -30,8 +30,8 @@ class Pass(NamedTuple):
 class Window(NamedTuple):
     """A filter over all axes at once.
 
-    `weights` multiply in a sum. In an extremum they are added, in float64; unless all are 0, each sum but that of the
-    first tap is cut to the type of the input before it is compared, as in SciPy. `cval` is an element of that type.
+    `weights` multiply in a sum. In an extremum they are added: to the first tap that counts in float64, to the others
+    cut to the type of the input, in that type, as in SciPy. `cval` is an element of that type.
     """
 
     kind: int
@@ -70,9 +70,10 @@ def prepare_window(x: Array, out: Array, window: Window) -> Run:
             if window.kind == SUM:
                 total = moved * weight if total is None else total + moved * weight
             else:
-                if heights:
+                if heights and total is None:
                     moved = moved.astype(np.float64) + weight
-                    moved = moved if total is None else _cut(moved, x.dtype).astype(np.float64)
+                elif heights:
+                    moved = (moved + _cut(weight, x.dtype)).astype(np.float64)
                 total = moved if total is None else _EXTREMA[window.kind](total, moved)
         out[...] = _cut(total, out.dtype)
 

@@ -120,9 +120,7 @@ def as_boundary(function: str, mode: Any) -> str:
     """NumPy's name for one of SciPy's modes."""
     boundary = BOUNDARIES.get(mode) if isinstance(mode, str) else None
     if boundary is None:
-        raise RefusedError(
-            f"{function}(): mode is {mode!r}, expected a boundary mode that is supported: {', '.join(BOUNDARIES)}"
-        )
+        raise RefusedError(f"{function}(): mode is {mode!r}, expected one of {', '.join(map(repr, BOUNDARIES))}")
     return boundary
 
 
@@ -254,11 +252,11 @@ def call_key(function: str, x: Any, output: Any, cval: Any, *options: Any) -> tu
     return function, x.shape, x.strides, x.dtype, output, cval, named
 
 
-def with_array(key: tuple[Any, ...] | None, array: Array) -> tuple[Any, ...] | None:
+def with_array(key: tuple[Any, ...] | None, name: str, array: Array) -> tuple[Any, ...] | None:
     """The key of a call that a small array belongs to, too."""
     if key is None or array.nbytes > _SMALL or array.dtype.hasobject:
         return None
-    return *key, array.shape, array.dtype, array.tobytes()
+    return *key, name, array.shape, array.dtype, array.tobytes()
 
 
 def spread(values: Sequence[Any], axes: tuple[int, ...], ndim: int, other: Any) -> list[Any]:

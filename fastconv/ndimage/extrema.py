@@ -204,18 +204,22 @@ def filter_windows(
     if footprint is not None:
         if size is not None:
             warnings.warn(IGNORED_SIZE, UserWarning, stacklevel=3)
-        footprint = checks.as_array(function, "footprint", footprint).astype(bool, copy=False)
-        key = with_array(key, footprint)
+        footprint = checks.as_array(function, "footprint", footprint)
+        key = with_array(key, "footprint", footprint)
     if structure is not None:
-        structure = checks.as_weights(function, "structure", structure).real
-        key = with_array(key, structure)
+        structure = checks.as_array(function, "structure", structure)
+        key = with_array(key, "structure", structure)
     if (call := prepared.get(key)) is not None:
         return call(input)
     x = checks.as_array(function, "input", input)
     checks.refuse_complex(function, x)
     axes = checks.as_axes(function, axes, x.ndim)
-    if footprint is not None and not footprint.any():
-        raise ValueError(f"{function}(): all-zero footprint is not supported, expected an element that counts")
+    if footprint is not None:
+        footprint = footprint.astype(bool, copy=False)
+        if not footprint.any():
+            raise ValueError(f"{function}(): All-zero footprint is not supported, expected an element that counts")
+    if structure is not None:
+        structure = checks.as_weights(function, "structure", structure).real
     if structure is None and (footprint is None or footprint.all()):
         if footprint is not None:
             size = footprint.shape

@@ -95,7 +95,7 @@ def _correlate_axis(
 ) -> Array:
     if type(weights) is not np.ndarray:
         weights = checks.as_array(function, "weights", weights)
-    key = with_array(call_key(function, input, output, cval, axis, mode, origin), weights)
+    key = with_array(call_key(function, input, output, cval, axis, mode, origin), "weights", weights)
     if (call := prepared.get(key)) is not None:
         return call(input)
     x = checks.as_array(function, "input", input)
@@ -206,7 +206,7 @@ def _correlate(
 ) -> Array:
     if type(weights) is not np.ndarray:
         weights = checks.as_array(function, "weights", weights)
-    key = with_array(call_key(function, input, output, cval, mode, origin, axes), weights)
+    key = with_array(call_key(function, input, output, cval, mode, origin, axes), "weights", weights)
     if (call := prepared.get(key)) is not None:
         return call(input)
     x = checks.as_array(function, "input", input)
