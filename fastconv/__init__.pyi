@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import kernels as kernels
+from . import ndimage as ndimage
 from . import numpy as numpy
 from .config import show_config as show_config
 from .hints import ArrayT, Boundaries, Exact, InexactT, Ints, Number, Padding, SameT, ScalarT, Size

@@ -139,7 +139,7 @@ def test_dir_shows_public_names_only(tmp_path):
     shown, public = python(code, tmp_path)
     assert shown == sorted(shown)
     shown = {name for name in shown if not name.startswith("__")}
-    assert shown == {*public, "kernels", "numpy"} - {"__version__"}
+    assert shown == {*public, "kernels", "ndimage", "numpy"} - {"__version__"}
 
 
 LAYER = "correlate{0}, which does what networks call a convolution, or convolve{0}, which flips the kernel"
@@ -150,12 +150,19 @@ LAYER = "correlate{0}, which does what networks call a convolution, or convolve{
     [
         ("conv2d", f"; use {LAYER.format('2d')}"),
         ("Conv1d", f"; use {LAYER.format('1d')}"),
-        ("convolve", "; use convolve1d, convolve2d, convolve3d, convolve_nd or fastconv.numpy.convolve"),
-        ("correlate", "; use correlate1d, correlate2d, correlate3d, correlate_nd or fastconv.numpy.correlate"),
         (
-            "gaussian_filter",
-            "; use correlate1d, correlate2d, correlate3d or correlate_nd with a Gaussian as the kernel",
+            "convolve",
+            "; use convolve1d, convolve2d, convolve3d, convolve_nd, fastconv.ndimage.convolve or "
+            "fastconv.numpy.convolve",
         ),
+        (
+            "correlate",
+            "; use correlate1d, correlate2d, correlate3d, correlate_nd, fastconv.ndimage.correlate or "
+            "fastconv.numpy.correlate",
+        ),
+        ("gaussian_filter", "; use fastconv.ndimage.gaussian_filter"),
+        ("GaussianBlur", "; use fastconv.ndimage.gaussian_filter"),
+        ("sobel", "; use fastconv.ndimage.sobel"),
         ("max_pool", "; use max_pool1d, max_pool2d or max_pool3d"),
         ("MaxPool2d", "; did you mean max_pool2d?"),
         ("corelate2d", "; did you mean correlate2d?"),
