@@ -16,7 +16,7 @@ _SHORT = 64  # elements: shorter lines are filtered as groups of one long line
 def group(x: Array, out: Array, passes: list[Pass]) -> list[Pair]:
     """Pairs of passes, in an order in which they may run."""
     order, in_place = memory_order(out), is_same(x, out)
-    is_along = [_is_along(x, out, order, each.axis) for each in passes]
+    is_along = [each.size == 1 or _is_along(x, out, order, each.axis) for each in passes]
     if _commute(x, out, passes):
         across = sorted(
             (each for each, along in zip(passes, is_along, strict=True) if not along),

@@ -178,7 +178,7 @@ def tapping(tap_line, tap_own, tap_rows, settle):
     def end_row(step, numbers, memory, place, weights, exact, target, line):
         """What follows the pass across: rounding, padding, the pass along a line, and conversion."""
         across, along, block = step.across, step.along, memory.block
-        ends, count = along.kernel == 1, place.groups * step.hop
+        ends, count = step.taps_along == 0, place.groups * step.hop
         if across.kernel > 1 and not ends:
             if step.rounded:
                 round_line(step, memory, line, count + (along.kernel - 1) * step.hop)
@@ -198,7 +198,7 @@ def tapping(tap_line, tap_own, tap_rows, settle):
 
     def tap_block(step, numbers, memory, place, x, weights, exact):
         across, along, size = step.across, step.along, item_size(weights)
-        block, line, ends = memory.block, memory.line, along.kernel == 1
+        block, line, ends = memory.block, memory.line, step.taps_along == 0
         groups = place.groups + along.kernel - 1
         source = find_source(step, numbers, place.outer, 0, x)
         if across.kernel > 1 and not step.is_direct:
