@@ -24,22 +24,27 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names.sp
 __all__ = ["__version__", *_HOME]
 
 # Loaded when they are asked for, too. Not in `__all__`: `from fastconv import *` must not hide another numpy.
-_SUBMODULES = "kernels", "numpy", "signal"
+_SUBMODULES = "kernels", "ndimage", "numpy", "signal"
 
 # What other libraries call it, and what to use here.
-_KERNEL = "correlate1d, correlate2d, correlate3d or correlate_nd with a Gaussian as the kernel"
 _LAYER = "correlate{0}, which does what networks call a convolution, or convolve{0}, which flips the kernel"
 _SIGNAL = (
     "fftconvolve oaconvolve choose_conv_method correlation_lags lfilter savgol_filter upfirdn resample_poly"  # SciPy's
 )
-_PLAIN = "{0}1d, {0}2d, {0}3d, {0}_nd, fastconv.numpy.{0} or fastconv.signal.{0}"
+_NDIMAGE = (
+    "gaussian_filter gaussian_filter1d maximum_filter1d minimum_filter1d uniform_filter1d sobel prewitt laplace "
+    "gaussian_laplace gaussian_gradient_magnitude generic_laplace generic_gradient_magnitude grey_erosion "
+    "grey_dilation grey_opening grey_closing white_tophat black_tophat morphological_gradient morphological_laplace"
+)
+_PLAIN = "{0}1d, {0}2d, {0}3d, {0}_nd, or {0} of fastconv.ndimage, fastconv.numpy or fastconv.signal"
 _INSTEAD = {
     **{name: _PLAIN.format(name) for name in ("convolve", "correlate")},
     **{f"conv{rank}": _LAYER.format(rank) for rank in ("1d", "2d", "3d", "_nd")},
     **{f"{kind}_pool": f"{kind}_pool1d, {kind}_pool2d or {kind}_pool3d" for kind in ("avg", "max", "min")},
     **{f"mean_pool{rank}": f"avg_pool{rank}" for rank in ("1d", "2d", "3d")},
     "max_unpool": "max_unpool1d, max_unpool2d or max_unpool3d",
-    **dict.fromkeys(("gaussian_filter", "gaussian_filter1d", "gaussianblur"), _KERNEL),
+    "gaussianblur": "fastconv.ndimage.gaussian_filter",
+    **{name: f"fastconv.ndimage.{name}" for name in _NDIMAGE.split()},
     "filter2d": "correlate2d",
     **{name: f"fastconv.signal.{name}" for name in _SIGNAL.split()},
     "unfold": "im2col or extract_patches",

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import kernels as kernels
+from . import ndimage as ndimage
 from . import numpy as numpy
 from . import signal as signal
 from .config import show_config as show_config

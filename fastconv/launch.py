@@ -13,6 +13,7 @@ _imported: set[str] = set()
 CONVOLUTION = "convolution.choose", "convolution.activation"
 POOLS = "windows.pool", "windows.pool_rows"
 PATCHES = ("windows.patches",)
+FILTERS = "filters.sums", "filters.extrema"
 
 
 def import_kernels(*names: str) -> None:

@@ -393,11 +393,14 @@ def _no_room(function: str, what: str, i: int, axis: Axis) -> ValueError:
     )
 
 
-_PLAIN = {int, bool, str, type(None)}
+_PLAIN = {int, bool, float, str, type(None)}
 
 
 def key_of(options: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """What tells a call's options from others, None for objects whose value may change: 1, 1.0 and True are equal."""
+    """What tells a call's options from others, None for objects whose value may change: 1, 1.0 and True are equal.
+
+    So are 0.0 and -0.0, which no option tells apart.
+    """
     types = tuple(map(type, options))
     if _PLAIN.issuperset(types):
         return options, types

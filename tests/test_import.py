@@ -139,10 +139,10 @@ def test_dir_shows_public_names_only(tmp_path):
     shown, public = python(code, tmp_path)
     assert shown == sorted(shown)
     shown = {name for name in shown if not name.startswith("__")}
-    assert shown == {*public, "kernels", "numpy", "signal"} - {"__version__"}
+    assert shown == {*public, "kernels", "ndimage", "numpy", "signal"} - {"__version__"}
 
 
-PLAIN = "{0}1d, {0}2d, {0}3d, {0}_nd, fastconv.numpy.{0} or fastconv.signal.{0}"
+PLAIN = "{0}1d, {0}2d, {0}3d, {0}_nd, or {0} of fastconv.ndimage, fastconv.numpy or fastconv.signal"
 LAYER = "correlate{0}, which does what networks call a convolution, or convolve{0}, which flips the kernel"
 
 
@@ -155,10 +155,9 @@ LAYER = "correlate{0}, which does what networks call a convolution, or convolve{
         ("correlate", f"; use {PLAIN.format('correlate')}"),
         ("fftconvolve", "; use fastconv.signal.fftconvolve"),
         ("LFilter", "; use fastconv.signal.lfilter"),
-        (
-            "gaussian_filter",
-            "; use correlate1d, correlate2d, correlate3d or correlate_nd with a Gaussian as the kernel",
-        ),
+        ("gaussian_filter", "; use fastconv.ndimage.gaussian_filter"),
+        ("GaussianBlur", "; use fastconv.ndimage.gaussian_filter"),
+        ("sobel", "; use fastconv.ndimage.sobel"),
         ("max_pool", "; use max_pool1d, max_pool2d or max_pool3d"),
         ("MaxPool2d", "; did you mean max_pool2d?"),
         ("corelate2d", "; did you mean correlate2d?"),

@@ -1,0 +1,164 @@
+"""From passes or a window to a result: types that kernels do not know, memory that is shared, calls that are kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..filters import MAXIMUM, MINIMUM, SUM, Pass, Window, prepare_passes, prepare_window
+from ..problem import Array
+from .arguments import asked_output, check_dtypes
+
+Steps: TypeAlias = Sequence[Pass] | Window
+Run: TypeAlias = Callable[[Array, Array], None]
+_KEPT = 4096  # prepared calls; past it they are made anew
+
+prepared: dict[Any, Callable[[Array], Array]] = {}
+
+
+def apply(function: str, x: Array, output: Any, steps: Steps, *, promote: bool = False, key: Any = None) -> Array:
+    """The result of the steps, in `output` or in memory of its own; kept under `key` for calls like this one."""
+    given, dtype = asked_output(function, output, x, promote)
+    if given is not None and not given.flags.writeable:
+        raise ValueError(f"{function}(): output is read-only, expected an array that can be written")
+    if steps:
+        check_dtypes(function, x.dtype, dtype)
+    if not steps or not x.size:
+        out = np.empty(x.shape, dtype) if given is None else given
+        out[...] = x
+        return out
+    if given is not None:
+        target = (
+            given if _is_apart(x, given, steps) and _is_plain(given) else np.empty(x.shape, dtype.newbyteorder("="))
+        )
+        _lower(x, target, steps)(x, target)
+        if target is not given:
+            given[...] = target
+        return given
+    call = _prepare(x, dtype, steps)
+    if key is not None and (output is None or dtype == output):  # a promotion comes with a warning each time
+        if len(prepared) >= _KEPT:
+            prepared.clear()
+        prepared[key] = call
+    return call(x)
+
+
+def _prepare(x: Array, dtype: np.dtype[Any], steps: Steps) -> Callable[[Array], Array]:
+    """A function for arrays like `x`."""
+    shape, empty = x.shape, np.empty
+    native = dtype.newbyteorder("=")
+    run = _lower(x, empty(shape, native), steps)
+
+    def call(x: Array) -> Array:
+        out = empty(shape, native)
+        run(x, out)
+        return out
+
+    return call if native == dtype else lambda x: call(x).astype(dtype)
+
+
+def _is_plain(array: Array) -> bool:
+    return array.dtype.isnative and array.flags.aligned
+
+
+def _is_apart(x: Array, out: Array, steps: Steps) -> bool:
+    """Whether steps may write `out` while they read `x`: it is other memory, or each line of passes is the same one."""
+    if not np.may_share_memory(x, out):
+        return True
+    if isinstance(steps, Window) or x.dtype != out.dtype or x.strides != out.strides:
+        return False
+    return bool(x.__array_interface__["data"][0] == out.__array_interface__["data"][0])
+
+
+def _lower(x: Array, out: Array, steps: Steps) -> Run:
+    """The steps in terms of kernels, which know native, aligned arrays of integers, float32 and float64."""
+    if not _is_plain(x):
+        native = x.astype(x.dtype.newbyteorder("="))
+        run = _lower(native, out, steps)
+        return lambda x, out: run(x.astype(native.dtype), out)
+    if x.dtype.kind == "c":
+        real = _lower(x.real, out.real, _with_cval(steps, "real"))
+        imaginary = _lower(x.imag, out.imag, _with_cval(steps, "imag"))
+
+        def run_parts(x: Array, out: Array) -> None:
+            real(x.real, out.real)
+            imaginary(x.imag, out.imag)
+
+        return run_parts
+    if x.dtype == bool:
+        run = _lower(x.view(np.uint8), out, steps)
+        return lambda x, out: run(x.view(np.uint8), out)
+    if out.dtype == bool:  # the passes hold bytes, as SciPy's do; its results hold them, too
+        run = _lower(x, out.view(np.uint8), steps)
+
+        def run_bytes(x: Array, out: Array) -> None:
+            held = out.view(np.uint8)
+            run(x, held)
+            np.not_equal(held, 0, out=out)
+
+        return run_bytes
+    if isinstance(steps, Window):
+        return _lower_window(x, out, steps)
+    if all(_is_held(step, dtype, out.dtype) for step, dtype in zip(steps, (x.dtype, *[out.dtype] * len(steps)))):
+        return prepare_passes(x, out, steps)
+    return _compare_doubles(x, out, steps)
+
+
+def _lower_window(x: Array, out: Array, window: Window) -> Run:
+    if not window.footprint.any():  # a sum of nothing: extrema of nothing are refused before
+        return lambda x, out: out.fill(0)
+    if x.ndim == 0:
+        ones = window._replace(
+            weights=window.weights[None], footprint=window.footprint[None], before=(0,), boundaries=("edge",)
+        )
+        run = prepare_window(x[None], out[None], ones)
+        return lambda x, out: run(x[None], out[None])
+    if window.kind != SUM:
+        window = window._replace(cval=_cut(window.cval, x.dtype))
+    return prepare_window(x, out, window)
+
+
+def _compare_doubles(x: Array, out: Array, passes: Sequence[Pass]) -> Run:
+    """As SciPy compares always: for a `cval` beyond what the type holds, which other elements never are."""
+    double = x.astype(np.float64)
+    runs = [prepare_passes(double, out, [each]) for each in passes]
+
+    def run(x: Array, out: Array) -> None:
+        for each in runs:
+            each(x.astype(np.float64), out)
+            x = out
+
+    return run
+
+
+def _is_held(step: Pass, dtype: np.dtype[Any], result: np.dtype[Any]) -> bool:
+    """Whether an extremum of elements of `dtype` has the same result with `cval` rounded to that type.
+
+    Rounding keeps the order, so it may come before or after, if it is to the same type.
+    """
+    if step.kind not in (MAXIMUM, MINIMUM) or step.boundary != "constant" or dtype == np.float64:
+        return True
+    cval = step.cval
+    if dtype == np.float32:
+        return dtype == result or math.isnan(cval) or float(np.float32(cval)) == cval
+    if not math.isfinite(cval):
+        return False
+    limits = np.iinfo(dtype)
+    return int(limits.min) <= int(cval) <= int(limits.max) and (cval == int(cval) or dtype == result)
+
+
+def _cut(cval: float, dtype: np.dtype[Any]) -> float:
+    """`cval` as an element of `dtype`, as C casts it: SciPy's windows that are not separable hold it so."""
+    if dtype.kind == "f":
+        return float(dtype.type(cval))
+    whole = int(cval) if math.isfinite(cval) else 0
+    return float(np.array(whole & ((1 << 64) - 1), np.uint64).astype(dtype))
+
+
+def _with_cval(steps: Steps, part: str) -> Steps:
+    if isinstance(steps, Window):
+        return steps._replace(cval=getattr(steps.cval, part))
+    return [step._replace(cval=getattr(step.cval, part)) for step in steps]

@@ -1,0 +1,162 @@
+"""Weighted sums and means: correlation along axes, two at a time, and with windows over all axes."""
+
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..jit import entry, inlined, kernel
+from ..simd.lines import (
+    add_rows,
+    address_of,
+    divide_line,
+    pointer_at,
+    settle_line,
+    slide_lines,
+    weigh_differences,
+    weigh_lines,
+    weigh_pairs,
+    weigh_rounded,
+    weigh_rows,
+    write_line,
+)
+from ..strided import item_size, load_tuple
+from ..team import close_team, open_team, part_of
+from .blocks import (
+    VALUES,
+    find_line,
+    find_source,
+    load_line,
+    load_rows,
+    pad_line,
+    round_line,
+    running,
+    tapping,
+    taps_at,
+    windowing,
+)
+from .step import DIFFERENCES, FUSED, PAIRS, ROUNDED, Step, count_taps
+
+
+@intrinsic
+def is_double(typingctx, array):
+    """Whether an array is one of float64."""
+
+    def codegen(context, builder, signature, args):
+        return cgutils.true_bit if array.dtype == types.float64 else cgutils.false_bit
+
+    return types.boolean(array), codegen
+
+
+@kernel
+def weigh(order, target, table, entry, shift, weights, weight, taps, count):
+    """A line of sums, rounded as asked for: another order than FUSED is for float64."""
+    if not is_double(weights) or order == FUSED:
+        weigh_lines(target, table, entry, shift, weights.data, weight, taps, count)
+    elif order == ROUNDED:
+        weigh_rounded(target, table, entry, shift, weights.data, weight, taps, count)
+    elif order == PAIRS:
+        weigh_pairs(target, table, entry, shift, weights.data, weight, taps, count)
+    else:
+        weigh_differences(target, table, entry, shift, weights.data, weight, taps, count)
+
+
+@kernel
+def weigh_own(order, target, table, entry, shift, weights, weight, taps, count):
+    if not is_double(weights) or order == FUSED:
+        slide_lines(target, table, entry, shift, weights.data, weight, taps, count)
+    else:
+        weigh(order, target, table, entry, shift, weights, weight, taps, count)
+
+
+@kernel
+def weigh_together(
+    order, target, pitch, table, entry, shift, weights, weight, count, numbers, columns, heights, more, hop
+):  # fmt: skip
+    where = pointer_at(numbers, heights)
+    weigh_rows(target, pitch, table, entry, shift, weights.data, weight, count, columns, where, more, hop)
+
+
+@kernel
+def settle(order, block, line, table, entry, shift, exact, weight, kernel, count, error):
+    """Make sums of integers what they are when they are made in the order of SciPy, in float64, and truncated."""
+    terms = count_taps(order, kernel)
+    kind = 1 if order == PAIRS else 2 if order == DIFFERENCES else 0
+    settle_line(block, line, table, entry, shift, exact.data, weight, terms, count, kind, exact.data[error])
+
+
+@inlined
+def mean_block(step, numbers, memory, place, x, weights):
+    """Means of many elements. Nothing is taken off a sum again, so errors do not grow along an axis.
+
+    Across, rows are added as `add_rows` says; along a line, groups of neighbours first and then the groups, with two
+    times the root of as many terms. A sum of n elements has at most n - 1 roundings.
+    """
+    block, across, along, hop, size = memory.block, step.across, step.along, step.hop, item_size(weights)
+    groups, exactly, count = place.groups + along.kernel - 1, step.rounded != 0, place.groups * hop
+    source = find_source(step, numbers, place.outer, 0, x)
+    if across.kernel > 1:
+        load_rows(step, numbers, memory, place, x, weights.data[0])
+        lead = step.blocks.lead // size
+        add_rows(block, -lead, memory.pitch, across.kernel, place.rows, lead + groups * hop)
+    first, terms = step.taps_along, along.kernel // max(step.taps_along, 1)
+    for row in range(place.rows):  # LOOP 2
+        line, target = row * memory.pitch, place.out + row * across.out_step
+        if across.kernel == 1:
+            line = 0
+            begin = find_line(across, source, place.row + row)
+            load_line(step, block, line, begin, place.group - along.before, groups, weights.data[1])
+        else:
+            if exactly or along.kernel == 1:
+                divide_line(block, line, across.kernel, groups * hop, exactly)
+            if along.kernel > 1:
+                if step.rounded:
+                    round_line(step, memory, line, groups * hop)
+                pad_line(step, block, line, place, weights.data[1], False)
+        if along.kernel > 1:
+            spare = memory.spare
+            where, own = target if step.is_plain and not exactly else address_of(block, spare), address_of(block, line)
+            far = address_of(block, memory.line) - own
+            for term in range(terms):
+                memory.table[first + term] = far + term * first * hop * size
+            for term in range(first * terms, along.kernel):
+                memory.table[first + terms + term - first * terms] = term * hop * size
+            for term in range(first):
+                memory.table[term] = term * hop * size
+            slide_lines(address_of(block, memory.line), memory.table, 0, own, weights.data, VALUES, first,
+                        count + (terms - 1) * first * hop)  # fmt: skip
+            slide_lines(where, memory.table, first, own, weights.data, VALUES + first,
+                        terms + along.kernel - first * terms, count)  # fmt: skip
+            line = spare
+            if exactly:
+                divide_line(block, line, along.kernel, count, True)
+        if along.kernel == 1 or exactly or not step.is_plain:
+            write_line(block, line, target, step.out_format, along.out_step, count)
+
+
+run_blocks = running(
+    tapping(weigh, weigh_own, weigh_together, settle),
+    mean_block,
+    windowing(weigh_own, weigh_together, settle),
+)
+
+
+@entry
+def filter_sums(x, out, weights, exact, numbers, workspace, team, threads, thread):
+    """Run a `Step` of weighted sums or means.
+
+    `x` and `out` are known by the address of their first elements, `numbers` says how they lie. `weights` has the type
+    that is computed with: what padding holds, across and along, then the weights in the order in which they are added.
+    `exact` is for sums of integers that are settled: errors, across and along, then weights in SciPy's order.
+
+        LOOP 3  blocks: a band of rows and a panel of columns, for each place on the outer axes
+        LOOP 2  rows of results: a line of sums across the rows, then one along them
+        LOOP 1  vectors of a line -> tap_lines, tap_rows, which keep sums in registers
+    """
+    step = load_tuple(numbers.data, 0, Step)
+    if threads > 1 and thread == 0:
+        threads = open_team(team, (x, out, weights, exact, numbers, workspace, team, threads), threads)
+    own = part_of(workspace, thread * step.blocks.workspace)
+    run_blocks(step, x, out, weights, exact, numbers, own, team, threads)
+    if threads > 1 and thread == 0:
+        close_team(team)
+    return True
