@@ -66,5 +66,3 @@ def _is_along(x: Array, out: Array, order: list[int], axis: int) -> bool:
     """Whether an axis is filtered along lines: few elements lie behind it, or none that lie as one."""
     inner = order[order.index(axis) + 1 :]
     return math.prod(x.shape[a] for a in inner) < _SHORT or merge(x, out, inner) is None
-
-

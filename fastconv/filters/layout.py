@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 from ..problem import Array
@@ -35,7 +36,7 @@ def merge(x: Array, out: Array, axes: list[int]) -> Extent | None:
     axes = [a for a in axes if x.shape[a] > 1] or axes[-1:]
     if not axes:
         return None
-    for a, b in zip(axes, axes[1:]):
+    for a, b in pairwise(axes):
         if x.strides[a] != x.strides[b] * x.shape[b] or out.strides[a] != out.strides[b] * out.shape[b]:
             return None
     return Extent(math.prod(x.shape[a] for a in axes), x.strides[axes[-1]], out.strides[axes[-1]], axes[0])

@@ -37,7 +37,7 @@ def pass_step(x: Array, out: Array, pair: Pair, in_place: bool) -> Run:
         pair = _as_sum(pair[0]), _as_sum(pair[1])
         kind = SUM
     is_folded = is_folded or kind == MEAN
-    across, along = sides = [_side(extent, each) for extent, each in zip((rows, line), pair, strict=True)]
+    across, along = [_side(extent, each) for extent, each in zip((rows, line), pair, strict=True)]
     itemsize = how.compute.itemsize
     is_direct = not is_folded and pair[0] is not None and x.dtype == how.compute and line.x_step == itemsize
     is_direct = is_direct and not in_place and (pair[1] is None or line.size * hop * itemsize <= plan.ROW_BYTES)
@@ -156,7 +156,7 @@ def window_step(x: Array, out: Array, window: Window) -> Run:
     rows = single(x, out, lines[-2]) if len(lines) > 1 else ONE
     outers = [single(x, out, a) for a in lines[:-2]]
     how = of_window(x.dtype, out.dtype, window)
-    across, along, *further = sides = [_window_side(extent, window) for extent in (rows, line, *outers)]
+    across, along, *further = [_window_side(extent, window) for extent in (rows, line, *outers)]
     depth, places = math.prod(side.kernel for side in further), math.prod(side.size for side in further)
     blocks = plan.cut(False, across, along, hop, how.compute.itemsize, depth, places, True, False, False)
     counted = window.footprint & (window.weights != 0) if kind == SUM else window.footprint

@@ -229,8 +229,9 @@ def tapping(tap_line, tap_own, tap_rows, settle):
             for r in range(rows):
                 own = line + r * memory.pitch
                 if step.settled_across:
-                    settle(step.order_across, block, own, numbers, step.settled_across,
-                           address_of(block, (row + r) * memory.pitch), exact, VALUES, across.kernel, width, 0)  # fmt: skip
+                    first = address_of(block, (row + r) * memory.pitch)
+                    settle(step.order_across, block, own, numbers, step.settled_across, first, exact, VALUES,
+                           across.kernel, width, 0)  # fmt: skip
                 end_row(step, numbers, memory, place, weights, exact, target + r * across.out_step, own)
             row += rows
 

@@ -1,20 +1,9 @@
 """Extrema of windows: along axes, two at a time, and under footprints over all axes."""
 
 from ..jit import entry, inlined, kernel
-from ..simd.lines import (
-    largest_lines,
-    largest_rows,
-    lower_lines,
-    max_lines,
-    max_rows,
-    min_lines,
-    min_rows,
-    pointer_at,
-    raise_lines,
-    smallest_lines,
-    smallest_rows,
-    write_line,
-)
+from ..simd.folds import max_lines, max_rows, min_lines, min_rows
+from ..simd.lines import pointer_at, write_line
+from ..simd.taps import largest_lines, largest_rows, lower_lines, raise_lines, smallest_lines, smallest_rows
 from ..strided import item_size, load_tuple
 from ..team import close_team, open_team, part_of
 from .blocks import find_line, find_source, load_line, load_rows, pad_line, running, tapping, windowing
@@ -77,7 +66,7 @@ def fold_block(step, numbers, memory, place, x, weights):
 
 @kernel
 def fold_line(order, block, line, hop, kernel, count):
-    """Extrema along a line, in its place: those of 2 m elements are made of two of m, any number of two that overlap."""
+    """Extrema along a line, in its place: those of 2 m elements are made of two of m, others of two that overlap."""
     width = 1
     while width < kernel:
         grown = min(2 * width, kernel)

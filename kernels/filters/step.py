@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..jit import plain
 from ..shapes import words_of
+from ..simd.taps import ROWS
 
 # How terms are combined. Sums: by fused multiply-adds; or rounded as C does, one by one, or by pairs of elements.
 # Extrema: of elements as they are, or of those to which weights are added.
@@ -23,7 +24,6 @@ _LEAST = 256  # bytes of a line in a block, at least
 _BAND = 32  # rows of outputs at a time, of which those before and after are read again
 ROW_BYTES = 64 << 10  # bytes of a line that is read where it lies and then padded
 _CACHE_LINE = 64
-ROWS = 4  # of results, that are made together
 LINES = ROWS + 2  # lines beside the block: between the two passes, before results are converted, and of padding
 
 

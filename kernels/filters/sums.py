@@ -5,20 +5,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..jit import entry, inlined, kernel
-from ..simd.lines import (
-    add_rows,
-    address_of,
-    divide_line,
-    pointer_at,
-    settle_line,
-    slide_lines,
-    weigh_differences,
-    weigh_lines,
-    weigh_pairs,
-    weigh_rounded,
-    weigh_rows,
-    write_line,
-)
+from ..simd.folds import add_rows
+from ..simd.lines import address_of, divide_line, pointer_at, write_line
+from ..simd.settle import settle_line
+from ..simd.taps import slide_lines, weigh_differences, weigh_lines, weigh_pairs, weigh_rounded, weigh_rows
 from ..strided import item_size, load_tuple
 from ..team import close_team, open_team, part_of
 from .blocks import (
@@ -31,7 +21,6 @@ from .blocks import (
     round_line,
     running,
     tapping,
-    taps_at,
     windowing,
 )
 from .step import DIFFERENCES, FUSED, PAIRS, ROUNDED, Step, count_taps

@@ -1,0 +1,62 @@
+"""Arithmetic on vectors of any type of elements: floats, and integers that wrap; and functions around loops of it."""
+
+from llvmlite import ir
+from numba import types
+
+from .vectors import FLOATS, VECTOR_BYTES
+
+VECTORS = 4  # of results that are made together, where nothing else takes registers
+
+
+def lanes_in(element):
+    return VECTOR_BYTES * 8 // element.bitwidth
+
+
+def llvm_type(kind):
+    return {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}.get(kind) or ir.IntType(kind.bitwidth)
+
+
+def outline(builder, name, kinds, emit):
+    """A function of its own, made once in a module, and a call of it."""
+
+    def call(args):
+        function = builder.module.globals.get(name)
+        if function is None:
+            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            body = ir.IRBuilder(function.append_basic_block())
+            emit(body, *function.args)
+            body.ret_void()
+        builder.call(function, args)
+
+    return call
+
+
+def add(builder, kind, a, b):
+    return builder.fadd(a, b) if kind in FLOATS else builder.add(a, b)
+
+
+def subtract(builder, kind, a, b):
+    return builder.fsub(a, b) if kind in FLOATS else builder.sub(a, b)
+
+
+def multiply(builder, kind, a, b):
+    return builder.fmul(a, b) if kind in FLOATS else builder.mul(a, b)
+
+
+def largest(builder, kind, a, b):
+    """The larger of two; a NaN, if one is."""
+    if kind in FLOATS:
+        more = builder.select(builder.fcmp_ordered(">", a, b), a, b)
+        return builder.select(builder.fcmp_unordered("uno", a, a), a, more)
+    compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
+    return builder.select(compare(">", a, b), a, b)
+
+
+def smallest(builder, kind, a, b):
+    if kind in FLOATS:
+        less = builder.select(builder.fcmp_ordered("<", a, b), a, b)
+        return builder.select(builder.fcmp_unordered("uno", a, a), a, less)
+    compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
+    return builder.select(compare("<", a, b), a, b)
