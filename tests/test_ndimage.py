@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pytest
 from cases import representative, rng
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from subprocesses import ROOT, run
 
@@ -32,6 +32,10 @@ every_dtype = pytest.mark.parametrize("dtype", representative(DTYPES))
 
 
 # ---- what is drawn
+
+
+def drawn(test):
+    return settings(max_examples=40)(given(st.data())(test))
 
 
 def numbers(shape, dtype, seed):
@@ -135,7 +139,7 @@ def both(name, *args, **kwargs):
 
 @every_dtype
 @pytest.mark.parametrize("name", ["correlate1d", "convolve1d"])
-@given(st.data())
+@drawn
 def test_one_axis(name, dtype, data):
     x = data.draw(inputs(dtype))
     weights = data.draw(kernels((data.draw(st.integers(1, 12)),), dtype))
@@ -162,7 +166,7 @@ def kernels(draw, shape, dtype):
 
 @every_dtype
 @pytest.mark.parametrize("name", ["correlate", "convolve"])
-@given(st.data())
+@drawn
 def test_several_axes(name, dtype, data):
     x = data.draw(inputs(dtype, sizes=(1, 6)))
     axes, chosen = data.draw(somes(x.ndim))
@@ -182,7 +186,7 @@ def test_several_axes(name, dtype, data):
 
 
 @every_dtype
-@given(st.data())
+@drawn
 def test_means(dtype, data):
     x = data.draw(inputs(dtype))
     axes, chosen = data.draw(somes(x.ndim))
@@ -213,7 +217,7 @@ sigmas = st.sampled_from([0, 0.3, 0.7, 1, 1.5, 2.6])
 
 
 @every_dtype
-@given(st.data())
+@drawn
 def test_gaussians(dtype, data):
     x = data.draw(inputs(dtype))
     axes, chosen = data.draw(somes(x.ndim))
@@ -254,7 +258,7 @@ def test_even_ground_stays_as_scipy_leaves_it():
 
 @every_dtype
 @pytest.mark.parametrize("name", ["sobel", "prewitt"])
-@given(st.data())
+@drawn
 def test_first_differences(name, dtype, data):
     x = data.draw(inputs(dtype))
     axis, cval = data.draw(st.integers(-x.ndim, x.ndim - 1)), data.draw(cvals)
@@ -267,7 +271,7 @@ def test_first_differences(name, dtype, data):
 
 
 @every_dtype
-@given(st.data())
+@drawn
 def test_second_differences(dtype, data):
     x = data.draw(inputs(dtype))
     axes, chosen = data.draw(somes(x.ndim))
@@ -285,7 +289,7 @@ def test_second_differences(dtype, data):
 
 @pytest.mark.parametrize("dtype", TALL)
 @pytest.mark.parametrize(("name", "order"), [("gaussian_laplace", 2), ("gaussian_gradient_magnitude", 1)])
-@given(st.data())
+@drawn
 def test_gaussian_derivatives(name, order, dtype, data):
     x = data.draw(inputs(dtype, ndim=(1, 3)))
     if x.dtype.kind in "iu":
@@ -338,7 +342,7 @@ def test_derivatives_of_ones_own():
 
 @every_dtype
 @pytest.mark.parametrize("name", ["maximum_filter", "minimum_filter"])
-@given(st.data())
+@drawn
 def test_extrema(name, dtype, data):
     x = data.draw(inputs(dtype))
     axes, chosen = data.draw(somes(x.ndim))
@@ -363,7 +367,7 @@ def footprints(draw, shape):
 
 @every_dtype
 @pytest.mark.parametrize("name", ["maximum_filter", "minimum_filter"])
-@given(st.data())
+@drawn
 def test_footprints(name, dtype, data):
     x = data.draw(inputs(dtype, sizes=(1, 6)))
     axes, chosen = data.draw(somes(x.ndim))
@@ -381,7 +385,7 @@ MORPHOLOGICAL = ["morphological_gradient", "morphological_laplace"]  # not of bo
 
 @every_dtype
 @pytest.mark.parametrize("name", [*GREY, *MORPHOLOGICAL])
-@given(st.data())
+@drawn
 def test_grey_morphology(name, dtype, data):
     x = data.draw(inputs(dtype, sizes=(1, 6), ndim=(1, 3), layouts=("C", "Fortran", "sliced", "swapped")))
     if dtype == "?" and name in MORPHOLOGICAL:
@@ -508,7 +512,7 @@ def test_a_list_as_output_is_made_an_array():
 
 
 @pytest.mark.parametrize("dtype", representative(["c8", "c16"]))
-@given(st.data())
+@drawn
 def test_complex_input_and_weights(dtype, data):
     x = data.draw(inputs(data.draw(st.sampled_from([dtype, "f4", "f8"])), ndim=(1, 3), sizes=(1, 6)))
     weights = numbers((3,) * x.ndim, data.draw(st.sampled_from([dtype, "f8"])), 1)
@@ -626,6 +630,7 @@ def test_the_filters_of_scipy_that_are_here():
 
 def test_calls_that_look_alike_are_told_apart():
     """1 equals 1.0 and True, 0.0 equals -0.0, a footprint has a structure's bytes: each means something else."""
+    running.prepared.clear()
     x = np.zeros((4, 4))
     ours.gaussian_filter(x, 1.0, 1)
     with pytest.raises(TypeError, match=r"gaussian_filter\(\): order is 1.0, expected an int"):
@@ -651,6 +656,10 @@ def test_calls_that_look_alike_are_told_apart():
         check(*both("correlate", x + 1, window.T, **far))
         check(*both("correlate", x + 1, window.astype("f4"), **far))
         check(*both("convolve", x + 1, window))
+    for sigma in (np.float32(0.7), np.float64(np.float32(0.7)), np.array([0.7, 0.8]), np.array([0.7, 0.8], "f4")):
+        kept = len(running.prepared)
+        check(*both("gaussian_filter", x, sigma), 1e-12)
+        assert len(running.prepared) == kept + 1
     weights = np.array([1.0, 2.0])
     first = ours.correlate1d([1.0, 1.0, 1.0], weights)
     weights[0] = 5
