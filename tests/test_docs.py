@@ -21,6 +21,7 @@ READ = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8"
 # Where examples stand beside those of the public names: the drop-ins for other libraries' functions, and the lessons.
 MODULES = [
     *(f"fastconv.{module.name}" for module in pkgutil.iter_modules([str(Path(fastconv.__file__).parent)])),
+    *(f"fastconv.ndimage.{module.name}" for module in pkgutil.iter_modules(fastconv.ndimage.__path__)),
     "fastconv.kernels.lessons",
 ]
 MODULES.remove("fastconv.__main__")  # imported, it runs the command line
@@ -63,12 +64,13 @@ def test_examples_of_docstrings(name):
 
 def test_examples_of_modules():
     """A module that is added is found by itself."""
-    ran = {}
+    ran, others = {}, {getattr(fastconv, name).__doc__ for name in PUBLIC}
     for name in MODULES:
         for example in doctest.DocTestFinder().find(importlib.import_module(name)):
-            if example.examples and example.name.rpartition(".")[2] not in PUBLIC:
+            if example.examples and example.docstring not in others:
                 ran[example.name] = run_examples(example.docstring, example.name, {})
     assert {"fastconv.numpy.convolve", "fastconv.numpy.correlate"} <= set(ran)
+    assert {"fastconv.ndimage.linear.correlate1d", "fastconv.ndimage.extrema.maximum_filter"} <= set(ran)
     assert {"fastconv.kernels.lessons.windows", "fastconv.kernels.lessons.correlate"} <= set(ran)
     assert min(ran.values()) >= 2
 

@@ -7,19 +7,20 @@ results are equal: their sums are exact, or, for weights like a Gaussian's, made
 
 import functools
 import inspect
+import os
 import warnings
 
 import numpy as np
 import pytest
 from cases import representative, rng
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from subprocesses import ROOT, run_python
+from subprocesses import ROOT, run
 
 import fastconv.ndimage as ours
 from fastconv.ndimage import running
 
-scipy = pytest.importorskip("scipy.ndimage", minversion=None)
+scipy = pytest.importorskip("scipy.ndimage")
 from scipy.ndimage._filters import _gaussian_kernel1d  # noqa: E402
 
 MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
@@ -31,6 +32,10 @@ every_dtype = pytest.mark.parametrize("dtype", representative(DTYPES))
 
 
 # ---- what is drawn
+
+
+def drawn(test):
+    return settings(max_examples=40)(given(st.data())(test))
 
 
 def numbers(shape, dtype, seed):
@@ -134,7 +139,7 @@ def both(name, *args, **kwargs):
 
 @every_dtype
 @pytest.mark.parametrize("name", ["correlate1d", "convolve1d"])
-@given(st.data())
+@drawn
 def test_one_axis(name, dtype, data):
     x = data.draw(inputs(dtype))
     weights = data.draw(kernels((data.draw(st.integers(1, 12)),), dtype))
@@ -161,7 +166,7 @@ def kernels(draw, shape, dtype):
 
 @every_dtype
 @pytest.mark.parametrize("name", ["correlate", "convolve"])
-@given(st.data())
+@drawn
 def test_several_axes(name, dtype, data):
     x = data.draw(inputs(dtype, sizes=(1, 6)))
     axes, chosen = data.draw(somes(x.ndim))
@@ -181,7 +186,7 @@ def test_several_axes(name, dtype, data):
 
 
 @every_dtype
-@given(st.data())
+@drawn
 def test_means(dtype, data):
     x = data.draw(inputs(dtype))
     axes, chosen = data.draw(somes(x.ndim))
@@ -212,7 +217,7 @@ sigmas = st.sampled_from([0, 0.3, 0.7, 1, 1.5, 2.6])
 
 
 @every_dtype
-@given(st.data())
+@drawn
 def test_gaussians(dtype, data):
     x = data.draw(inputs(dtype))
     axes, chosen = data.draw(somes(x.ndim))
@@ -253,7 +258,7 @@ def test_even_ground_stays_as_scipy_leaves_it():
 
 @every_dtype
 @pytest.mark.parametrize("name", ["sobel", "prewitt"])
-@given(st.data())
+@drawn
 def test_first_differences(name, dtype, data):
     x = data.draw(inputs(dtype))
     axis, cval = data.draw(st.integers(-x.ndim, x.ndim - 1)), data.draw(cvals)
@@ -266,7 +271,7 @@ def test_first_differences(name, dtype, data):
 
 
 @every_dtype
-@given(st.data())
+@drawn
 def test_second_differences(dtype, data):
     x = data.draw(inputs(dtype))
     axes, chosen = data.draw(somes(x.ndim))
@@ -284,7 +289,7 @@ def test_second_differences(dtype, data):
 
 @pytest.mark.parametrize("dtype", TALL)
 @pytest.mark.parametrize(("name", "order"), [("gaussian_laplace", 2), ("gaussian_gradient_magnitude", 1)])
-@given(st.data())
+@drawn
 def test_gaussian_derivatives(name, order, dtype, data):
     x = data.draw(inputs(dtype, ndim=(1, 3)))
     if x.dtype.kind in "iu":
@@ -337,13 +342,14 @@ def test_derivatives_of_ones_own():
 
 @every_dtype
 @pytest.mark.parametrize("name", ["maximum_filter", "minimum_filter"])
-@given(st.data())
+@drawn
 def test_extrema(name, dtype, data):
     x = data.draw(inputs(dtype))
     axes, chosen = data.draw(somes(x.ndim))
     count = len(chosen)
     size = data.draw(one_or_each(st.integers(0, 12), count))
     mode, cval = data.draw(one_or_each(modes, count)), data.draw(cvals | st.sampled_from([300, -300.5, 1e6]))
+    cval = abs(cval) if dtype == "u8" else cval  # a cval that wraps there is beyond what doubles tell apart
     origin = tuple(data.draw(origins(max(n, 1))) for n in each(size, count))
     check(*(np.ascontiguousarray(a) for a in both(name, x, size, None, None, mode, cval, origin, axes=axes)))
     n, m, o = each(size, count)[0] or 1, each(mode, count)[0], origin[0]
@@ -361,12 +367,13 @@ def footprints(draw, shape):
 
 @every_dtype
 @pytest.mark.parametrize("name", ["maximum_filter", "minimum_filter"])
-@given(st.data())
+@drawn
 def test_footprints(name, dtype, data):
     x = data.draw(inputs(dtype, sizes=(1, 6)))
     axes, chosen = data.draw(somes(x.ndim))
     shape = tuple(data.draw(st.integers(1, 4 if x.ndim < 4 else 2)) for _ in chosen)
     mode, cval = data.draw(modes), data.draw(cvals | st.sampled_from([300, -300.5]))
+    cval = abs(cval) if dtype == "u8" else cval
     origin = 0 if min(shape) == 1 else data.draw(st.sampled_from([0, -1]))
     got, expected = both(name, x, None, data.draw(footprints(shape)), None, mode, cval, origin, axes=axes)
     check(got, np.ascontiguousarray(expected))
@@ -378,7 +385,7 @@ MORPHOLOGICAL = ["morphological_gradient", "morphological_laplace"]  # not of bo
 
 @every_dtype
 @pytest.mark.parametrize("name", [*GREY, *MORPHOLOGICAL])
-@given(st.data())
+@drawn
 def test_grey_morphology(name, dtype, data):
     x = data.draw(inputs(dtype, sizes=(1, 6), ndim=(1, 3), layouts=("C", "Fortran", "sliced", "swapped")))
     if dtype == "?" and name in MORPHOLOGICAL:
@@ -386,17 +393,23 @@ def test_grey_morphology(name, dtype, data):
     axes, chosen = data.draw(somes(x.ndim))
     shape = tuple(data.draw(st.integers(1, 4)) for _ in chosen)
     mode, cval = data.draw(modes), data.draw(cvals)
-    kind = data.draw(st.sampled_from(["size", "sizes", "footprint", "structure", "both"]))
-    window = {"size": shape[0]} if kind == "size" else {"size": shape} if kind == "sizes" else {}
+    kind = data.draw(st.sampled_from(["size", "footprint", "structure", "both"]))
+    window, origin = {}, 0
+    if kind == "size":
+        window["size"] = data.draw(st.sampled_from([shape[0], shape]))
+    elif axes is not None:  # SciPy takes a window's parity from the place in `axes`, its lengths in the array's order
+        axes = tuple(sorted(chosen))
     if kind in ("footprint", "both"):
         window["footprint"] = data.draw(footprints(shape))
-    if kind in ("structure", "both"):
-        if len(chosen) < x.ndim:  # SciPy reads structures of other axes where they are not
-            return
-        window["structure"] = data.draw(kernels(shape, "u1"))
-    origin = 0 if min(shape) == 1 else data.draw(st.sampled_from([0, -1]))
-    if "sizes" in kind or kind == "size":
-        origin = 0
+    if kind in ("structure", "both") and len(chosen) == x.ndim:
+        heights = data.draw(kernels(shape, "u1"))
+        window["structure"] = abs(heights) if dtype == "u8" else heights
+    elif kind == "structure":
+        window["size"] = shape
+    if "size" not in window and min(shape) > 1:
+        origin = data.draw(st.sampled_from([0, -1]))
+    if dtype == "u8":  # what wraps there is beyond what doubles tell apart
+        cval = abs(cval)
     got, expected = both(name, x, output=None, mode=mode, cval=cval, origin=origin, axes=axes, **window)
     check(got, np.ascontiguousarray(expected))
 
@@ -499,7 +512,7 @@ def test_a_list_as_output_is_made_an_array():
 
 
 @pytest.mark.parametrize("dtype", representative(["c8", "c16"]))
-@given(st.data())
+@drawn
 def test_complex_input_and_weights(dtype, data):
     x = data.draw(inputs(data.draw(st.sampled_from([dtype, "f4", "f8"])), ndim=(1, 3), sizes=(1, 6)))
     weights = numbers((3,) * x.ndim, data.draw(st.sampled_from([dtype, "f8"])), 1)
@@ -617,6 +630,7 @@ def test_the_filters_of_scipy_that_are_here():
 
 def test_calls_that_look_alike_are_told_apart():
     """1 equals 1.0 and True, 0.0 equals -0.0, a footprint has a structure's bytes: each means something else."""
+    running.prepared.clear()
     x = np.zeros((4, 4))
     ours.gaussian_filter(x, 1.0, 1)
     with pytest.raises(TypeError, match=r"gaussian_filter\(\): order is 1.0, expected an int"):
@@ -640,8 +654,12 @@ def test_calls_that_look_alike_are_told_apart():
         check(*both("grey_dilation", x, structure=window.astype("f4")))
         check(*both("correlate", x + 1, window, **far))
         check(*both("correlate", x + 1, window.T, **far))
-        check(*both("correlate", x + 1, window.astype("i8").view("f8"), **far))
+        check(*both("correlate", x + 1, window.astype("f4"), **far))
         check(*both("convolve", x + 1, window))
+    for sigma in (np.float32(0.7), np.float64(np.float32(0.7)), np.array([0.7, 0.8]), np.array([0.7, 0.8], "f4")):
+        kept = len(running.prepared)
+        check(*both("gaussian_filter", x, sigma), 1e-12)
+        assert len(running.prepared) == kept + 1
     weights = np.array([1.0, 2.0])
     first = ours.correlate1d([1.0, 1.0, 1.0], weights)
     weights[0] = 5
@@ -657,19 +675,16 @@ def test_kept_calls_look_at_shapes_strides_and_alignment():
     for view in (x, x.T, x[::-1], x[:3], np.broadcast_to(x[:1], (6, 6)), crooked, x.astype(">f8"), x.astype("f4")):
         check(*both("gaussian_filter", view, 1.0), 1e-6)
         check(*both("maximum_filter", view, 2))
-    out = crooked.copy()
-    odd = raw[1:].view("f8").reshape(6, 6)
-    assert ours.gaussian_filter(x, 1.0, output=odd) is odd
-    np.testing.assert_array_equal(odd, ours.gaussian_filter(x, 1.0))
-    assert out.shape == odd.shape
+    assert ours.gaussian_filter(x, 1.0, output=crooked) is crooked
+    np.testing.assert_array_equal(crooked, ours.gaussian_filter(x, 1.0))
 
 
 def test_only_so_many_calls_are_kept(monkeypatch):
     monkeypatch.setattr(running, "_KEPT", 3)
+    running.prepared.clear()
     for n in range(1, 12):
         ours.uniform_filter1d(np.zeros(20), n)
-        assert len(running.prepared) <= max(3, len(running.prepared) - 1) or n == 1
-    assert len(running.prepared) <= 3
+        assert len(running.prepared) <= 3
     big = np.ones((91, 91)) / 91**2  # such weights are no part of a key
     before = len(running.prepared)
     ours.convolve(np.ones((4, 4)), big)
@@ -900,15 +915,9 @@ for name in ours.__all__:
 def test_scipys_tests_pass(tmp_path):
     """All of those about filters and grey morphology; none is left out."""
     (tmp_path / "ours_for_scipys.py").write_text(PLUGIN)
-    code = (
-        "import sys, pytest\n"
-        f"sys.path[:0] = [{str(tmp_path)!r}]\n"
-        "code = pytest.main(['-q', '-p', 'no:cacheprovider', '-p', 'ours_for_scipys', '-o', 'addopts=',"
-        " '-c', '/dev/null',"
-        f" '--rootdir', {str(tmp_path)!r}, '--pyargs', 'scipy.ndimage.tests.test_filters',"
-        " 'scipy.ndimage.tests.test_morphology'])\n"
-        "sys.exit(int(code))"
-    )
-    done = run_python(code, cwd=tmp_path, PYTHONPATH=ROOT)
+    options = ["-q", "-p", "no:cacheprovider", "-p", "ours_for_scipys", "-c", "/dev/null", "--rootdir"]
+    modules = "scipy.ndimage.tests.test_filters", "scipy.ndimage.tests.test_morphology"
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    done = run("-m", "pytest", *options, tmp_path, "--pyargs", *modules, cwd=tmp_path, PYTHONPATH=path, check=False)
     assert done.returncode == 0, done.stdout[-5000:]
     assert int(done.stdout.split(" passed")[0].split()[-1]) > 3000

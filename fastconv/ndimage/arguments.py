@@ -247,6 +247,12 @@ def call_key(function: str, x: Any, output: Any, cval: Any, *options: Any) -> tu
             return None
         cval = repr(cval)
     named = checks.key_of(options)
+    if named is None:  # NumPy's numbers among them, which may count in another precision than Python's
+        kinds = tuple(getattr(option, "dtype", None) for option in options)
+        named = checks.key_of(
+            tuple(option if kind is None else option.tolist() for option, kind in zip(options, kinds))
+        )
+        named = named and (named, kinds)
     if named is None or not x.flags.aligned:
         return None
     return function, x.shape, x.strides, x.dtype, output, cval, named

@@ -113,26 +113,34 @@ def laplace(input: Any, output: Any = None, mode: Any = "reflect", cval: Any = Z
     if (call := prepared.get(key)) is not None:
         return call(input)
     x = checks.as_array(function, "input", input)
-    _, dtype = checks.asked_output(function, output, x, False)
     filtered = checks.as_axes(function, axes, x.ndim)
-    if not 1 <= len(filtered) <= 3 or dtype.kind == "b" or not (dtype == x.dtype or dtype.kind == "f"):
+    modes = checks.per_axis(function, "mode", mode, len(filtered))
+    names = [checks.as_boundary(function, each) for each in modes]
+    number = checks.as_cval(function, cval, x.dtype.kind == "c")
+    _, dtype = checks.asked_output(function, output, x, False)
+    if not 1 <= len(filtered) <= 3 or not _adds_up(x.dtype, dtype, number if "constant" in names else 0.0):
 
         def derivative(x: Array, axis: int, output: Any, mode: Any, cval: Any) -> Array:
             return correlate1d(x, [1, -2, 1], axis, output, mode, cval)
 
         return _add_derivatives(function, x, derivative, output, mode, cval, (), {}, filtered)
-    # One window is as exact: integers wrap alike, and floats are rounded less often.
     boundaries = ["edge"] * x.ndim
     weights = np.zeros([3 if axis in filtered else 1 for axis in range(x.ndim)])
     centre = tuple(size // 2 for size in weights.shape)
-    for axis, each in zip(filtered, checks.per_axis(function, "mode", mode, len(filtered)), strict=True):
-        boundaries[axis] = checks.as_boundary(function, each)
+    for axis, name in zip(filtered, names, strict=True):
+        boundaries[axis] = name
         for side in (0, 2):
             weights[*centre[:axis], side, *centre[axis + 1 :]] = 1
     weights[centre] = -2 * len(filtered)
-    cval = checks.as_cval(function, cval, x.dtype.kind == "c")
-    window = Window(SUM, weights, weights != 0, centre, tuple(boundaries), cval)
+    window = Window(SUM, weights, weights != 0, centre, tuple(boundaries), number)
     return apply(function, x, output, window, key=key)
+
+
+def _adds_up(given: np.dtype[Any], result: np.dtype[Any], cval: Any) -> bool:
+    """Whether one sum over all axes is as exact as a sum of sums: whole numbers wrap alike, floats round less often."""
+    if result.kind in "iu":
+        return result == given and float(cval).is_integer()
+    return result.kind == "f" or (result.kind == "c" and result == given)
 
 
 def generic_laplace(

@@ -155,7 +155,9 @@ def _cut(cval: float, dtype: np.dtype[Any]) -> float:
     if dtype.kind == "f":
         return float(dtype.type(cval))
     whole = int(cval) if math.isfinite(cval) else 0
-    return float(np.array(whole & ((1 << 64) - 1), np.uint64).astype(dtype))
+    element = int(np.array(whole & ((1 << 64) - 1), np.uint64).astype(dtype))
+    held = float(element)
+    return math.nextafter(held, 0) if held > np.iinfo(dtype).max else held
 
 
 def _with_cval(steps: Steps, part: str) -> Steps:

@@ -16,7 +16,7 @@ def _folding(combine, name):
 
     @intrinsic
     def fold_lines(typingctx, target, to, a, b, count):
-        """`target[to + i] = combine(target[a + i], target[b + i])`, from the first on: `to` may be `a`, if `b` > `a`."""
+        """`target[to + i] = combine(target[a + i], target[b + i])`, in order: `to` may be `a`, if `b` > `a`."""
         kind = target.dtype
         vector = ir.VectorType(llvm_type(kind), lanes_in(kind))
 

@@ -50,10 +50,8 @@ def settle_line(typingctx, target, at, table, entry, shift, weights, weight, tap
                 first, second = element(index), element(inner.add(index, paired))
                 # One by one, the other element counts nothing; 0 is added, and -1 times it for differences.
                 both = inner.fadd(first, inner.fmul(second, broadcast(inner, sign, wide)))
-                value = inner.select(
-                    broadcast(inner, inner.icmp_signed("!=", paired, _INT64(0)), ir.VectorType(ir.IntType(1), wide.count)),
-                    both, first,
-                )  # fmt: skip
+                has_two = inner.icmp_signed("!=", paired, _INT64(0))
+                value = inner.select(broadcast(inner, has_two, ir.VectorType(ir.IntType(1), wide.count)), both, first)
                 inner.store(inner.fadd(inner.load(total), inner.fmul(value, weigh(tap))), total)
             whole = inner.fptrunc(call(inner, "trunc", inner.load(total)), vector)
             store_vector(inner, whole, out)
