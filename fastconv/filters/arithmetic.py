@@ -73,7 +73,8 @@ def of_window(given: np.dtype[Any], result: np.dtype[Any], window: Window) -> Ar
         highest = window.kind == MAXIMUM
         if given == result and not np.any(weights) and _holds(given, padding, window.cval):
             return Arithmetic(_own(given), (plan.LARGEST if highest else plan.SMALLEST, plan.FUSED), 0)
-        return Arithmetic(_DOUBLE, (plan.RAISED if highest else plan.LOWERED, plan.FUSED), 0)
+        wraps = given == result and given.kind in "iu" and bool(np.all(weights == np.rint(weights)))
+        return Arithmetic(given if wraps else _DOUBLE, (plan.RAISED if highest else plan.LOWERED, plan.FUSED), 0)
     fused = Arithmetic(_SINGLE if result == _SINGLE and _is_small(given) else _DOUBLE, (plan.FUSED, plan.FUSED), 0)
     if result.kind == "f":
         return fused

@@ -118,17 +118,45 @@ def _lower_window(x: Array, out: Array, window: Window) -> Run:
         return lambda x, out: run(x[None], out[None])
     if window.kind != SUM:
         window = window._replace(cval=_cut(window.cval, x.dtype))
+        if window.weights[window.footprint].any():
+            return _lower_heights(x, out, window)
     return prepare_window(x, out, window)
+
+
+def _lower_heights(x: Array, out: Array, window: Window) -> Run:
+    """As SciPy adds heights: to a window's first element in float64, to others in their own type, where it wraps."""
+    taps = np.argwhere(window.footprint)
+    first, rest = np.zeros_like(window.footprint), window.footprint.copy()
+    first[tuple(taps[0])], rest[tuple(taps[0])] = True, False
+    cut = np.array([_cut(height, x.dtype) for height in window.weights.ravel()]).reshape(window.weights.shape)
+    if x.dtype.kind == "f":
+        return prepare_window(x, out, window._replace(weights=np.where(first, window.weights, cut)))
+    whole, double = np.empty(x.shape, x.dtype), np.empty(x.shape)
+    run_first = prepare_window(x, double, window._replace(footprint=first))
+    run_rest = prepare_window(x, whole, window._replace(footprint=rest, weights=cut)) if rest.any() else None
+    keep = np.maximum if window.kind == MAXIMUM else np.minimum
+
+    def run(x: Array, out: Array) -> None:
+        best = np.empty(x.shape)
+        run_first(x, best)
+        if run_rest is not None:
+            others = np.empty(x.shape, x.dtype)
+            run_rest(x, others)
+            keep(best, others, out=best)
+        cast = np.uint64 if out.dtype == np.uint64 else np.int64
+        out[...] = best if out.dtype.kind == "f" else best.astype(cast)
+
+    return run
 
 
 def _compare_doubles(x: Array, out: Array, passes: Sequence[Pass]) -> Run:
     """As SciPy compares always: for a `cval` beyond what the type holds, which other elements never are."""
-    double = x.astype(np.float64)
+    double = x.astype(np.float64, order="C")
     runs = [prepare_passes(double, out, [each]) for each in passes]
 
     def run(x: Array, out: Array) -> None:
         for each in runs:
-            each(x.astype(np.float64), out)
+            each(x.astype(np.float64, order="C"), out)
             x = out
 
     return run

@@ -2,6 +2,7 @@
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from .vectors import FLOATS, VECTOR_BYTES
 
@@ -60,3 +61,14 @@ def smallest(builder, kind, a, b):
         return builder.select(builder.fcmp_unordered("uno", a, a), a, less)
     compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
     return builder.select(compare("<", a, b), a, b)
+
+
+def rounded(builder, value):
+    """A float, or a vector of floats, rounded as it is: LLVM fuses no product with a sum across this."""
+    element = value.type.element if isinstance(value.type, ir.VectorType) else value.type
+    name = "f64" if isinstance(element, ir.DoubleType) else "f32"
+    if element is not value.type:
+        name = f"v{value.type.count}{name}"
+    kind = ir.FunctionType(value.type, [value.type])
+    fence = cgutils.get_or_insert_function(builder.module, kind, f"llvm.arithmetic.fence.{name}")
+    return builder.call(fence, [value])

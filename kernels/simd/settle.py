@@ -5,7 +5,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .elements import lanes_in, outline
+from .elements import lanes_in, outline, rounded
 from .vectors import broadcast, load_vector, store_vector
 
 _INT64 = ir.IntType(64)
@@ -52,7 +52,8 @@ def settle_line(typingctx, target, at, table, entry, shift, weights, weight, tap
                 both = inner.fadd(first, inner.fmul(second, broadcast(inner, sign, wide)))
                 has_two = inner.icmp_signed("!=", paired, _INT64(0))
                 value = inner.select(broadcast(inner, has_two, ir.VectorType(ir.IntType(1), wide.count)), both, first)
-                inner.store(inner.fadd(inner.load(total), inner.fmul(value, weigh(tap))), total)
+                product = rounded(inner, inner.fmul(value, weigh(tap)))
+                inner.store(inner.fadd(inner.load(total), product), total)
             whole = inner.fptrunc(call(inner, "trunc", inner.load(total)), vector)
             store_vector(inner, whole, out)
 

@@ -8,8 +8,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .elements import VECTORS, add, lanes_in, largest, llvm_type, multiply, outline, smallest, subtract
+from .elements import VECTORS, add, lanes_in, largest, llvm_type, multiply, outline, rounded, smallest, subtract
 from .vectors import (
+    FLOATS,
     REGISTERS,
     VECTOR_BYTES,
     broadcast,
@@ -158,7 +159,8 @@ def _add_product(builder, kind, elements, weight, total):
 
 
 def _add_rounded(builder, kind, elements, weight, total):
-    return add(builder, kind, total, multiply(builder, kind, elements[0], weight))
+    product = multiply(builder, kind, elements[0], weight)
+    return add(builder, kind, total, rounded(builder, product) if kind in FLOATS else product)
 
 
 def _add_pair(builder, kind, elements, weight, total):
