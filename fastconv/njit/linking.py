@@ -163,11 +163,14 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
     bias = _array(words, AT.bias, 1, dtype) if call.has_bias else None
     stride, dilation, padding = _options(words, axes)
     options = call.groups, stride, padding, dilation, "constant", None, "auto", bias is not None
-    problem = checks.convolution(name, x, w, dtype, rank, bool(call.flip), *options, padding_name=padding_name)
+    misfits, flip = checks.Misfits(name), bool(call.flip)
+    problem = misfits.attempt(checks.convolution, x, w, dtype, rank, flip, *options, padding_name=padding_name)
     if bias is not None:
-        checks.as_bias(name, bias, w.shape[0], dtype)
-    if words[AT.has_out]:
-        checks.check_out(name, _array(words, AT.out, rank + 2, dtype), problem.out_shape, dtype, x, w, bias)
+        misfits.attempt(checks.as_bias, bias, w.shape[0], dtype)
+    if words[AT.has_out] and problem:
+        out = _array(words, AT.out, rank + 2, dtype)
+        misfits.attempt(checks.check_out, out, problem.out_shape, dtype, x, w, bias)
+    misfits.refuse()
 
 
 def _check_window(name: str, padding_name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:
@@ -186,7 +189,8 @@ def _check_window(name: str, padding_name: str, words: Any, windows: Windows, ax
             asked = asked[leading:]
         checks.unpooled_size(name, x, rank, kernel, stride, dilation, padding_name, padding, asked)
     elif kind == window_calls.COMBINE:
-        if name == "col2im" and min(kernel) > 0:
+        if name == "col2im":
+            checks.as_ints(name, "kernel_size", kernel, rank, 1)
             columns = x.shape[0], words[AT.columns], x.shape[3]
             checks.check_columns(name, np.lib.stride_tricks.as_strided(x, columns, (0, 0, 0)), math.prod(kernel))
         sizes = tuple(axis.size for axis in axes[leading:])
