@@ -48,13 +48,14 @@ def test_each_thread_reads_its_own_message():
 def test_a_long_message_is_cut():
     from fastconv.njit import linking
 
-    place = linking.ctypes.create_string_buffer(b"x" * 2 * linking.TEXT_BYTES)
+    place, words = linking.ctypes.create_string_buffer(b"x" * 2 * linking.TEXT_BYTES), np.zeros(linking.FRAME, np.int64)
     check = linking._check_frame
     try:
         linking._check_frame = lambda frame: {}["7" * 4000]
-        assert linking._explain(0, linking.ctypes.addressof(place)) == linking.ctypes.addressof(place)
+        linking._explain(words.ctypes.data, linking.ctypes.addressof(place))
     finally:
         linking._check_frame = check
+    assert words[linking.AT.message] == linking.ctypes.addressof(place)
     assert len(place.value) == linking.TEXT_BYTES - 1
     assert place.raw[linking.TEXT_BYTES :] == b"x" * linking.TEXT_BYTES + b"\0"
 
