@@ -17,6 +17,7 @@ _MODULES = {
     "max_unpool1d max_unpool2d max_unpool3d maximum_filter minimum_filter uniform_filter",
     "patches": "extract_patches combine_patches im2col col2im",
     "config": "show_config",
+    "scipy_patch": "patch_scipy unpatch_scipy scipy_patched",
     "threads": "get_num_threads set_num_threads num_threads",
     "workspace": "release_workspace",
 }

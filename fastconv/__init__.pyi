@@ -12,6 +12,9 @@ from . import numpy as numpy
 from . import signal as signal
 from .config import show_config as show_config
 from .hints import ArrayT, Boundaries, Exact, InexactT, Ints, Number, Padding, SameT, ScalarT, Size
+from .scipy_patch import patch_scipy as patch_scipy
+from .scipy_patch import scipy_patched as scipy_patched
+from .scipy_patch import unpatch_scipy as unpatch_scipy
 from .threads import get_num_threads as get_num_threads
 from .threads import num_threads as num_threads
 from .threads import set_num_threads as set_num_threads
@@ -28,6 +31,7 @@ __all__ = [  # noqa: RUF022  # as fastconv/__init__.py groups them
     "maximum_filter", "minimum_filter", "uniform_filter",
     "extract_patches", "combine_patches", "im2col", "col2im",
     "show_config",
+    "patch_scipy", "unpatch_scipy", "scipy_patched",
     "get_num_threads", "set_num_threads", "num_threads",
     "release_workspace",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 import platform
 from typing import Any, Literal, overload
 
+from .scipy_patch import is_patched
 from .threads import get_num_threads
 
 MODES = ("stdout", "dicts")
@@ -24,7 +25,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     -------
     dict or None
         With ``"dicts"``: ``version``, ``python``, ``numpy``, ``numba``, ``llvmlite``, ``cpu``, ``vector_bits``,
-        ``threads``, ``threading_layer`` and ``cache_directory`` (None where there is none and none can be made).
+        ``threads``, ``threading_layer``, ``scipy_patched`` (whether `patch_scipy` is in force) and ``cache_directory``
+        (None where there is none and none can be made).
 
     Raises
     ------
@@ -67,5 +69,6 @@ def _report() -> dict[str, Any]:
         "vector_bits": 8 * VECTOR_BYTES,
         "threads": get_num_threads(),
         "threading_layer": "fastconv (Python threads over compiled code without the GIL)",
+        "scipy_patched": is_patched(),
         "cache_directory": cache_directory(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ _DOC = """{title} of a batch of inputs with channels first{rank}.
     Parameters
     ----------
     x : array_like, shape (N, C, {sizes})
-        Batch of `N` inputs with `C` channels. Any strides are read in place.
+        Batch of `N` inputs with `C` channels; ``x[None, None]`` is a batch of one grey image or signal. Any strides are
+        read in place.
     w : array_like, shape (O, C // groups, {kernel})
         Kernels, one for each of `O` output channels. {flipped}
     groups : int
@@ -97,10 +99,10 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         algorithm: str = "auto",
         out: Array | None = None,
     ) -> Array:
-        if type(x) is not ndarray:
-            x = checks.as_array(name, "x", x)
-        if type(w) is not ndarray:
-            w = checks.as_array(name, "w", w)
+        given: Any = ()
+        if type(x) is not ndarray or type(w) is not ndarray:
+            given = ("x", x), ("w", w)
+            x, w = checks.as_arrays(name, *given)
         if padding is not None:
             if padding_mode is not valid:
                 raise checks.two_paddings(name, "padding_mode", padding_mode, padding)
@@ -126,20 +128,26 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         if entry is None:
             options = groups, stride, padding_mode, dilation, boundary, activation, algorithm
             label = "padding_mode" if padding is None else "padding"
-            entry = _prepare(name, rank, flip, x, w, *options, bias is not None, padding_name=label)
+            try:
+                entry = _prepare(name, rank, flip, x, w, *options, bias is not None, padding_name=label)
+            except (TypeError, ValueError) as error:
+                raise _told_whole(error, name, given, x, w, bias, fillvalue, out) from None
             if len(prepared) >= _KEPT:
                 prepared.clear()
             if key is not None:
                 prepared[key] = entry
         run, shape, dtype, fill = entry
-        if bias is not None:
-            bias = checks.as_bias(name, bias, w.shape[0], dtype)
-        if fillvalue is not default_fill:
-            fill = checks.as_fill(name, fillvalue, dtype)
-        if out is None:
-            out = empty(shape, dtype)
-        else:
-            checks.check_out(name, out, shape, dtype, x, w, bias)
+        try:
+            if bias is not None:
+                bias = checks.as_bias(name, bias, w.shape[0], dtype)
+            if fillvalue is not default_fill:
+                fill = checks.as_fill(name, fillvalue, dtype)
+            if out is None:
+                out = empty(shape, dtype)
+            else:
+                checks.check_out(name, out, shape, dtype, x, w, bias)
+        except (TypeError, ValueError) as error:
+            raise _told_whole(error, name, given, x, w, bias, fillvalue, out, shape) from None
         run(x, w, bias, fill, out)
         return out
 
@@ -194,6 +202,31 @@ def _prepare(
         run = _converting(run, dtype)
     run = traced(run, problem, used, x=x.shape, w=w.shape)
     return run, problem.out_shape, dtype, np.zeros(1, dtype)
+
+
+def _told_whole(
+    error: Exception,
+    name: str,
+    given: tuple[tuple[str, Any], ...],
+    x: Array,
+    w: Array,
+    bias: Any,
+    fillvalue: Any,
+    out: Any,
+    shape: tuple[int, ...] | None = None,
+) -> Exception:
+    """An error, and what is wrong with other arguments, as far as it is known what they have to fit."""
+    rest: list[tuple[Any, ...]] = []
+    with suppress(TypeError):  # the error says that there is no such type
+        dtype = checks.common_dtype(name, x=x, w=w)
+        rest.append((checks.as_fill, fillvalue, dtype))
+        if bias is not None and w.ndim:
+            rest.append((checks.as_bias, bias, w.shape[0], dtype))
+        if out is not None and shape:
+            rest.append((checks.check_out, out, shape, dtype, x, w, None))
+        elif out is not None:
+            rest.append((checks.check_type_of_out, out, dtype))
+    return checks.told_whole(name, error, given, rest)
 
 
 def _converting(run: Run, dtype: np.dtype[Any]) -> Run:

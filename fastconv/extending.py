@@ -53,10 +53,13 @@ def init() -> None:
 
 
 def _offer_signal(function: Callable[..., Any]) -> None:
-    signal = sys.modules.get("scipy.signal")
+    if (signal := sys.modules.get("scipy.signal")) is None:
+        return
+    patch = sys.modules.get(f"{__package__}.scipy_patch")
     for name, maker in _SIGNAL.items():
-        if function is getattr(signal, name, None):
-            _offers[function] = maker, name
+        theirs = patch.original("signal", name) if patch else None  # imported by its name before it was patched
+        if function is getattr(signal, name, None) or function is theirs:
+            _offers.setdefault(function, (maker, name))
 
 
 def offer(function: Callable[..., Any], maker: str, *facts: Any) -> None:

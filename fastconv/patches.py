@@ -47,7 +47,10 @@ def extract_patches(
     array([[1, 2, 3],
            [2, 3, 4]])
     """
-    return _extract("extract_patches", x, kernel_size, stride, dilation, padding)
+    x = checks.as_array("extract_patches", "x", x)
+    checks.check_sequence("extract_patches", "kernel_size", kernel_size)
+    checks.check_trailing("extract_patches", "x", x, len(kernel_size))
+    return _extract("extract_patches", x, len(kernel_size), kernel_size, stride, dilation, padding)
 
 
 def combine_patches(
@@ -119,8 +122,7 @@ def im2col(x: Any, kernel_size: Any, *, stride: Any = 1, dilation: Any = 1, padd
     """
     x = checks.as_array("im2col", "x", x)
     checks.check_trailing("im2col", "x", x, 1, more=2)
-    kernel = checks.as_ints("im2col", "kernel_size", kernel_size, x.ndim - 2, 1)
-    patches = _extract("im2col", x, kernel, stride, dilation, padding)
+    patches = _extract("im2col", x, x.ndim - 2, kernel_size, stride, dilation, padding)
     return patches.reshape(x.shape[0], x.shape[1] * patches.shape[2], patches.shape[3])
 
 
@@ -163,14 +165,10 @@ def col2im(
     return _combine("col2im", "cols", split, output_size, kernel, stride, dilation, padding)
 
 
-def _extract(function: str, x: Any, kernel_size: Any, stride: Any, dilation: Any, padding: Any) -> Array:
+def _extract(function: str, x: Array, rank: int, kernel_size: Any, stride: Any, dilation: Any, padding: Any) -> Array:
     import_kernels(*PATCHES)
     from .kernels.windows import patches
 
-    x = checks.as_array(function, "x", x)
-    checks.check_sequence(function, "kernel_size", kernel_size)
-    rank = len(kernel_size)
-    checks.check_trailing(function, "x", x, rank)
     problem = checks.window(function, x, rank, kernel_size, stride, dilation, "padding", padding)
     shape = (*problem.leading, problem.taps, problem.positions)
     checks.check_size(function, shape, x.itemsize)

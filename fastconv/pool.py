@@ -21,7 +21,8 @@ _WINDOW_DOC = """
     ----------
     x : array_like, shape (N, C, {sizes})
         Any strides are read in place. Channels that come last, as a photograph's (H, W, 3), are not told from a spatial
-        axis, and are pooled like one: ``np.moveaxis(x, -1, 0)[None]`` is (1, 3, H, W).
+        axis, and are pooled like one: ``np.moveaxis(x, -1, 0)[None]`` is (1, 3, H, W). The filters of
+        ``fastconv.ndimage`` take such a photograph as it is, with a size of (k, k, 1).
     kernel_size : int, or one int per spatial axis
         Size of the window.
     stride : int, or one int per spatial axis, optional
@@ -78,6 +79,7 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
     prepared: dict[Any, Run] = {}
 
     def call(name: str, x: Any, padding_name: str, *options: Any) -> Any:
+        given = x
         if type(x) is not np.ndarray or not x.dtype.isnative:
             x = checks.as_array(name, "x", x)
         if not x.flags.aligned:
@@ -87,7 +89,10 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
         run = prepared.get(key)
         if run is None:
             import_kernels(*POOLS)
-            run = prepare(name, checks.as_array(name, "x", x), padding_name, *options)
+            try:
+                run = prepare(name, checks.as_array(name, "x", x), padding_name, *options)
+            except (TypeError, ValueError) as error:
+                raise checks.told_whole(name, error, [("x", given)]) from None
             if len(prepared) >= _KEPT:
                 prepared.clear()
             if exact is not None:
@@ -98,9 +103,8 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
 
 
 def _pool(function: str, x: Array, padding_name: str, rank: int, *options: Any) -> Sliding:
-    checks.check_rank(function, "x", x, rank, "NC")
     kernel_size, stride, dilation, padding, ceil_mode = options
-    return checks.window(function, x, rank, kernel_size, stride, dilation, padding_name, padding, ceil_mode)
+    return checks.window(function, x, rank, kernel_size, stride, dilation, padding_name, padding, ceil_mode, True)
 
 
 def _filter(function: str, x: Array, padding_name: str, kernel_size: Any, stride: Any) -> Sliding:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from .kernels.shapes import (
 )
 
 Array = NDArray[Any]
+T = TypeVar("T")
 Pads = tuple[int, Sequence[tuple[int, int]]]  # how padding is asked for, and the numbers before and after each axis
 
 DTYPES = frozenset(shapes.DTYPES)
@@ -101,11 +102,63 @@ class Sliding(NamedTuple):
         return int(taps_of(self.axes))
 
 
+class Misfits:
+    """All that is wrong with a call, told in one error of the kind of the first."""
+
+    def __init__(self, function: str) -> None:
+        self.function = function
+        self.texts: list[str] = []
+        self._kind: type[Exception] = ValueError
+
+    def say(self, text: str, kind: type[Exception] = ValueError) -> None:
+        """Note a misfit, without the function's name."""
+        if not self.texts:
+            self._kind = kind
+        if text not in self.texts:
+            self.texts.append(text)
+
+    def attempt(self, check: Callable[..., T], *args: Any, **options: Any) -> T | None:
+        """What a check gives, or None and a misfit."""
+        try:
+            return check(self.function, *args, **options)
+        except (TypeError, ValueError) as error:
+            self.say(str(error).removeprefix(f"{self.function}(): "), type(error))
+            return None
+
+    def error(self) -> Exception:
+        """What to raise."""
+        return self._kind(f"{self.function}(): {'; '.join(self.texts)}")
+
+    def refuse(self) -> None:
+        """Raise what there is to tell."""
+        if self.texts:
+            raise self.error()
+
+
+def told_whole(
+    function: str, error: Exception, given: Sequence[tuple[str, Any]] = (), rest: Sequence[tuple[Any, ...]] = ()
+) -> Exception:
+    """An error, and what the rest of the checks say of its call. `given`: arguments before they were made arrays."""
+    if not str(error).startswith(f"{function}(): "):  # a fault of our own
+        return error
+    misfits = Misfits(function)
+    misfits.say(str(error).removeprefix(f"{function}(): "), type(error))
+    for check, *arguments in rest:
+        misfits.attempt(check, *arguments)
+    for name, value in given:
+        if type(value) is not np.ndarray and any(f"{begin}{name}" in str(error) for begin in _WRITE):
+            is_pandas, kind = type(value).__module__.startswith("pandas"), type(value).__name__
+            array = f"{name}.to_numpy()" if is_pandas else f"np.array({name})"
+            misfits.say(f"{name} is a {'pandas ' * is_pandas}{kind}, begin with {array}")
+    return misfits.error()
+
+
 # ---- arrays
 
 
 def as_array(function: str, name: str, value: Any) -> Array:
     """`value` as a plain ndarray of a type that the kernels know, in native byte order."""
+    missing = f"; {name} is None, which is no array" if value is None else ""
     if type(value) is not np.ndarray:
         package = type(value).__module__.partition(".")[0]
         if isinstance(value, np.ma.MaskedArray):
@@ -125,10 +178,18 @@ def as_array(function: str, name: str, value: Any) -> Array:
     if value.dtype.name not in DTYPES:
         raise TypeError(
             f"{function}(): {name} has dtype {value.dtype}, expected bool, an integer, float16, bfloat16, float32, "
-            "float64, complex64 or complex128"
+            f"float64, complex64 or complex128{missing}"
         )
     array: Array = value
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def as_arrays(function: str, *arguments: tuple[str, Any]) -> list[Any]:
+    """Arguments by their names as `as_array` makes them. What is wrong with any is told at once."""
+    misfits = Misfits(function)
+    arrays = [misfits.attempt(as_array, name, value) for name, value in arguments]
+    misfits.refuse()
+    return arrays
 
 
 def aligned(array: Array) -> Array:
@@ -149,10 +210,51 @@ def common_dtype(function: str, **arrays: Array) -> np.dtype[Any]:
     return dtype
 
 
-def check_rank(function: str, name: str, array: Array, rank: int, leading: str) -> None:
-    """Refuse an array that has not its leading axes and `rank` spatial ones."""
+def check_rank(function: str, name: str, array: Array, rank: int, leading: str, hint: str | None = None) -> None:
+    """Refuse an array that has not its leading axes and `rank` spatial ones; by default it is told what to write."""
     if array.ndim != len(leading) + rank:
-        raise ValueError(f"{function}(): {name} has shape {array.shape}, expected {dimensions(rank, leading)}")
+        hint = rank_hint(name, array.ndim, rank, leading, array.shape[-1:]) if hint is None else hint
+        raise ValueError(f"{function}(): {name} has shape {array.shape}, expected {dimensions(rank, leading)}{hint}")
+
+
+_WRITE = ": write ", ": write np.moveaxis("
+_COLOURS = 4  # axes of so many elements or fewer, in the last place, are taken for channels
+
+
+def rank_hint(name: str, ndim: int, rank: int, leading: str, last: Sequence[int] = ()) -> str:
+    """What to write in place of an array that lacks some of the two leading axes; `last`: the size of its last one."""
+    if rank > 0 and ndim == rank:
+        return f": write {name}[None, None]"
+    if rank > 0 and ndim == rank + 1:
+        if leading == "OI":
+            return f": write {name}[None] for one output channel, {name}[:, None] for one input channel"
+        if last and last[0] <= _COLOURS:
+            return f": write np.moveaxis({name}, -1, 0)[None] if its channels come last"
+        return f": write {name}[None] for one image, {name}[:, None] for one channel"
+    return ""
+
+
+def check_ranks(function: str, x: Array, w: Array, rank: int | None) -> int:
+    """The number of spatial axes, None taking it from `w`. What is wrong with both arrays is told at once."""
+    misfits = Misfits(function)
+    too_few = rank is None and w.ndim < 3
+    if rank is None:
+        rank = w.ndim if too_few else w.ndim - 2  # too few, it seems to be a kernel as it is
+    is_bare, hint = w.ndim == rank, None
+    if is_bare and x.ndim == rank + 1 and x.shape[-1] <= _COLOURS:
+        hint = ": write np.moveaxis(x, -1, 0)[:, None] to filter each channel, if they come last"
+    if rank > 0:
+        misfits.attempt(check_rank, "x", x, rank, "NC", hint)
+    if too_few:
+        hint = rank_hint("w", w.ndim, rank, "OI")
+        misfits.say(f"w has shape {w.shape}, expected at least 3 dimensions (O, C/groups, K0, ...){hint}")
+    else:
+        misfits.attempt(check_rank, "w", w, rank, "OI")
+    if is_bare and x.ndim == rank > 0:
+        operation = "convolve" if function.startswith("convolve") else "correlate"
+        misfits.say(f"fastconv.ndimage.{operation}(x, w) takes both as they are")
+    misfits.refuse()
+    return rank
 
 
 def dimensions(rank: int, leading: str) -> str:
@@ -165,10 +267,7 @@ def check_out(
     function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], x: Array, w: Array, bias: Array | None
 ) -> None:
     """Refuse an `out` that cannot take the result whole."""
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"{function}(): out is a {type(out).__name__}, expected a NumPy array")
-    if out.dtype != dtype:
-        raise TypeError(f"{function}(): out has dtype {out.dtype}, expected {dtype}")
+    check_type_of_out(function, out, dtype)
     if out.shape != shape:
         raise ValueError(f"{function}(): out has shape {out.shape}, expected {shape}")
     flags = out.flags
@@ -179,6 +278,14 @@ def check_out(
     for name, array in (("x", x), ("w", w), ("bias", bias)):
         if array is not None and np.may_share_memory(out, array) and np.shares_memory(out, array):
             raise ValueError(f"{function}(): out overlaps {name}, expected memory of its own")
+
+
+def check_type_of_out(function: str, out: Any, dtype: np.dtype[Any]) -> None:
+    """Refuse an `out` of another type than the result's."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{function}(): out is a {type(out).__name__}, expected a NumPy array")
+    if out.dtype != dtype:
+        raise TypeError(f"{function}(): out has dtype {out.dtype}, expected {dtype}")
 
 
 def _overlaps_itself(array: Array) -> bool:
@@ -384,10 +491,10 @@ def _place_axes(
     return placed
 
 
-def _no_room(function: str, what: str, i: int, axis: Axis) -> ValueError:
+def _no_room(what: str, i: int, axis: Axis) -> str:
     reach = axis.dilation * (axis.kernel - 1) + 1
-    return ValueError(
-        f"{function}(): the {what} is larger than the padded input on spatial axis {i}: dilation {axis.dilation} * "
+    return (
+        f"the {what} is larger than the padded input on spatial axis {i}: dilation {axis.dilation} * "
         f"(kernel {axis.kernel} - 1) + 1 = {reach} > {axis.size} + padding {axis.before} + {axis.after} = "
         f"{axis.size + axis.before + axis.after}"
     )
@@ -438,49 +545,56 @@ def convolution(
     padding_name: str = "padding_mode",
 ) -> Problem:
     """The problem of a correlation, or of a convolution (`flip`); `rank` None takes the rank from `w`."""
-    if rank is None:
-        rank = w.ndim - 2
-        if rank < 1:
-            raise ValueError(
-                f"{function}(): w has shape {w.shape}, expected at least 3 dimensions (O, C/groups, K0, ...)"
-            )
-    check_rank(function, "w", w, rank, "OI")
-    check_rank(function, "x", x, rank, "NC")
-    groups = as_int(function, "groups", groups, 1)
+    rank = check_ranks(function, x, w, rank)
+    misfits = Misfits(function)
+    counted = misfits.attempt(as_int, "groups", groups, 1)
     outputs, channels = w.shape[:2]
     active = 0 if activation not in ACTIVATIONS else ACTIVATIONS.index(activation)  # checked below
-    call = Call(x.shape[0], min(groups, FAR), channels, outputs, rank, int(flip), int(has_bias), active)
-    wrong = misfit(call, x.shape[1], outputs)
-    if wrong == shapes.MISFIT_CHANNELS:
-        raise ValueError(
-            f"{function}(): w has {channels} input channels for each of {groups} groups, {channels * groups} in all, "
-            f"and x has {x.shape[1]}; x has shape {x.shape}, w has shape {w.shape}"
-        )
-    if wrong == shapes.MISFIT_OUTPUTS:
-        raise ValueError(f"{function}(): w has {outputs} output channels, which {groups} groups cannot share evenly")
+    call = Call(x.shape[0], min(counted or 1, FAR), channels, outputs, rank, int(flip), int(has_bias), active)
+    if counted is not None:
+        _check_channels(misfits, call, counted, x, w)
     sizes, kernel = x.shape[2:], w.shape[2:]
     if 0 in kernel:
-        raise ValueError(f"{function}(): w has shape {w.shape}, expected no empty spatial axis")
-    strides = as_ints(function, "stride", stride, rank, 1)
-    dilations = as_ints(function, "dilation", dilation, rank, 1)
-    boundaries = as_names(function, "boundary", boundary, rank, BOUNDARIES)
-    check_name(function, "activation", activation, ACTIVATIONS)
-    check_activation(function, activation, dtype)
-    padding = as_padding(function, padding_name, padding_mode, rank)
-    axes, is_empty = [], 0 in sizes
-    for i, (axis, room) in enumerate(
-        _place_axes(function, sizes, kernel, strides, dilations, padding, boundaries, flip)
-    ):
-        if room < 0 and not is_empty:
-            raise _no_room(function, "kernel", i, axis)
-        axes.append(drop_steps(axis._replace(out=0 if is_empty else count_outputs(axis, room))))
-    problem = Problem(function, call._replace(outputs=outputs // groups), tuple(axes), dtype, algorithm)
+        misfits.say(f"w has shape {w.shape}, expected no empty spatial axis")
+    strides = misfits.attempt(as_ints, "stride", stride, rank, 1)
+    dilations = misfits.attempt(as_ints, "dilation", dilation, rank, 1)
+    boundaries = misfits.attempt(as_names, "boundary", boundary, rank, BOUNDARIES)
+    misfits.attempt(check_activation, activation, dtype)
+    padding = misfits.attempt(as_padding, padding_name, padding_mode, rank)
+    axes: list[Axis] = []
+    if strides and dilations and boundaries and padding and 0 not in kernel:
+        places = sizes, kernel, strides, dilations, padding, boundaries, flip
+        for i, (axis, room) in enumerate(misfits.attempt(_place_axes, *places) or ()):
+            if room < 0 and 0 not in sizes:
+                misfits.say(_no_room("kernel", i, axis))
+            axes.append(drop_steps(axis._replace(out=0 if 0 in sizes else count_outputs(axis, room))))
+    misfits.refuse()
+    problem = Problem(function, call._replace(outputs=outputs // call.groups), tuple(axes), dtype, algorithm)
     check_size(function, problem.out_shape, dtype.itemsize)
     return problem
 
 
+def _check_channels(misfits: Misfits, call: Call, groups: int, x: Array, w: Array) -> None:
+    """Note channels that do not match, and outputs that groups cannot share; `groups` may be more than the call's."""
+    outputs, channels, given = call.outputs, call.channels, x.shape[1]
+    wrong = misfit(call, given, outputs)
+    if wrong == shapes.MISFIT_CHANNELS:
+        hint = ""
+        if x.shape[-1] == channels * groups:
+            hint = ": write np.moveaxis(x, -1, 1) if its channels come last"
+        elif channels == groups == 1:
+            hint = f": write np.repeat(w, {given}, 0) and groups={given} to filter each channel"
+        misfits.say(
+            f"w has {channels} input channels for each of {groups} groups, {channels * groups} in all, and x has "
+            f"{given}; x has shape {x.shape}, w has shape {w.shape}{hint}"
+        )
+    if wrong and outputs % groups:
+        misfits.say(f"w has {outputs} output channels, which {groups} groups cannot share evenly")
+
+
 def check_activation(function: str, activation: str | None, dtype: np.dtype[Any]) -> None:
-    """Refuse an activation that has no meaning for a dtype."""
+    """Refuse what is no activation, or one that has no meaning for a dtype."""
+    check_name(function, "activation", activation, ACTIVATIONS)
     floating = dtype.kind == "f" or dtype.name == "bfloat16"
     if activation in ("relu", "relu6"):
         if not (floating or dtype.kind in "iu"):
@@ -517,20 +631,15 @@ def window(
     padding_name: str,
     padding: Any,
     ceil_mode: bool = False,
+    is_pool: bool = False,
 ) -> Sliding:
-    """A window over the last `rank` axes of `x`; the axes before them are the batch."""
-    return sliding(
-        function,
-        x.shape[: x.ndim - rank],
-        x.shape[x.ndim - rank :],
-        x.dtype,
-        kernel_size,
-        stride,
-        dilation,
-        padding_name,
-        padding,
-        ceil_mode,
-    )
+    """A window over the last `rank` axes of `x`; the axes before them are the batch, for pools a batch and channels."""
+    misfits, options = Misfits(function), (kernel_size, stride, dilation, padding_name, padding, ceil_mode)
+    leading, sizes = x.shape[: max(x.ndim - rank, 0)], x.shape[max(x.ndim - rank, 0) :]
+    if is_pool:
+        misfits.attempt(check_rank, "x", x, rank, "NC")
+        sizes = (0,) * rank if misfits.texts else sizes  # nothing is said of windows over other axes
+    return sliding(function, leading, sizes, x.dtype, *options, misfits)
 
 
 def sliding(
@@ -544,19 +653,22 @@ def sliding(
     padding_name: str,
     padding: Any,
     ceil_mode: bool = False,
+    misfits: Misfits | None = None,
 ) -> Sliding:
-    """A window over axes of the given sizes, which follow the leading ones."""
-    rank = len(sizes)
-    kernel = as_ints(function, "kernel_size", kernel_size, rank, 1)
-    strides = kernel if stride is None else as_ints(function, "stride", stride, rank, 1)
-    dilations = as_ints(function, "dilation", dilation, rank, 1)
-    pads, axes = as_padding(function, padding_name, padding, rank), []
-    placed = _place_axes(function, sizes, kernel, strides, dilations, pads, BOUNDARIES[:1] * rank, flip=True)
-    for i, (axis, room) in enumerate(placed):
-        out = count_windows(axis, axis.before, room, ceil_mode)
-        if out < 1 and axis.size > 0:
-            raise _no_room(function, "window", i, axis)
-        axes.append(drop_steps(axis._replace(out=max(out, 0))))
+    """A window over axes of the given sizes, which follow the leading ones; `misfits` are told with what is found."""
+    rank, misfits = len(sizes), misfits or Misfits(function)
+    kernel = misfits.attempt(as_ints, "kernel_size", kernel_size, rank, 1)
+    strides = kernel if stride is None else misfits.attempt(as_ints, "stride", stride, rank, 1)
+    dilations = misfits.attempt(as_ints, "dilation", dilation, rank, 1)
+    pads, axes = misfits.attempt(as_padding, padding_name, padding, rank), list[Axis]()
+    if None not in (kernel, strides, dilations, pads):
+        places = sizes, kernel, strides, dilations, pads, BOUNDARIES[:1] * rank, True
+        for i, (axis, room) in enumerate(misfits.attempt(_place_axes, *places) or ()):
+            out = count_windows(axis, axis.before, room, ceil_mode)
+            if out < 1 and axis.size > 0:
+                misfits.say(_no_room("window", i, axis))
+            axes.append(drop_steps(axis._replace(out=max(out, 0))))
+    misfits.refuse()
     problem = Sliding(function, tuple(leading), tuple(axes), dtype)
     check_size(function, problem.out_shape, dtype.itemsize)
     return problem

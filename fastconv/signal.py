@@ -23,6 +23,7 @@ from . import transforms
 from .conv import convolve_nd, correlate_nd
 from .extending import offer
 from .problem import DTYPES, Array
+from .scipy_patch import original
 
 Mode: TypeAlias = Literal["full", "same", "valid"]
 Method: TypeAlias = Literal["auto", "direct", "fft"]
@@ -618,10 +619,9 @@ def _scipys(
 ) -> Callable[..., Array]:
     """SciPy's function of this name, or another, which serves what is not served here."""
     try:
-        import scipy.signal
+        theirs: Callable[..., Array] = original("signal", name or function)
     except ImportError:
         raise error(f"{function}(): {what} needs SciPy: pip install scipy") from None
-    theirs: Callable[..., Array] = getattr(scipy.signal, name or function)
     return theirs
 
 

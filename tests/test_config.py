@@ -25,6 +25,7 @@ KEYS = [
     "vector_bits",
     "threads",
     "threading_layer",
+    "scipy_patched",
     "cache_directory",
 ]
 

@@ -774,6 +774,154 @@ def test_window_results_that_are_possible_but_not_to_be_had(name, arguments, opt
     at_once(MemoryError, name, *arguments, **options)
 
 
+# Several at once ------------------------------------------------------------------------------------------------------
+
+IMAGE, KERNEL, PHOTO = np.ones((6, 7)), np.ones((3, 3)), np.ones((6, 7, 3))
+BARE = "x has shape (6, 7), expected 4 dimensions (N, C, H, W): write x[None, None]"
+PANDAS = type("Series", (), {"__module__": "pandas.core.series", "__array__": lambda *_, **__: np.ones(5)})
+
+
+def tells(kind, name, arguments, options, *texts):
+    """These, in this order, and nothing else."""
+    with pytest.raises(kind) as caught:
+        getattr(fastconv, name)(*arguments, **options)
+    assert type(caught.value) is kind
+    assert str(caught.value) == f"{name}(): " + "; ".join(texts)
+
+
+@both
+@pytest.mark.parametrize(
+    "rank, expected", [("2d", "4 dimensions (O, I, H, W)"), ("_nd", "at least 3 dimensions (O, C/groups, K0, ...)")]
+)
+def test_an_image_and_a_kernel_as_they_are(operation, rank, expected):
+    bare_kernel = f"w has shape (3, 3), expected {expected}: write w[None, None]"
+    both_bare = f"fastconv.ndimage.{operation}(x, w) takes both as they are"
+    tells(ValueError, operation + rank, (IMAGE, KERNEL), {}, BARE, bare_kernel, both_bare)
+    photo = "x has shape (6, 7, 3), expected 4 dimensions (N, C, H, W): write np.moveaxis(x, -1, 0)[:, None] to filter"
+    photo += " each channel, if they come last"
+    tells(ValueError, operation + rank, (PHOTO, KERNEL), {}, photo, bare_kernel)
+
+
+def test_what_is_said_to_write_is_right():
+    for x, w, shape in (
+        (IMAGE[None, None], KERNEL[None, None], (1, 1, 4, 5)),
+        (np.moveaxis(PHOTO, -1, 0)[:, None], KERNEL[None, None], (3, 1, 4, 5)),
+        (np.moveaxis(PHOTO, -1, 0)[None], np.ones((8, 3, 3, 3)), (1, 8, 4, 5)),
+        (np.moveaxis(PHOTO[None], -1, 1), np.ones((8, 3, 3, 3)), (1, 8, 4, 5)),
+    ):
+        assert fastconv.correlate2d(x, w).shape == shape
+    x, w = np.moveaxis(PHOTO, -1, 0)[None], KERNEL[None, None]
+    assert fastconv.correlate2d(x, np.repeat(w, 3, 0), groups=3).shape == (1, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    "x, w, text",
+    [
+        (PHOTO, W2, r"write np\.moveaxis\(x, -1, 0\)\[None\] if its channels come last$"),
+        (np.ones((3, 6, 7)), W2, r"write x\[None\] for one image, x\[:, None\] for one channel$"),
+        (X2, np.ones((4, 3, 3)), r"write w\[None\] for one output channel, w\[:, None\] for one input channel$"),
+        (PHOTO[None], np.ones((8, 3, 3, 3)), r"write np\.moveaxis\(x, -1, 1\) if its channels come last$"),
+        (X2, KERNEL[None, None], r"write np\.repeat\(w, 4, 0\) and groups=4 to filter each channel$"),
+        (np.ones((1,) * 5), W2, r"expected 4 dimensions \(N, C, H, W\)$"),
+    ],
+)
+def test_what_to_write(x, w, text):
+    refuses(ValueError, text, "correlate2d", x, w)
+
+
+def test_lists_and_tables():
+    begin = "x has shape (5,), expected 3 dimensions (N, C, W): write x[None, None]"
+    kernel = "w has shape (2,), expected 3 dimensions (O, I, W): write w[None, None]"
+    arrays = "x is a pandas Series, begin with x.to_numpy()", "w is a list, begin with np.array(w)"
+    bare = "fastconv.ndimage.correlate(x, w) takes both as they are"
+    tells(ValueError, "correlate1d", (PANDAS(), [1, 2]), {}, begin, kernel, bare, *arrays)
+    tells(ValueError, "max_pool1d", (PANDAS(), 2), {}, begin, arrays[0])
+    tells(ValueError, "correlate1d", ([[[1, 2]]], [[[1]]]), {"stride": 0}, "stride is 0, expected 1 or more")
+
+
+def test_nothing_at_all():
+    kinds = "expected bool, an integer, float16, bfloat16, float32, float64, complex64 or complex128"
+    x, w = (f"{name} has dtype object, {kinds}; {name} is None, which is no array" for name in "xw")
+    tells(TypeError, "correlate1d", (None, W1), {}, x)
+    tells(TypeError, "convolve2d", (None, None), {}, x, w)
+    tells(TypeError, "max_pool1d", (None, 2), {}, x)
+
+
+@both
+def test_all_that_does_not_fit(operation):
+    tells(
+        ValueError,
+        f"{operation}2d",
+        (np.ones((1, 4, 5, 7)), np.ones((5, 3, 8, 3))),
+        {"groups": 2, "dilation": (1, 4), "bias": np.ones(4), "out": np.ones(3, "f4"), "fillvalue": "1"},
+        "w has 3 input channels for each of 2 groups, 6 in all, and x has 4; x has shape (1, 4, 5, 7), "
+        "w has shape (5, 3, 8, 3)",
+        "w has 5 output channels, which 2 groups cannot share evenly",
+        "the kernel is larger than the padded input on spatial axis 0: dilation 1 * (kernel 8 - 1) + 1 = 8 > 5 + "
+        "padding 0 + 0 = 5",
+        "the kernel is larger than the padded input on spatial axis 1: dilation 4 * (kernel 3 - 1) + 1 = 9 > 7 + "
+        "padding 0 + 0 = 7",
+        "fillvalue is '1', expected a number",
+        "bias has shape (4,), expected (5,), one for each output channel",
+        "out has dtype float32, expected float64",
+    )
+    tells(
+        ValueError,
+        f"{operation}2d",
+        (X2, W2),
+        {"stride": 1.5, "padding_mode": -1, "boundary": "zero", "activation": "elu", "groups": 0, "dilation": "2"},
+        "groups is 0, expected 1 or more",
+        "stride is 1.5, expected an int",
+        "dilation is '2', expected an int",
+        "boundary is 'zero', expected one of 'constant', 'edge', 'reflect', 'symmetric', 'wrap'",
+        "activation is 'elu', expected one of " + ", ".join(map(repr, ACTIVATIONS)),
+        "padding_mode is -1, expected 0 or more",
+    )
+
+
+def test_other_arguments_that_do_not_fit():
+    """The arrays of a call like one before, which is not checked again."""
+    fastconv.correlate1d(X1, W1)
+    tells(
+        ValueError,
+        "correlate1d",
+        (X1, W1),
+        {"bias": np.ones(2), "fillvalue": 1e300, "out": np.empty((2, 6, 8), "f4")},
+        "bias has shape (2,), expected (6,), one for each output channel",
+        "fillvalue is 1e+300, which the result's dtype float32 cannot hold",
+        "out has shape (2, 6, 8), expected (2, 6, 7)",
+    )
+
+
+@pools
+def test_all_that_is_wrong_with_a_pool(pool):
+    tells(
+        ValueError,
+        f"{pool}2d",
+        (PHOTO, (2,)),
+        {"stride": 0, "padding": "SAME"},
+        "x has shape (6, 7, 3), expected 4 dimensions (N, C, H, W): write np.moveaxis(x, -1, 0)[None] if its channels "
+        "come last",
+        "kernel_size is (2,), expected an int or 2 of them, one for each spatial axis",
+        "stride is 0, expected 1 or more",
+        "padding is 'SAME', expected 'valid', 'same', 'full' or numbers",
+    )
+    size = (
+        "the window is larger than the padded input on spatial axis {0}: dilation 1 * (kernel 10 - 1) + 1 = 10 > {1} "
+    )
+    size += "+ padding 0 + 0 = {1}"
+    tells(ValueError, f"{pool}2d", (X2, 10), {}, size.format(0, 8), size.format(1, 9))
+
+
+def test_a_fault_of_our_own_is_not_dressed_up(monkeypatch):
+    def fail(*_):
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(fastconv.conv, "prepare", fail)
+    with pytest.raises(ValueError, match=r"^a fault$"):
+        fastconv.correlate1d(X1, np.ones((6, 4, 5), "f4"), bias=np.ones(1))
+
+
 # The rest -------------------------------------------------------------------------------------------------------------
 
 

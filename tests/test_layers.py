@@ -17,7 +17,7 @@ LAYERS = [
     {"fastconv.kernels.simd"},
     {"fastconv.kernels.convolution", "fastconv.kernels.windows", "fastconv.kernels.filters"},
     {"fastconv.kernels.calls"},
-    {"fastconv.hints", "fastconv.problem", "fastconv.sources"},
+    {"fastconv.hints", "fastconv.problem", "fastconv.scipy_patch", "fastconv.sources"},
     {"fastconv.launch", "fastconv.workspace", "fastconv.threads", "fastconv.verbose", "fastconv.extending"},
     {"fastconv.dispatch", "fastconv.config", "fastconv.transforms"},
     {"fastconv.conv", "fastconv.pool", "fastconv.patches", "fastconv.filters"},

@@ -1,4 +1,4 @@
-"""The command line: `fastconv`, or `python -m fastconv`, then `demo | bench | warmup | info`."""
+"""The command line: `fastconv`, or `python -m fastconv`, then `demo | bench | warmup | info | run`."""
 
 import argparse
 import sys
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastconv import __version__
-from fastconv.cli import bench, demo, info, warmup
+from fastconv.cli import bench, demo, info, run, warmup
 
-COMMANDS = {"demo": demo, "bench": bench, "warmup": warmup, "info": info}
+COMMANDS = {"demo": demo, "bench": bench, "warmup": warmup, "info": info, "run": run}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -69,17 +69,17 @@ def typed(
     """
     given = array_of(name, "x", x), array_of(name, "w", w)
     rank = w.ndim - 2 if rank is None else rank
+    misfits = checks.Misfits(name)
     for label, array, leading in (("x", x, "NC"), ("w", w, "OI")):
         if array.ndim != rank + 2:
-            raise TypingError(
-                f"{name}(): {label} has {array.ndim} dimensions, expected {checks.dimensions(rank, leading)}"
-            )
+            hint = checks.rank_hint(label, array.ndim, rank, leading)
+            misfits.say(f"{label} has {array.ndim} dimensions, expected {checks.dimensions(rank, leading)}{hint}")
+    checked(misfits.refuse)
     if not 1 <= rank <= MOST_AXES:
         raise TypingError(f"{name}(): w has {rank} spatial axes, expected 1 to {MOST_AXES} inside compiled code")
     dtype = checked(checks.common_dtype, name, x=np.empty(0, given[0]), w=np.empty(0, given[1]))
     boundaries = checked(checks.as_names, name, "boundary", name_of(name, "boundary", boundary), rank, BOUNDARIES)
     active, asked = name_of(name, "activation", activation), name_of(name, "algorithm", algorithm)
-    checked(checks.check_name, name, "activation", active, ACTIVATIONS)
     checked(checks.check_activation, name, active, dtype)
     compiled = "auto", *dict.fromkeys(family.algorithm for family in FAMILIES)
     if asked not in compiled:

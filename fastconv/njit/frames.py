@@ -100,6 +100,8 @@ class Frame:
                 builder.store(self.word_of_table(IN_TABLE.failed), message)
                 with builder.if_then(builder.icmp_signed(">=", self.word(AT.bad_index), _INT64(0))):
                     builder.store(self.explain(), message)
+        with builder.if_then(cgutils.is_not_null(builder, builder.load(message)), likely=False):
+            self._tell_what_is_lost(builder.load(message))
         return builder.load(message)
 
     def call(self, at: int) -> Any:
@@ -113,17 +115,25 @@ class Frame:
         return self.context.is_true(self.builder, types.boolean, answer)
 
     def explain(self) -> Any:
-        """The address of the interpreter's words for what is wrong, 0 if nothing is. They lie on the caller's stack.
+        """The address of the interpreter's words for what is wrong, 0 if nothing is. They lie on the caller's stack."""
+        self.put(AT.message, self.word_of_table(IN_TABLE.refused))  # if an interrupt comes before its first word
+        self._ask(IN_TABLE.explain, self._text)
+        return self.word(AT.message)
 
-        A worker of `prange` cannot ask: its caller may hold the interpreter's lock and wait for it.
-        """
+    def _tell_what_is_lost(self, message: Any) -> None:
+        """Give the interpreter a message for which it has no thread: what `prange` raises there, Numba drops."""
         builder = self.builder
         kind = ir.FunctionType(_BYTE.as_pointer(), [])
         thread = cgutils.get_or_insert_function(builder.module, kind, "PyGILState_GetThisThreadState")
-        answer = cgutils.alloca_once_value(builder, self.word_of_table(IN_TABLE.refused))
-        with builder.if_then(cgutils.is_not_null(builder, builder.call(thread, []))):
-            function = ir.FunctionType(_INT64, [_INT64, _INT64]).as_pointer()
-            function = builder.inttoptr(self.word_of_table(IN_TABLE.explain), function)
-            given = [builder.ptrtoint(place, _INT64) for place in (self._words, self._text)]
-            builder.store(builder.call(function, given), answer)
-        return builder.load(answer)
+        with builder.if_then(cgutils.is_null(builder, builder.call(thread, []))):
+            self._ask(IN_TABLE.lose, builder.inttoptr(message, _BYTE.as_pointer()))
+
+    def _ask(self, at: int, place: Any) -> None:
+        """Have the interpreter look at this frame and a place.
+
+        A thread of `prange` may ask, too: who runs a loop has given the interpreter's lock away.
+        """
+        builder = self.builder
+        function = ir.FunctionType(ir.VoidType(), [_INT64, _INT64]).as_pointer()
+        function = builder.inttoptr(self.word_of_table(at), function)
+        builder.call(function, [builder.ptrtoint(given, _INT64) for given in (self._words, place)])

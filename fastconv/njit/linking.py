@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import llvmlite.binding
@@ -26,7 +28,7 @@ from ..kernels.convolution.choose import FAMILIES
 from ..kernels.shapes import AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, family_formats
-from ..pool import average_formats, extremum_formats, mean_dtype, row_formats, unpool_formats
+from ..pool import average_formats, extremum_formats, mean_dtype, outermost, row_formats, unpool_formats
 from ..problem import Array
 from ..sources import PACKAGE
 from .frames import TEXT_BYTES
@@ -39,7 +41,7 @@ assert TABLE.size >= _WINDOWS + window_calls.FUNCTIONS * len(DTYPES), "the table
 _TEXTS = [
     ctypes.create_string_buffer(text.encode())
     for text in (
-        "the arguments of a call do not fit; outside of prange the message says which",
+        "the arguments of a call do not fit",
         "fillvalue is a number that the result's dtype cannot hold",
         "an array's elements do not lie where their type may, or there is no memory for the workspace",
     )
@@ -81,6 +83,7 @@ def _load(kind: str, dtype: str, rank: int) -> int:
             TABLE[at] = ctypes.addressof(text)
         release = entry_point(release_blocks, "int64")
         workspace.others.append(lambda: release(TABLE))
+        TABLE[IN_TABLE.lose] = ctypes.cast(_lose, ctypes.c_void_p).value or 0
         TABLE[IN_TABLE.explain] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
     return _load_convolution(dtype, rank) if kind == "convolution" else _load_window(kind, dtype)
 
@@ -115,16 +118,85 @@ def _load_window(kind: str, dtype: str) -> int:
     return kernels
 
 
-@ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)  # type: ignore[untyped-decorator]
-def _explain(frame: int, place: int) -> int:
-    """Write at an address, in the frontend's words, what is wrong with a frame: that address, or 0 if nothing is."""
+_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
+
+
+@_CALLBACK  # type: ignore[untyped-decorator]
+def _explain(frame: int, place: int) -> None:
+    """Write at an address, in the frontend's words, what is wrong with a frame; its `message` is the address, or 0."""
+    words = (ctypes.c_int64 * FRAME).from_address(frame)
     try:
         _check_frame(frame)
     except BaseException as error:  # an interrupt, too, refuses the call: nobody else can be told of it here
         text = (str(error) or type(error).__name__).encode("ascii", "replace")[: TEXT_BYTES - 1] + b"\0"
         ctypes.memmove(place, text, len(text))
-        return place
-    return 0
+        words[AT.message] = place
+    else:
+        words[AT.message] = 0
+
+
+class _LostError:
+    """An error of a thread that is not Python's, where Numba drops it: Python's main thread raises it in its place.
+
+    CPython calls a function of C there, between two instructions, as it handles signals. The one that is given asks an
+    object whether it is true, and that raises.
+    """
+
+    _add = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(("Py_AddPendingCall", ctypes.pythonapi))
+    _is_true = ctypes.cast(ctypes.pythonapi.PyObject_IsTrue, ctypes.c_void_p)
+
+    def __init__(self) -> None:
+        self._text: str | None = None
+
+    def note(self, text: str) -> None:
+        """Have it raised; of several, the first one."""
+        if self._text is None:
+            self._text = text
+            self._ask_later()
+
+    def _ask_later(self) -> None:
+        if self._add(self._is_true, id(self)) != 0:  # there is no room
+            self._text = None
+
+    def __bool__(self) -> bool:
+        if _is_busy(sys._getframe(1)):
+            self._ask_later()
+            return False
+        text, self._text = self._text, None
+        # What its own share of a loop has raised, the main thread was told of as a SystemError.
+        if isinstance(sys.exception(), SystemError):
+            return False
+        raise ValueError(f"{text}; raised inside prange, where the results of other calls may be missing, too")
+
+
+def _is_busy(frame: FrameType | None) -> bool:
+    """Whether compiled code waits for Python code, ours or Numba's, and would not see an error of it."""
+    while frame is not None:
+        if frame.f_code.co_filename == __file__ or frame.f_code.co_name == "_numba_unpickle":
+            return True
+        frame = frame.f_back
+    return False
+
+
+_lost_error = _LostError()
+
+
+@_CALLBACK  # type: ignore[untyped-decorator]
+def _lose(frame: int, message: int) -> None:
+    """Save an error from being lost, and have nobody take for data what lies in `out`."""
+    _lost_error.note(ctypes.string_at(message).decode())
+    words = (ctypes.c_int64 * FRAME).from_address(frame)
+    if words[AT.kernels] < _WINDOWS and words[AT.has_out]:
+        dtype, rank = _dtype_of(words), Call(*words[AT.call : AT.axes]).rank
+        x, w, out = (_array(words, at, rank + 2, dtype) for at in (AT.x, AT.w, AT.out))
+        if not (np.may_share_memory(out, x) or np.may_share_memory(out, w)):  # no call changes its input
+            out[...] = outermost(dtype, smallest=True) if dtype.kind in "biu" else np.nan
+
+
+def _dtype_of(words: Any) -> np.dtype[Any]:
+    """That of a convolution."""
+    dtype: np.dtype[Any] = np.dtype(DTYPES[(words[AT.kernels] - _CONVOLUTIONS) // len(FAMILIES)])
+    return dtype
 
 
 def _check_frame(frame: int) -> None:
@@ -158,16 +230,19 @@ def _options(words: Any, axes: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes: Sequence[Any]) -> None:
-    dtype, rank = np.dtype(DTYPES[(words[AT.kernels] - _CONVOLUTIONS) // len(FAMILIES)]), call.rank
+    dtype, rank = _dtype_of(words), call.rank
     x, w = _array(words, AT.x, rank + 2, dtype), _array(words, AT.w, rank + 2, dtype)
     bias = _array(words, AT.bias, 1, dtype) if call.has_bias else None
     stride, dilation, padding = _options(words, axes)
     options = call.groups, stride, padding, dilation, "constant", None, "auto", bias is not None
-    problem = checks.convolution(name, x, w, dtype, rank, bool(call.flip), *options, padding_name=padding_name)
+    misfits, flip = checks.Misfits(name), bool(call.flip)
+    problem = misfits.attempt(checks.convolution, x, w, dtype, rank, flip, *options, padding_name=padding_name)
     if bias is not None:
-        checks.as_bias(name, bias, w.shape[0], dtype)
-    if words[AT.has_out]:
-        checks.check_out(name, _array(words, AT.out, rank + 2, dtype), problem.out_shape, dtype, x, w, bias)
+        misfits.attempt(checks.as_bias, bias, w.shape[0], dtype)
+    if words[AT.has_out] and problem:
+        out = _array(words, AT.out, rank + 2, dtype)
+        misfits.attempt(checks.check_out, out, problem.out_shape, dtype, x, w, bias)
+    misfits.refuse()
 
 
 def _check_window(name: str, padding_name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:
@@ -186,7 +261,8 @@ def _check_window(name: str, padding_name: str, words: Any, windows: Windows, ax
             asked = asked[leading:]
         checks.unpooled_size(name, x, rank, kernel, stride, dilation, padding_name, padding, asked)
     elif kind == window_calls.COMBINE:
-        if name == "col2im" and min(kernel) > 0:
+        if name == "col2im":
+            checks.as_ints(name, "kernel_size", kernel, rank, 1)
             columns = x.shape[0], words[AT.columns], x.shape[3]
             checks.check_columns(name, np.lib.stride_tricks.as_strided(x, columns, (0, 0, 0)), math.prod(kernel))
         sizes = tuple(axis.size for axis in axes[leading:])

@@ -356,7 +356,8 @@ def rank_of(name: str, label: str, x: Any, rank: int) -> None:
     """Refuse an array that has not two axes before `rank` more."""
     array_of(name, label, x)
     if x.ndim != rank + 2:
-        raise TypingError(f"{name}(): {label} has {x.ndim} dimensions, expected {checks.dimensions(rank, 'NC')}")
+        hint = checks.rank_hint(label, x.ndim, rank, "NC")
+        raise TypingError(f"{name}(): {label} has {x.ndim} dimensions, expected {checks.dimensions(rank, 'NC')}{hint}")
 
 
 def at_least(name: str, label: str, x: Any, rank: int) -> None:

@@ -52,6 +52,7 @@ class Frame(NamedTuple):
     sizes: int  # those of an unpooled array
     # What the functions of the table say.
     bad_index: int  # where it is among the indices, -1: all are good
+    message: int  # what the interpreter says: a pointer, 0 if nothing is wrong
     is_resolved: int
     # What the kernel reads, from `call` on: for windows, `Windows` stand before the axes in place of a `Call`.
     call: int
@@ -65,7 +66,7 @@ _PLAN = 48  # what plans take beyond the axes; larger ones lie elsewhere
 _WORDS = Frame(
     *[_ARRAY] * 7, table=1, kernels=1, function=1, padding_name=1, element=len(Element._fields), itemsize=1,
     alignment=1, algorithm=1, padding=1, has_out=1, kind=1, option=1, biases=1, columns=1, is_asked=1, sizes=MOST_AXES,
-    bad_index=1, is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS, plan=_PLAN,
+    bad_index=1, message=1, is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS, plan=_PLAN,
 )  # fmt: skip
 FRAME = sum(_WORDS)
 AT = Frame(*list(accumulate(_WORDS, initial=0))[:-1])  # where each field begins
@@ -81,6 +82,7 @@ class Table(NamedTuple):
     resolve_window: int
     run_window: int
     explain: int
+    lose: int
     refused: int  # texts
     unheld: int
     failed: int
