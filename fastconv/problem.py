@@ -27,6 +27,7 @@ from .kernels.shapes import (
     count_windows,
     drop_steps,
     is_addressable,
+    is_read_as,
     misfit,
     pad_axis,
     taps_of,
@@ -54,6 +55,7 @@ class Problem(NamedTuple):
     call: Call
     axes: tuple[Axis, ...]
     dtype: np.dtype[Any]
+    read: np.dtype[Any]  # the dtype in which kernels take the input: its own, where they can convert it
     algorithm: str = "auto"
 
     @property
@@ -149,6 +151,47 @@ def common_dtype(function: str, **arrays: Array) -> np.dtype[Any]:
     return dtype
 
 
+def result_dtype(function: str, asked: np.dtype[Any] | None, **arrays: Array) -> np.dtype[Any]:
+    """The dtype of sums and of the result: the one asked for, if all of the arrays cast to it, else their common one."""
+    if asked is None:
+        return common_dtype(function, **arrays)
+    for name, array in arrays.items():
+        if not is_castable(array.dtype, asked):
+            raise TypeError(
+                f"{function}(): dtype is {asked}, to which {name} of dtype {array.dtype} is not cast; expected a type "
+                "of the same kind or a higher one, or a wider integer"
+            )
+    return asked
+
+
+def as_dtype(function: str, dtype: Any) -> np.dtype[Any]:
+    """The dtype that a caller asks for, in native byte order."""
+    try:
+        asked = np.dtype(dtype)
+    except (TypeError, ValueError):
+        asked = None
+    if asked is None or asked.name not in DTYPES:
+        raise TypeError(
+            f"{function}(): dtype is {dtype!r}, expected bool, an integer, float16, bfloat16, float32, float64, "
+            "complex64 or complex128"
+        )
+    return asked if asked.isnative else asked.newbyteorder("=")
+
+
+def is_castable(given: np.dtype[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether numbers may be cast: NumPy's "same_kind", and any integer to a wider one."""
+    if given.kind in "iu" and dtype.kind in "iu" and given.itemsize < dtype.itemsize:
+        return True
+    # NumPy does not know what kind of number bfloat16 is.
+    kinds = [np.dtype(np.float16) if each.name == "bfloat16" else each for each in (given, dtype)]
+    return bool(np.can_cast(*kinds, "same_kind"))
+
+
+def read_dtype(given: np.dtype[Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which kernels with a result of `dtype` take an input: its own, where they convert it in reading."""
+    return given.newbyteorder("=") if is_read_as(given.name, dtype.name) else dtype
+
+
 def check_rank(function: str, name: str, array: Array, rank: int, leading: str) -> None:
     """Refuse an array that has not its leading axes and `rank` spatial ones."""
     if array.ndim != len(leading) + rank:
@@ -168,7 +211,7 @@ def check_out(
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{function}(): out is a {type(out).__name__}, expected a NumPy array")
     if out.dtype != dtype:
-        raise TypeError(f"{function}(): out has dtype {out.dtype}, expected {dtype}")
+        raise TypeError(f"{function}(): out has dtype {out.dtype}, expected {dtype}{dtype_hint(out.dtype, x, w)}")
     if out.shape != shape:
         raise ValueError(f"{function}(): out has shape {out.shape}, expected {shape}")
     flags = out.flags
@@ -179,6 +222,13 @@ def check_out(
     for name, array in (("x", x), ("w", w), ("bias", bias)):
         if array is not None and np.may_share_memory(out, array) and np.shares_memory(out, array):
             raise ValueError(f"{function}(): out overlaps {name}, expected memory of its own")
+
+
+def dtype_hint(dtype: np.dtype[Any], *arrays: Array) -> str:
+    """How to ask for results of a dtype, where it can be had; the end of a message."""
+    if dtype.name not in DTYPES or not all(is_castable(array.dtype, dtype) for array in arrays):
+        return ""
+    return f"; for one like it pass dtype={'ml_dtypes' if dtype.name == 'bfloat16' else 'np'}.{dtype.name}"
 
 
 def _overlaps_itself(array: Array) -> bool:
@@ -471,7 +521,8 @@ def convolution(
         if room < 0 and not is_empty:
             raise _no_room(function, "kernel", i, axis)
         axes.append(drop_steps(axis._replace(out=0 if is_empty else count_outputs(axis, room))))
-    problem = Problem(function, call._replace(outputs=outputs // groups), tuple(axes), dtype, algorithm)
+    call = call._replace(outputs=outputs // groups)
+    problem = Problem(function, call, tuple(axes), dtype, read_dtype(x.dtype, dtype), algorithm)
     check_size(function, problem.out_shape, dtype.itemsize)
     return problem
 

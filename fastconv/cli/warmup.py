@@ -38,7 +38,7 @@ def _compile_family(place: int, ones: Callable[..., Array]) -> None:
     """Compile a family of convolutions, if it takes the dtype."""
     dtype, module = ones(1).dtype.name, FAMILIES[place].module
     if any(place in candidates(element_of(dtype), rank) for rank in (1, MANY_AXES)):
-        entry_point(module.correlate, *family_formats(module, dtype))
+        entry_point(module.correlate, *family_formats(module, dtype, dtype))
 
 
 CALLS = (
