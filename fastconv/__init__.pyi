@@ -4,12 +4,12 @@
 from typing import Any, Literal, SupportsIndex, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import kernels as kernels
 from . import numpy as numpy
 from .config import show_config as show_config
-from .hints import ArrayT, Boundaries, Exact, InexactT, Ints, Number, Padding, SameT, ScalarT, Size
+from .hints import ArrayT, Boundaries, DTypeOf, Exact, InexactT, Ints, Number, Padding, SameT, ScalarT, Size
 from .threads import get_num_threads as get_num_threads
 from .threads import num_threads as num_threads
 from .threads import set_num_threads as set_num_threads
@@ -49,6 +49,7 @@ def correlate1d(
     boundary: Boundaries = "constant",
     activation: str | None = None,
     algorithm: str = "auto",
+    dtype: None = None,
     out: None = None,
 ) -> NDArray[SameT]: ...
 @overload
@@ -66,6 +67,25 @@ def correlate1d(
     boundary: Boundaries = "constant",
     activation: str | None = None,
     algorithm: str = "auto",
+    dtype: DTypeOf[ScalarT],
+    out: None = None,
+) -> NDArray[ScalarT]: ...
+@overload
+def correlate1d(
+    x: ArrayLike,
+    w: ArrayLike,
+    *,
+    groups: SupportsIndex = 1,
+    stride: Ints = 1,
+    padding_mode: Padding = "valid",
+    padding: Padding | None = None,
+    dilation: Ints = 1,
+    fillvalue: Number = 0,
+    bias: ArrayLike | None = None,
+    boundary: Boundaries = "constant",
+    activation: str | None = None,
+    algorithm: str = "auto",
+    dtype: DTypeLike | None = None,
     out: None = None,
 ) -> NDArray[Any]: ...
 @overload
@@ -83,6 +103,7 @@ def correlate1d(
     boundary: Boundaries = "constant",
     activation: str | None = None,
     algorithm: str = "auto",
+    dtype: DTypeLike | None = None,
     out: ArrayT,
 ) -> ArrayT: ...
 
@@ -107,7 +128,21 @@ def avg_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    dtype: None = None,
 ) -> NDArray[InexactT]: ...
+@overload
+def avg_pool1d(
+    x: ArrayLike,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    dilation: Ints = 1,
+    padding_spec: Padding = "valid",
+    padding: Padding | None = None,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    dtype: DTypeOf[ScalarT],
+) -> NDArray[ScalarT]: ...
 @overload
 def avg_pool1d(
     x: Exact,
@@ -119,6 +154,7 @@ def avg_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    dtype: None = None,
 ) -> NDArray[np.float64]: ...
 @overload
 def avg_pool1d(
@@ -131,6 +167,7 @@ def avg_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    dtype: DTypeLike | None = None,
 ) -> NDArray[Any]: ...
 
 avg_pool2d = avg_pool1d
@@ -147,6 +184,20 @@ def max_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
+    dtype: None = None,
+) -> NDArray[ScalarT]: ...
+@overload
+def max_pool1d(
+    x: ArrayLike,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    dilation: Ints = 1,
+    padding_spec: Padding = "valid",
+    padding: Padding | None = None,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    dtype: DTypeOf[ScalarT],
 ) -> NDArray[ScalarT]: ...
 @overload
 def max_pool1d(
@@ -159,6 +210,20 @@ def max_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[True],
+    dtype: None = None,
+) -> tuple[NDArray[ScalarT], NDArray[np.int64]]: ...
+@overload
+def max_pool1d(
+    x: ArrayLike,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    dilation: Ints = 1,
+    padding_spec: Padding = "valid",
+    padding: Padding | None = None,
+    ceil_mode: bool = False,
+    return_indices: Literal[True],
+    dtype: DTypeOf[ScalarT],
 ) -> tuple[NDArray[ScalarT], NDArray[np.int64]]: ...
 @overload
 def max_pool1d(
@@ -171,6 +236,7 @@ def max_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
+    dtype: DTypeLike | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def max_pool1d(
@@ -183,6 +249,7 @@ def max_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[True],
+    dtype: DTypeLike | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]: ...
 @overload
 def max_pool1d(
@@ -195,6 +262,7 @@ def max_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: bool,
+    dtype: DTypeLike | None = None,
 ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[np.int64]]: ...
 
 max_pool2d = max_pool1d

@@ -52,8 +52,8 @@ _DOC = """{title} of a batch of inputs with channels first{rank}.
     Returns
     -------
     ndarray, shape (N, O, {outputs})
-        Of dtype `dtype`, or ``np.result_type(x, w)``. float16 and bfloat16 accumulate in float32 and round once, integers wrap,
-        bool is the logical "any of and", complex numbers are not conjugated.
+        Of dtype `dtype`, or ``np.result_type(x, w)``. float16 and bfloat16 accumulate in float32 and round once,
+        integers wrap, bool is the logical "any of and", complex numbers are not conjugated.
 
     Raises
     ------

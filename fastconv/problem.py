@@ -152,14 +152,14 @@ def common_dtype(function: str, **arrays: Array) -> np.dtype[Any]:
 
 
 def result_dtype(function: str, asked: np.dtype[Any] | None, **arrays: Array) -> np.dtype[Any]:
-    """The dtype of sums and of the result: the one asked for, if all of the arrays cast to it, else their common one."""
+    """The dtype of sums and of the result: the one asked for, to which all of the arrays cast, or their common one."""
     if asked is None:
         return common_dtype(function, **arrays)
     for name, array in arrays.items():
         if not is_castable(array.dtype, asked):
             raise TypeError(
-                f"{function}(): dtype is {asked}, to which {name} of dtype {array.dtype} is not cast; expected a type "
-                "of the same kind or a higher one, or a wider integer"
+                f"{function}(): dtype is {asked}, and {name} has dtype {array.dtype}, which does not cast to it; "
+                "expected a type of the same kind or a higher one, or a wider integer"
             )
     return asked
 
@@ -175,7 +175,8 @@ def as_dtype(function: str, dtype: Any) -> np.dtype[Any]:
             f"{function}(): dtype is {dtype!r}, expected bool, an integer, float16, bfloat16, float32, float64, "
             "complex64 or complex128"
         )
-    return asked if asked.isnative else asked.newbyteorder("=")
+    native: np.dtype[Any] = asked.newbyteorder("=")
+    return native
 
 
 def is_castable(given: np.dtype[Any], dtype: np.dtype[Any]) -> bool:
@@ -183,13 +184,14 @@ def is_castable(given: np.dtype[Any], dtype: np.dtype[Any]) -> bool:
     if given.kind in "iu" and dtype.kind in "iu" and given.itemsize < dtype.itemsize:
         return True
     # NumPy does not know what kind of number bfloat16 is.
-    kinds = [np.dtype(np.float16) if each.name == "bfloat16" else each for each in (given, dtype)]
-    return bool(np.can_cast(*kinds, "same_kind"))
+    first, second = (np.dtype(np.float16) if each.name == "bfloat16" else each for each in (given, dtype))
+    return bool(np.can_cast(first, second, "same_kind"))
 
 
 def read_dtype(given: np.dtype[Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in which kernels with a result of `dtype` take an input: its own, where they convert it in reading."""
-    return given.newbyteorder("=") if is_read_as(given.name, dtype.name) else dtype
+    """The dtype in which kernels with a result of `dtype` take an input: its own, where they can convert it."""
+    native: np.dtype[Any] = given.newbyteorder("=")
+    return native if is_read_as(given.name, dtype.name) else dtype
 
 
 def check_rank(function: str, name: str, array: Array, rank: int, leading: str) -> None:
@@ -537,10 +539,18 @@ def check_activation(function: str, activation: str | None, dtype: np.dtype[Any]
         raise TypeError(f"{function}(): activation {activation!r} takes floating point, the result has dtype {dtype}")
 
 
-def check_ordered(function: str, x: Array) -> None:
-    """Refuse complex numbers where the largest of a window is asked for."""
+def check_ordered(function: str, x: Array, dtype: np.dtype[Any] | None = None) -> None:
+    """Refuse complex numbers where the largest of a window is asked for, as `dtype` if it is given."""
     if x.dtype.kind == "c":
         raise TypeError(f"{function}(): x has dtype {x.dtype}, which has no order; expected a real type")
+    if dtype is not None and dtype.kind == "c":
+        raise TypeError(f"{function}(): dtype is {dtype}, which has no order; expected a real type")
+
+
+def check_mean(function: str, dtype: np.dtype[Any]) -> None:
+    """Refuse a dtype that holds no averages."""
+    if dtype.kind in "biu":
+        raise TypeError(f"{function}(): dtype is {dtype}, which holds no averages; expected a floating or complex type")
 
 
 def check_sequence(function: str, name: str, value: Any) -> None:

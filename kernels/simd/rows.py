@@ -443,7 +443,9 @@ def small_tile(typingctx, source, rows, columns, weights, target, initial, low, 
                     factor = broadcast(builder, builder.load(at(factors, e.index, weights.column_step)), vector)
                     for total, (line, end) in zip(totals, lines, strict=True):
                         mask = builder.icmp_unsigned("<", lane, end)
-                        value = load_elements(context, builder, array, builder.gep(line, [first]), vector, mask, padding)
+                        value = load_elements(
+                            context, builder, array, builder.gep(line, [first]), vector, mask, padding
+                        )
                         builder.store(multiply_add(builder, element, value, factor, builder.load(total)), total)
         plane = builder.gep(target.data, [target.start])
         for i, total in enumerate(totals):
