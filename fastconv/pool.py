@@ -173,7 +173,9 @@ def _by_rows(
     numbers, rank, empty_is_zero = np.zeros(pool_rows.PLAN_WORDS, np.int64), len(problem.axes), x.dtype.kind in "biu"
     shape, axes = problem.out_shape, three_axes(problem.axes)
     means = include_padding, empty_is_zero
-    pool_rows.write_plan(x.shape, x.strides, x.ndim - rank, rank, *axes, x.itemsize, *means, numbers)
+    pool_rows.write_plan(
+        x.shape, x.strides, x.ndim - rank, rank, *axes, x.itemsize, dtypes[0].itemsize, *means, numbers
+    )
     pool = entry_point(kernel, *row_formats(x.dtype.name, dtypes[0].name))
     size = simd_fold.WORKSPACE_BYTES
     empty, several, shared = 0 in shape, len(dtypes) > 1, x.nbytes >= _SHARED_BYTES

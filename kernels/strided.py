@@ -364,10 +364,12 @@ def address(typingctx, array):
 
 @intrinsic
 def convert(typingctx, array, value):
-    """`value` in the compute type of `array`."""
+    """`value` in the compute type of `array`; what its memory cannot hold wraps."""
+    wraps = isinstance(array.compute, types.Integer) and array.unpacked == array.dtype
+    stored = array.dtype if wraps else array.compute
 
     def codegen(context, builder, signature, args):
-        return context.cast(builder, args[1], value, array.compute)
+        return context.cast(builder, context.cast(builder, args[1], value, stored), stored, array.compute)
 
     return array.compute(array, value), codegen
 

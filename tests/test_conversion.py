@@ -152,10 +152,12 @@ def test_the_bits_of_a_pool_of_a_converted_copy(name, given, dtype):
 
 
 @pytest.mark.parametrize("name", ["avg_pool", "max_pool"])
-def test_pools_by_plain_loops_convert(name):
-    x = values((1, 1, 4500), "u1")  # windows too long for rows
+@pytest.mark.parametrize("given, dtype", [("u1", "f4"), slow(("i8", "i2")), slow(("f2", "f8"))])
+def test_pools_by_plain_loops_convert(name, given, dtype):
+    x = values((1, 1, 4500), given)  # windows too long for rows
     pool, options = getattr(fastconv, f"{name}1d"), {"kernel_size": 2100, "stride": 1500}
-    assert_bits(pool(x, dtype="f4", **options), pool(x.astype("f4"), **options))
+    if name == "max_pool" or dtype != "i2":
+        assert_bits(pool(x, dtype=dtype, **options), pool(x.astype(dtype), **options))
 
 
 def test_the_mean_of_no_integers_is_zero_in_any_dtype():
@@ -163,6 +165,16 @@ def test_the_mean_of_no_integers_is_zero_in_any_dtype():
     for dtype in (None, np.float64, np.float32):
         got = fastconv.avg_pool1d(x, 2, stride=5, padding=((0, 4),), count_include_pad=False, dtype=dtype)
         assert got[0, 0, 1] == 0
+
+
+def test_threads_share_what_they_convert():
+    x, w = values((2, 24, 60, 61), "u1"), values((40, 24, 3, 3), "f4", 1)
+    with fastconv.num_threads(1):
+        want = fastconv.correlate2d(x.astype("f4"), w)
+    with fastconv.num_threads(3):
+        assert_bits(fastconv.correlate2d(x, w), want)
+        image = values((1, 3, 1000, 400), "u1")
+        assert_bits(fastconv.max_pool2d(image, 2, dtype="f4"), fastconv.max_pool2d(image, 2).astype("f4"))
 
 
 MEMORY = {

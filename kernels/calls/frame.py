@@ -39,9 +39,9 @@ class Frame(NamedTuple):
     padding_name: int  # and of the argument that gives its padding
     # What is known when the caller is compiled.
     element: int
-    itemsize: int  # of the result, or of an array that windows move over
-    alignment: int
-    x_itemsize: int  # of a convolution's input
+    itemsize: int  # of the result
+    alignment: int  # of the result, or of what windows move over
+    x_itemsize: int
     algorithm: int
     padding: int
     has_out: int

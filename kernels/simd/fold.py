@@ -175,7 +175,10 @@ class Fold:
                                     self._all(vector.type, 1), ir.Constant(vector.type, None))  # fmt: skip
         if array.format in ("float16", "bfloat16"):
             return cast(builder, widen(builder, array, vector), array.unpacked, self.element)
-        return cast(builder, vector, array.dtype, self.element)
+        source = array.dtype
+        if not self.is_float:  # what the result cannot hold wraps before it is compared
+            vector, source = cast(builder, vector, source, self.out.dtype), self.out.dtype
+        return cast(builder, vector, source, self.element)
 
     def narrow(self, vector):
         """From the type of lines to that which the result's memory holds."""
