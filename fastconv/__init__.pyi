@@ -4,14 +4,14 @@
 from typing import Any, Literal, SupportsIndex, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import kernels as kernels
 from . import ndimage as ndimage
 from . import numpy as numpy
 from . import signal as signal
 from .config import show_config as show_config
-from .hints import ArrayT, Boundaries, Exact, InexactT, Ints, Number, Padding, SameT, ScalarT, Size
+from .hints import ArrayT, Boundaries, DTypeOf, Exact, InexactT, Ints, Number, Padding, SameT, ScalarT, Size
 from .scipy_patch import patch_scipy as patch_scipy
 from .scipy_patch import scipy_patched as scipy_patched
 from .scipy_patch import unpatch_scipy as unpatch_scipy
@@ -55,6 +55,7 @@ def correlate1d(
     boundary: Boundaries = "constant",
     activation: str | None = None,
     algorithm: str = "auto",
+    dtype: None = None,
     out: None = None,
 ) -> NDArray[SameT]: ...
 @overload
@@ -72,6 +73,25 @@ def correlate1d(
     boundary: Boundaries = "constant",
     activation: str | None = None,
     algorithm: str = "auto",
+    dtype: DTypeOf[ScalarT],
+    out: None = None,
+) -> NDArray[ScalarT]: ...
+@overload
+def correlate1d(
+    x: ArrayLike,
+    w: ArrayLike,
+    *,
+    groups: SupportsIndex = 1,
+    stride: Ints = 1,
+    padding_mode: Padding = "valid",
+    padding: Padding | None = None,
+    dilation: Ints = 1,
+    fillvalue: Number = 0,
+    bias: ArrayLike | None = None,
+    boundary: Boundaries = "constant",
+    activation: str | None = None,
+    algorithm: str = "auto",
+    dtype: DTypeLike | None = None,
     out: None = None,
 ) -> NDArray[Any]: ...
 @overload
@@ -89,6 +109,7 @@ def correlate1d(
     boundary: Boundaries = "constant",
     activation: str | None = None,
     algorithm: str = "auto",
+    dtype: DTypeLike | None = None,
     out: ArrayT,
 ) -> ArrayT: ...
 
@@ -113,7 +134,21 @@ def avg_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    dtype: None = None,
 ) -> NDArray[InexactT]: ...
+@overload
+def avg_pool1d(
+    x: ArrayLike,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    dilation: Ints = 1,
+    padding_spec: Padding = "valid",
+    padding: Padding | None = None,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    dtype: DTypeOf[ScalarT],
+) -> NDArray[ScalarT]: ...
 @overload
 def avg_pool1d(
     x: Exact,
@@ -125,6 +160,7 @@ def avg_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    dtype: None = None,
 ) -> NDArray[np.float64]: ...
 @overload
 def avg_pool1d(
@@ -137,6 +173,7 @@ def avg_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    dtype: DTypeLike | None = None,
 ) -> NDArray[Any]: ...
 
 avg_pool2d = avg_pool1d
@@ -153,6 +190,20 @@ def max_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
+    dtype: None = None,
+) -> NDArray[ScalarT]: ...
+@overload
+def max_pool1d(
+    x: ArrayLike,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    dilation: Ints = 1,
+    padding_spec: Padding = "valid",
+    padding: Padding | None = None,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    dtype: DTypeOf[ScalarT],
 ) -> NDArray[ScalarT]: ...
 @overload
 def max_pool1d(
@@ -165,6 +216,20 @@ def max_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[True],
+    dtype: None = None,
+) -> tuple[NDArray[ScalarT], NDArray[np.int64]]: ...
+@overload
+def max_pool1d(
+    x: ArrayLike,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    dilation: Ints = 1,
+    padding_spec: Padding = "valid",
+    padding: Padding | None = None,
+    ceil_mode: bool = False,
+    return_indices: Literal[True],
+    dtype: DTypeOf[ScalarT],
 ) -> tuple[NDArray[ScalarT], NDArray[np.int64]]: ...
 @overload
 def max_pool1d(
@@ -177,6 +242,7 @@ def max_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
+    dtype: DTypeLike | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def max_pool1d(
@@ -189,6 +255,7 @@ def max_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: Literal[True],
+    dtype: DTypeLike | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]: ...
 @overload
 def max_pool1d(
@@ -201,6 +268,7 @@ def max_pool1d(
     padding: Padding | None = None,
     ceil_mode: bool = False,
     return_indices: bool,
+    dtype: DTypeLike | None = None,
 ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[np.int64]]: ...
 
 max_pool2d = max_pool1d

@@ -44,21 +44,26 @@ _DOC = """{title} of a batch of inputs with channels first{rank}.
         Applied after the bias, in the same pass.
     algorithm : {algorithms}
         "auto" chooses; any other is used, or refused with a reason.
+    dtype : dtype, optional
+        What sums are made in and the result has, by default ``np.result_type(x, w)``. Both inputs have to cast to it by
+        "same_kind", or be narrower integers where it is one: sums of uint8 images in float32 or int32, say. `x` is
+        converted as it is read, without a copy; see the guide for exceptions.
     out : ndarray, optional
         Where the result goes: of its exact shape and dtype, of any strides, in memory of its own.
 
     Returns
     -------
     ndarray, shape (N, O, {outputs})
-        Of dtype ``np.result_type(x, w)``. float16 and bfloat16 accumulate in float32 and round once, integers wrap,
-        bool is the logical "any of and", complex numbers are not conjugated.
+        Of dtype `dtype`, or ``np.result_type(x, w)``. float16 and bfloat16 accumulate in float32 and round once,
+        integers wrap, bool is the logical "any of and", complex numbers are not conjugated.
 
     Raises
     ------
     ValueError
         For shapes and values: a kernel larger than the padded input, channels that do not fit, an unknown name.
     TypeError
-        For types: object arrays, masked arrays, tensors of other libraries, dtypes that do not promote.
+        For types: object arrays, masked arrays, tensors of other libraries, dtypes that do not promote, a `dtype` that
+        inputs do not cast to.
 
     Examples
     --------
@@ -97,6 +102,7 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         boundary: Any = "constant",
         activation: str | None = None,
         algorithm: str = "auto",
+        dtype: Any = None,
         out: Array | None = None,
     ) -> Array:
         given: Any = ()
@@ -107,6 +113,8 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
             if padding_mode is not valid:
                 raise checks.two_paddings(name, "padding_mode", padding_mode, padding)
             padding_mode = padding
+        if dtype is not None:
+            dtype = checks.as_dtype(name, dtype)
         # An int is told from what equals it, a name equals names only; other options are looked at one by one.
         if (
             (groups is one or type(groups) is int)
@@ -116,11 +124,11 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         ):
             key: Any = (
                 x.shape, w.shape, x.dtype, w.dtype, bias is None,
-                groups, stride, padding_mode, dilation, boundary, activation, algorithm,
+                groups, stride, padding_mode, dilation, boundary, activation, algorithm, dtype,
             )  # fmt: skip
         else:
             named = checks.key_of((groups, stride, padding_mode, dilation, boundary, activation, algorithm))
-            key = named and (x.shape, w.shape, x.dtype, w.dtype, bias is None, named)
+            key = named and (x.shape, w.shape, x.dtype, w.dtype, bias is None, named, dtype)
         try:
             entry = get(key)
         except TypeError:  # a list
@@ -129,25 +137,25 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
             options = groups, stride, padding_mode, dilation, boundary, activation, algorithm
             label = "padding_mode" if padding is None else "padding"
             try:
-                entry = _prepare(name, rank, flip, x, w, *options, bias is not None, padding_name=label)
+                entry = _prepare(name, rank, flip, x, w, *options, bias is not None, padding_name=label, dtype=dtype)
             except (TypeError, ValueError) as error:
-                raise _told_whole(error, name, given, x, w, bias, fillvalue, out) from None
+                raise _told_whole(error, name, given, x, w, bias, fillvalue, out, dtype) from None
             if len(prepared) >= _KEPT:
                 prepared.clear()
             if key is not None:
                 prepared[key] = entry
-        run, shape, dtype, fill = entry
+        run, shape, result, fill = entry
         try:
             if bias is not None:
-                bias = checks.as_bias(name, bias, w.shape[0], dtype)
+                bias = checks.as_bias(name, bias, w.shape[0], result)
             if fillvalue is not default_fill:
-                fill = checks.as_fill(name, fillvalue, dtype)
+                fill = checks.as_fill(name, fillvalue, result)
             if out is None:
-                out = empty(shape, dtype)
+                out = empty(shape, result)
             else:
-                checks.check_out(name, out, shape, dtype, x, w, bias)
+                checks.check_out(name, out, shape, result, x, w, bias)
         except (TypeError, ValueError) as error:
-            raise _told_whole(error, name, given, x, w, bias, fillvalue, out, shape) from None
+            raise _told_whole(error, name, given, x, w, bias, fillvalue, out, dtype, shape) from None
         run(x, w, bias, fill, out)
         return out
 
@@ -190,16 +198,17 @@ def _prepare(
     *options: Any,
     padding_name: str = "padding_mode",
     only: str | None = None,
+    dtype: np.dtype[Any] | None = None,
 ) -> tuple[Run, tuple[int, ...], np.dtype[Any], Array]:
     """What a call needs besides its arrays: checked once, and kept for all calls like it. `only`: see `prepare`."""
     given = x.dtype, w.dtype
     x, w = checks.as_array(name, "x", x), checks.as_array(name, "w", w)
-    dtype = checks.common_dtype(name, x=x, w=w)
+    dtype = checks.result_dtype(name, dtype, x=x, w=w)
     problem = checks.convolution(name, x, w, dtype, rank, flip, *options, padding_name=padding_name)
     import_kernels(*CONVOLUTION)
     used, run = prepare(problem, only)
-    if given != (dtype, dtype):
-        run = _converting(run, dtype)
+    if given != (problem.read, dtype):
+        run = _converting(run, problem.read, dtype)
     run = traced(run, problem, used, x=x.shape, w=w.shape)
     return run, problem.out_shape, dtype, np.zeros(1, dtype)
 
@@ -213,25 +222,28 @@ def _told_whole(
     bias: Any,
     fillvalue: Any,
     out: Any,
+    dtype: np.dtype[Any] | None,
     shape: tuple[int, ...] | None = None,
 ) -> Exception:
     """An error, and what is wrong with other arguments, as far as it is known what they have to fit."""
     rest: list[tuple[Any, ...]] = []
     with suppress(TypeError):  # the error says that there is no such type
-        dtype = checks.common_dtype(name, x=x, w=w)
-        rest.append((checks.as_fill, fillvalue, dtype))
+        result = checks.result_dtype(name, dtype, x=x, w=w)
+        rest.append((checks.as_fill, fillvalue, result))
         if bias is not None and w.ndim:
-            rest.append((checks.as_bias, bias, w.shape[0], dtype))
+            rest.append((checks.as_bias, bias, w.shape[0], result))
         if out is not None and shape:
-            rest.append((checks.check_out, out, shape, dtype, x, w, None))
+            rest.append((checks.check_out, out, shape, result, x, w, None))
         elif out is not None:
-            rest.append((checks.check_type_of_out, out, dtype))
+            rest.append((checks.check_type_of_out, out, result, x, w))
     return checks.told_whole(name, error, given, rest)
 
 
-def _converting(run: Run, dtype: np.dtype[Any]) -> Run:
+def _converting(run: Run, read: np.dtype[Any], dtype: np.dtype[Any]) -> Run:
+    """What converts the kernels, which are small, and of inputs those that cannot be converted as they are read."""
+
     def convert_and_run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        run(x.astype(dtype, copy=False), w.astype(dtype, copy=False), bias, fill, out)
+        run(x.astype(read, copy=False), w.astype(dtype, copy=False), bias, fill, out)
 
     return convert_and_run
 

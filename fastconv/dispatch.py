@@ -100,7 +100,7 @@ def _run_family(problem: Problem, place: int) -> Run:
     numbers = pack_numbers(problem.call, three_axes(problem.axes), module.plan_words(*facts))
     if hasattr(module, "write_plan"):
         module.write_plan(*facts, numbers)
-    correlate = entry_point(module.correlate, *family_formats(module, problem.dtype.name))
+    correlate = entry_point(module.correlate, *family_formats(module, problem.dtype.name, problem.read.name))
     if module.WORKSPACE_BYTES:
         return _with_workspace(problem, correlate, numbers, module.WORKSPACE_BYTES)
     second: list[Run] = []  # what takes arrays that this family does not, made at the first need
@@ -167,7 +167,8 @@ def _run_im2col(problem: Problem) -> Run:
                 rows = np.flip(rows, tuple(range(2, rows.ndim)))
             rows = rows.reshape(call.outputs, call.channels * taps)
             for n in range(call.batch):
-                columns = _columns(problem.axes, x[n, channels], fill).astype(compute, copy=False)
+                image = x[n, channels].astype(problem.dtype, copy=False)
+                columns = _columns(problem.axes, image, fill).astype(compute, copy=False)
                 with np.errstate(all="ignore"):  # infinity and NaN are results like any other
                     sums = rows @ columns
                 part = fill if bias is None else bias[outputs]

@@ -18,6 +18,7 @@ SameT = TypeVar(
     np.bool, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64,
     np.float16, np.float32, np.float64, np.complex64, np.complex128,
 )  # fmt: skip
+DTypeOf: TypeAlias = type[ScalarT] | np.dtype[ScalarT]
 Exact: TypeAlias = NDArray[np.integer[Any]] | NDArray[np.bool]
 
 Integers: TypeAlias = NDArray[np.integer[Any]]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .kernels.process import import_modules
-from .kernels.shapes import DTYPES, UNIT, Windows, pack_numbers
+from .kernels.shapes import DTYPES, UNIT, Windows, pack_numbers, read_format
 from .problem import Array, Sliding
 
 _imported: set[str] = set()
@@ -27,7 +27,10 @@ def import_kernels(*names: str) -> None:
 
 
 def entry_point(kernel: Any, *formats: str) -> Callable[..., Any]:
-    """The compiled kernel for arrays of the given dtypes; a name that is no dtype is that of a Numba scalar."""
+    """The compiled kernel for arrays of the given dtypes; a name that is no dtype is that of a Numba scalar.
+
+    "uint8->float32" are arrays whose elements are read as another type.
+    """
     from .kernels.jit import compiled
 
     function: Callable[..., Any] = compiled(kernel, *_types(formats))
@@ -47,12 +50,17 @@ def _types(formats: tuple[str, ...]) -> tuple[Any, ...]:
 
     from .kernels.strided import StridedType
 
-    return tuple(StridedType(name) if name in DTYPES else getattr(types, name) for name in formats)
+    parts = [name.split("->") for name in formats]
+    return tuple(StridedType(*names) if names[0] in DTYPES else getattr(types, names[0]) for names in parts)
 
 
-def family_formats(module: Any, dtype: str) -> tuple[str, ...]:
-    """The formats of a family's `correlate`: five arrays, numbers; then workspace, team, threads, if it takes them."""
-    return (*[dtype] * 5, "int64", *(("uint8", "int64", "intp", "intp") if module.WORKSPACE_BYTES else ()))
+def family_formats(module: Any, dtype: str, x: str) -> tuple[str, ...]:
+    """The formats of a family's `correlate`: five arrays, numbers; then workspace, team, threads, if it takes them.
+
+    All arrays have the result's dtype, but for the input, whose dtype is `x`.
+    """
+    more = ("uint8", "int64", "intp", "intp") if module.WORKSPACE_BYTES else ()
+    return (read_format(x, dtype), *[dtype] * 4, "int64", *more)
 
 
 def window_numbers(problem: Sliding, plane: int = 0) -> Array:

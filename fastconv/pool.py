@@ -34,7 +34,10 @@ _WINDOW_DOC = """
     padding : as `padding_spec`, optional
         The same under another name; both in one call are an error.
     ceil_mode : bool
-        Whether a last window may hang over the end, if it starts inside the input or the padding before it."""
+        Whether a last window may hang over the end, if it starts inside the input or the padding before it.
+    dtype : dtype, optional
+        What {work} in and the result has, by default that of `x`{default}. `x` has to cast to it by "same_kind", or be
+        a narrower integer where it is one; its elements are converted as they are read."""
 
 _ERRORS_DOC = """
     Raises
@@ -53,12 +56,12 @@ _KEPT = 4096  # prepared calls of a function; past it they are made anew
 
 def row_formats(dtype: str, result: str) -> tuple[str, ...]:
     """The formats of `pool_rows`' kernels."""
-    return dtype, result, "int64", dtype, "int64", "uint8", "int64", "intp", "intp"
+    return dtype, result, "int64", result, "int64", "uint8", "int64", "intp", "intp"
 
 
-def extremum_formats(dtype: str) -> tuple[str, ...]:
+def extremum_formats(dtype: str, result: str) -> tuple[str, ...]:
     """The formats of `kernels.pool.extremum`."""
-    return dtype, dtype, "int64", dtype, "int64", "boolean", "boolean"
+    return dtype, result, "int64", result, "int64", "boolean", "boolean"
 
 
 def average_formats(dtype: str, result: str) -> tuple[str, ...]:
@@ -78,19 +81,24 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
     """
     prepared: dict[Any, Run] = {}
 
-    def call(name: str, x: Any, padding_name: str, *options: Any) -> Any:
+    def call(name: str, x: Any, padding_name: str, dtype: Any, *options: Any) -> Any:
         given = x
         if type(x) is not np.ndarray or not x.dtype.isnative:
             x = checks.as_array(name, "x", x)
         if not x.flags.aligned:
             x = x.copy()
+        if dtype is not None:
+            dtype = checks.as_dtype(name, dtype)
         exact = checks.key_of(options)
-        key = (name, x.shape, x.strides, x.dtype, exact)
+        key = (name, x.shape, x.strides, x.dtype, exact, dtype)
         run = prepared.get(key)
         if run is None:
             import_kernels(*POOLS)
             try:
-                run = prepare(name, checks.as_array(name, "x", x), padding_name, *options)
+                x = checks.as_array(name, "x", x)
+                if dtype is not None:
+                    checks.result_dtype(name, dtype, x=x)
+                run = prepare(name, x, padding_name, dtype, *options)
             except (TypeError, ValueError) as error:
                 raise checks.told_whole(name, error, [("x", given)]) from None
             if len(prepared) >= _KEPT:
@@ -114,22 +122,25 @@ def _filter(function: str, x: Array, padding_name: str, kernel_size: Any, stride
     return checks.window(function, x, rank, kernel_size, stride, 1, padding_name, 0)
 
 
-def _prepare_extremum(problem: Sliding, x: Array, smallest: bool, return_indices: bool) -> Run:
+def _prepare_extremum(
+    problem: Sliding, x: Array, dtype: np.dtype[Any] | None, smallest: bool, return_indices: bool
+) -> Run:
     """Values, or values and flat indices."""
     from .kernels.windows import pool, pool_rows
 
-    checks.check_ordered(problem.function, x)
-    lowest = outermost(x.dtype, smallest)
-    types = (x.dtype, _INDEX) if return_indices else (x.dtype,)
-    refused = _rows_refuse(problem, x)
+    checks.check_ordered(problem.function, x, dtype)
+    result = dtype or x.dtype
+    lowest = outermost(result, smallest)
+    types = (result, _INDEX) if return_indices else (result,)
+    refused = _rows_refuse(problem, x, result)
     if refused is None:
         kernel = f"{'indexed_' if return_indices else ''}{'minimum' if smallest else 'maximum'}"
         return _traced(_by_rows(getattr(pool_rows, kernel), problem, x, types, lowest), problem, x, None)
     shape, numbers = problem.out_shape, window_numbers(problem)
-    extremum = entry_point(pool.extremum, *extremum_formats(x.dtype.name))
+    extremum = entry_point(pool.extremum, *extremum_formats(x.dtype.name, result.name))
 
     def run(x: Array) -> Any:
-        out = np.empty(shape, x.dtype)
+        out = np.empty(shape, result)
         indices = np.empty(shape if return_indices else 0, np.int64)
         extremum(aligned(x), out, indices, lowest, numbers, smallest, return_indices)
         return (out, indices) if return_indices else out
@@ -137,11 +148,11 @@ def _prepare_extremum(problem: Sliding, x: Array, smallest: bool, return_indices
     return _traced(run, problem, x, refused)
 
 
-def _rows_refuse(problem: Sliding, x: Array) -> str | None:
+def _rows_refuse(problem: Sliding, x: Array, result: np.dtype[Any]) -> str | None:
     """Why the vector kernels do not take a problem; None where they do."""
     from .kernels.windows import pool_rows
 
-    if x.dtype.kind == "c":
+    if result.kind == "c":
         return "there are no vectors of complex numbers"
     facts = len(problem.axes), (problem.axes or (UNIT,))[-1], math.prod(x.shape)
     refusal = pool_rows.refuses(*facts)
@@ -166,7 +177,9 @@ def _by_rows(
     numbers, rank, empty_is_zero = np.zeros(pool_rows.PLAN_WORDS, np.int64), len(problem.axes), x.dtype.kind in "biu"
     shape, axes = problem.out_shape, three_axes(problem.axes)
     means = include_padding, empty_is_zero
-    pool_rows.write_plan(x.shape, x.strides, x.ndim - rank, rank, *axes, x.itemsize, *means, numbers)
+    pool_rows.write_plan(
+        x.shape, x.strides, x.ndim - rank, rank, *axes, x.itemsize, dtypes[0].itemsize, *means, numbers
+    )
     pool = entry_point(kernel, *row_formats(x.dtype.name, dtypes[0].name))
     size = simd_fold.WORKSPACE_BYTES
     empty, several, shared = 0 in shape, len(dtypes) > 1, x.nbytes >= _SHARED_BYTES
@@ -202,19 +215,21 @@ def mean_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64) if dtype.kind in "biu" else dtype
 
 
-def _prepare_average(problem: Sliding, x: Array, include_padding: bool) -> Run:
+def _prepare_average(problem: Sliding, x: Array, dtype: np.dtype[Any] | None, include_padding: bool) -> Run:
     from .kernels.windows import pool, pool_rows
 
-    empty_is_zero, dtype = x.dtype.kind in "biu", mean_dtype(x.dtype)
-    refused = _rows_refuse(problem, x)
+    if dtype is not None:
+        checks.check_mean(problem.function, dtype)
+    empty_is_zero, result = x.dtype.kind in "biu", dtype or mean_dtype(x.dtype)
+    refused = _rows_refuse(problem, x, result)
     if refused is None:
-        by_rows = _by_rows(pool_rows.average, problem, x, (dtype,), np.zeros(1, x.dtype), include_padding)
+        by_rows = _by_rows(pool_rows.average, problem, x, (result,), np.zeros(1, result), include_padding)
         return _traced(by_rows, problem, x, None)
     shape, numbers = problem.out_shape, window_numbers(problem)
-    average = entry_point(pool.average, *average_formats(x.dtype.name, dtype.name))
+    average = entry_point(pool.average, *average_formats(x.dtype.name, result.name))
 
     def run(x: Array) -> Array:
-        out = np.empty(shape, dtype)
+        out = np.empty(shape, result)
         average(aligned(x), out, numbers, include_padding, empty_is_zero)
         return out
 
@@ -223,24 +238,26 @@ def _prepare_average(problem: Sliding, x: Array, include_padding: bool) -> Run:
 
 @_preparing
 def _extremum_pool(
-    name: str, x: Array, padding_name: str, rank: int, smallest: bool, return_indices: bool, *options: Any
+    name: str, x: Array, padding_name: str, dtype: Any, rank: int, smallest: bool, return_indices: bool, *options: Any
 ) -> Run:
-    return _prepare_extremum(_pool(name, x, padding_name, rank, *options), x, smallest, return_indices)
+    return _prepare_extremum(_pool(name, x, padding_name, rank, *options), x, dtype, smallest, return_indices)
 
 
 @_preparing
-def _average_pool(name: str, x: Array, padding_name: str, rank: int, include_padding: bool, *options: Any) -> Run:
-    return _prepare_average(_pool(name, x, padding_name, rank, *options), x, include_padding)
+def _average_pool(
+    name: str, x: Array, padding_name: str, dtype: Any, rank: int, include_padding: bool, *options: Any
+) -> Run:
+    return _prepare_average(_pool(name, x, padding_name, rank, *options), x, dtype, include_padding)
 
 
 @_preparing
-def _extremum_filter(name: str, x: Array, padding_name: str, smallest: bool, *options: Any) -> Run:
-    return _prepare_extremum(_filter(name, x, padding_name, *options), x, smallest, False)
+def _extremum_filter(name: str, x: Array, padding_name: str, dtype: Any, smallest: bool, *options: Any) -> Run:
+    return _prepare_extremum(_filter(name, x, padding_name, *options), x, dtype, smallest, False)
 
 
 @_preparing
-def _average_filter(name: str, x: Array, padding_name: str, *options: Any) -> Run:
-    return _prepare_average(_filter(name, x, padding_name, *options), x, True)
+def _average_filter(name: str, x: Array, padding_name: str, dtype: Any, *options: Any) -> Run:
+    return _prepare_average(_filter(name, x, padding_name, *options), x, dtype, True)
 
 
 def _only(function: str, padding: Any, padding_spec: Any) -> tuple[str, Any]:
@@ -261,12 +278,13 @@ def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]
         padding: Any = None,
         ceil_mode: bool = False,
         return_indices: bool = False,
+        dtype: Any = None,
     ) -> Any:
         label = "padding_spec"
         if padding is not None:
             label, padding_spec = _only(name, padding, padding_spec)
         options = kernel_size, stride, dilation, padding_spec, bool(ceil_mode)
-        return _extremum_pool(name, x, label, rank, smallest, bool(return_indices), *options)
+        return _extremum_pool(name, x, label, dtype, rank, smallest, bool(return_indices), *options)
 
     word, limit = ("smallest", "highest") if smallest else ("largest", "lowest")
     answer = (
@@ -285,7 +303,7 @@ def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]
     Returns
     -------
     ndarray, shape (N, C, {{outputs}})
-        Values, of the dtype of `x`. A NaN in a window gives NaN.
+        Values, of dtype `dtype`, or that of `x`. A NaN in a window gives NaN.
     ndarray of int64, shape (N, C, {{outputs}})
         With `return_indices`: flat indices over the spatial axes of `x`, the first {word} one winning; -1 for a
         window of padding only.
@@ -307,12 +325,13 @@ def _define_average(name: str, rank: int) -> Callable[..., Array]:
         padding: Any = None,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
+        dtype: Any = None,
     ) -> Array:
         label = "padding_spec"
         if padding is not None:
             label, padding_spec = _only(name, padding, padding_spec)
         options = kernel_size, stride, dilation, padding_spec, bool(ceil_mode)
-        result: Array = _average_pool(name, x, label, rank, bool(count_include_pad), *options)
+        result: Array = _average_pool(name, x, label, dtype, rank, bool(count_include_pad), *options)
         return result
 
     return _document(
@@ -326,7 +345,7 @@ def _define_average(name: str, rank: int) -> Callable[..., Array]:
     Returns
     -------
     ndarray, shape (N, C, {{outputs}})
-        Of the dtype of `x`, float64 for integers and bools.
+        Of dtype `dtype`, or that of `x`, float64 for integers and bools.
 """,
         rank,
         "",
@@ -342,7 +361,11 @@ def _document(
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
         (text + _ERRORS_DOC).format(
-            sizes=", ".join(letters), outputs=", ".join(f"P{letter}" for letter in letters), order=order
+            sizes=", ".join(letters),
+            outputs=", ".join(f"P{letter}" for letter in letters),
+            order=order,
+            work="elements are compared" if order else "sums are made",
+            default="" if order else ", float64 for integers and bools",
         )
         + f"""
     Examples
@@ -454,7 +477,7 @@ def _define_filter(
     name: str, text: str, result: str, error: str, answer: str, run: Callable[..., Any]
 ) -> Callable[..., Array]:
     def function(x: Any, kernel_size: tuple[int, ...], *, stride: Any = None) -> Array:
-        filtered: Array = run(name, x, "padding", kernel_size, stride)
+        filtered: Array = run(name, x, kernel_size, stride)
         return filtered
 
     function.__name__ = function.__qualname__ = name
@@ -490,16 +513,20 @@ def _define_filter(
 
 
 def _define_extremum_filter(name: str, word: str, smallest: bool, answer: str) -> Callable[..., Array]:
-    def run(name: str, x: Any, padding_name: str, *options: Any) -> Any:
-        return _extremum_filter(name, x, padding_name, smallest, *options)
+    def run(name: str, x: Any, *options: Any) -> Any:
+        return _extremum_filter(name, x, "padding", None, smallest, *options)
 
     return _define_filter(name, f"{word} element", "", ", or `x` is complex", answer, run)
+
+
+def _mean_filter(name: str, x: Any, *options: Any) -> Any:
+    return _average_filter(name, x, "padding", None, *options)
 
 
 maximum_filter = _define_extremum_filter("maximum_filter", "Largest", False, "[5, 5, 3]")
 minimum_filter = _define_extremum_filter("minimum_filter", "Smallest", True, "[1, 2, 2]")
 uniform_filter = _define_filter(
-    "uniform_filter", "Mean", ", float64 for integers and bools", "", "[3. , 3.5, 2.5]", _average_filter
+    "uniform_filter", "Mean", ", float64 for integers and bools", "", "[3. , 3.5, 2.5]", _mean_filter
 )
 
 for _rank in (1, 2, 3):

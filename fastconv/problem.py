@@ -27,6 +27,7 @@ from .kernels.shapes import (
     count_windows,
     drop_steps,
     is_addressable,
+    is_read_as,
     misfit,
     pad_axis,
     taps_of,
@@ -55,6 +56,7 @@ class Problem(NamedTuple):
     call: Call
     axes: tuple[Axis, ...]
     dtype: np.dtype[Any]
+    read: np.dtype[Any]  # the dtype in which kernels take the input: its own, where they can convert it
     algorithm: str = "auto"
 
     @property
@@ -210,6 +212,49 @@ def common_dtype(function: str, **arrays: Array) -> np.dtype[Any]:
     return dtype
 
 
+def result_dtype(function: str, asked: np.dtype[Any] | None, **arrays: Array) -> np.dtype[Any]:
+    """The dtype of sums and of the result: the one asked for, to which all of the arrays cast, or their common one."""
+    if asked is None:
+        return common_dtype(function, **arrays)
+    for name, array in arrays.items():
+        if not is_castable(array.dtype, asked):
+            raise TypeError(
+                f"{function}(): dtype is {asked}, and {name} has dtype {array.dtype}, which does not cast to it; "
+                "expected a type of the same kind or a higher one, or a wider integer"
+            )
+    return asked
+
+
+def as_dtype(function: str, dtype: Any) -> np.dtype[Any]:
+    """The dtype that a caller asks for, in native byte order."""
+    try:
+        asked = np.dtype(dtype)
+    except (TypeError, ValueError):
+        asked = None
+    if asked is None or asked.name not in DTYPES:
+        raise TypeError(
+            f"{function}(): dtype is {dtype!r}, expected bool, an integer, float16, bfloat16, float32, float64, "
+            "complex64 or complex128"
+        )
+    native: np.dtype[Any] = asked.newbyteorder("=")
+    return native
+
+
+def is_castable(given: np.dtype[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether numbers may be cast: NumPy's "same_kind", and any integer to a wider one."""
+    if given.kind in "iu" and dtype.kind in "iu" and given.itemsize < dtype.itemsize:
+        return True
+    # NumPy does not know what kind of number bfloat16 is.
+    first, second = (np.dtype(np.float16) if each.name == "bfloat16" else each for each in (given, dtype))
+    return bool(np.can_cast(first, second, "same_kind"))
+
+
+def read_dtype(given: np.dtype[Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which kernels with a result of `dtype` take an input: its own, where they can convert it."""
+    native: np.dtype[Any] = given.newbyteorder("=")
+    return native if is_read_as(given.name, dtype.name) else dtype
+
+
 def check_rank(function: str, name: str, array: Array, rank: int, leading: str, hint: str | None = None) -> None:
     """Refuse an array that has not its leading axes and `rank` spatial ones; by default it is told what to write."""
     if array.ndim != len(leading) + rank:
@@ -267,7 +312,7 @@ def check_out(
     function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], x: Array, w: Array, bias: Array | None
 ) -> None:
     """Refuse an `out` that cannot take the result whole."""
-    check_type_of_out(function, out, dtype)
+    check_type_of_out(function, out, dtype, x, w)
     if out.shape != shape:
         raise ValueError(f"{function}(): out has shape {out.shape}, expected {shape}")
     flags = out.flags
@@ -280,12 +325,19 @@ def check_out(
             raise ValueError(f"{function}(): out overlaps {name}, expected memory of its own")
 
 
-def check_type_of_out(function: str, out: Any, dtype: np.dtype[Any]) -> None:
+def check_type_of_out(function: str, out: Any, dtype: np.dtype[Any], *arrays: Array) -> None:
     """Refuse an `out` of another type than the result's."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{function}(): out is a {type(out).__name__}, expected a NumPy array")
     if out.dtype != dtype:
-        raise TypeError(f"{function}(): out has dtype {out.dtype}, expected {dtype}")
+        raise TypeError(f"{function}(): out has dtype {out.dtype}, expected {dtype}{dtype_hint(out.dtype, *arrays)}")
+
+
+def dtype_hint(dtype: np.dtype[Any], *arrays: Array) -> str:
+    """How to ask for results of a dtype, where it can be had; the end of a message."""
+    if dtype.name not in DTYPES or not all(is_castable(array.dtype, dtype) for array in arrays):
+        return ""
+    return f"; for one like it pass dtype={'ml_dtypes' if dtype.name == 'bfloat16' else 'np'}.{dtype.name}"
 
 
 def _overlaps_itself(array: Array) -> bool:
@@ -569,7 +621,8 @@ def convolution(
                 misfits.say(_no_room("kernel", i, axis))
             axes.append(drop_steps(axis._replace(out=0 if 0 in sizes else count_outputs(axis, room))))
     misfits.refuse()
-    problem = Problem(function, call._replace(outputs=outputs // call.groups), tuple(axes), dtype, algorithm)
+    read = read_dtype(x.dtype, dtype)
+    problem = Problem(function, call._replace(outputs=outputs // call.groups), tuple(axes), dtype, read, algorithm)
     check_size(function, problem.out_shape, dtype.itemsize)
     return problem
 
@@ -603,10 +656,18 @@ def check_activation(function: str, activation: str | None, dtype: np.dtype[Any]
         raise TypeError(f"{function}(): activation {activation!r} takes floating point, the result has dtype {dtype}")
 
 
-def check_ordered(function: str, x: Array) -> None:
-    """Refuse complex numbers where the largest of a window is asked for."""
+def check_ordered(function: str, x: Array, dtype: np.dtype[Any] | None = None) -> None:
+    """Refuse complex numbers where the largest of a window is asked for, as `dtype` if it is given."""
     if x.dtype.kind == "c":
         raise TypeError(f"{function}(): x has dtype {x.dtype}, which has no order; expected a real type")
+    if dtype is not None and dtype.kind == "c":
+        raise TypeError(f"{function}(): dtype is {dtype}, which has no order; expected a real type")
+
+
+def check_mean(function: str, dtype: np.dtype[Any]) -> None:
+    """Refuse a dtype that holds no averages."""
+    if dtype.kind in "biu":
+        raise TypeError(f"{function}(): dtype is {dtype}, which holds no averages; expected a floating or complex type")
 
 
 def check_sequence(function: str, name: str, value: Any) -> None:

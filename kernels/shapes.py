@@ -47,11 +47,27 @@ DTYPES = (
 )
 _COMPUTED = {"float16": "float32", "bfloat16": "float32", "bool": "int32"}
 _COMPUTED |= {f"{sign}int{bits}": f"{sign}int32" for sign in ("", "u") for bits in (8, 16)}
+_HALVES = "float16", "bfloat16"
+_IN_HALVES = "bool", "int8", "uint8"  # whose every value a half holds
 
 
 def compute_dtype(name: str) -> str:
     """NumPy's name of the type that a kernel computes with for arrays of dtype `name`."""
     return _COMPUTED.get(name, name)
+
+
+def is_read_as(name: str, dtype: str) -> bool:
+    """Whether elements of dtype `name` can be converted as they are read, with what `astype(dtype)` would give.
+
+    Halves are computed as float32, which would keep what they do not hold.
+    """
+    return name == dtype or dtype not in _HALVES or name in _IN_HALVES
+
+
+def read_format(name: str, dtype: str) -> str:
+    """How kernels whose result has a dtype read an array of dtype `name`: as it is, or "name->compute type"."""
+    compute = compute_dtype(dtype)
+    return name if compute_dtype(name) == compute else f"{name}->{compute}"
 
 
 def element_of(name: str) -> Element:

@@ -13,6 +13,8 @@ uint8, uint16, uint32     uint32          the same
 int64, uint64             the same
 bool                      int32           counts; any non-zero count is True
 ========================  ==============  =======================================================
+
+An input may have another dtype than the result. It is then read as what the result is computed in.
 """
 
 import operator
@@ -39,13 +41,17 @@ _STORAGE = {name: _UNSIGNED.get(name) or getattr(types, name) for name in DTYPES
 
 
 class StridedType(types.Type):
-    """Type of an ndarray argument whose elements have the dtype `name`, of any rank and strides."""
+    """Type of an ndarray argument whose elements have the dtype `name`, of any rank and strides.
 
-    def __init__(self, name):
+    `compute`: the name of the type that they are read as, where it is not the dtype's own compute type.
+    """
+
+    def __init__(self, name, compute=None):
         self.dtype = _STORAGE[name]
-        self.compute = _STORAGE[compute_dtype(name)]
+        self.unpacked = _STORAGE[compute_dtype(name)] if name in _UNSIGNED else self.dtype
+        self.compute = _STORAGE[compute or compute_dtype(name)]
         self.format = name
-        super().__init__(name=f"Strided({name})")
+        super().__init__(name=f"Strided({name}{f'->{compute}' if compute else ''})")
 
 
 @register_model(StridedType)
@@ -118,15 +124,40 @@ def store_tuple(typingctx, pointer, i, fields):
 def widen(builder, array, value):
     """From the storage type of `array` to its compute type: an element or a vector of them."""
     if array.format == "bool":
-        return builder.zext(builder.icmp_unsigned("!=", value, value.type(None)), _like(value, _INT32))
-    if array.format == "bfloat16":
+        value = builder.zext(builder.icmp_unsigned("!=", value, value.type(None)), _like(value, _INT32))
+    elif array.format == "bfloat16":
         word = builder.shl(builder.zext(value, _like(value, _INT32)), _same(value, 16))
-        return builder.bitcast(word, _like(value, ir.FloatType()))
-    if array.format == "float16":
-        return _half_to_float(builder, value)
-    if array.dtype == array.compute:
+        value = builder.bitcast(word, _like(value, ir.FloatType()))
+    elif array.format == "float16":
+        value = _half_to_float(builder, value)
+    return cast(builder, value, array.unpacked, array.compute)
+
+
+def cast(builder, value, source, target):
+    """From one type of numbers to another, as `astype` does: an element or, of real numbers, a vector of them."""
+    if source == target:
         return value
-    return (builder.sext if array.dtype.signed else builder.zext)(value, _like(value, _INT32))
+    if isinstance(target, types.Complex):
+        parts, real = (value, None), source
+        if isinstance(source, types.Complex):
+            parts, real = (builder.extract_value(value, i) for i in range(2)), source.underlying_float
+        kind = _FLOATS[target.underlying_float]
+        pair = ir.Constant(ir.LiteralStructType([kind] * 2), None)
+        for i, part in enumerate(parts):
+            if part is not None:
+                pair = builder.insert_value(pair, cast(builder, part, real, target.underlying_float), i)
+        return pair
+    if isinstance(target, types.Float):
+        kind = _like(value, _FLOATS[target])
+        if isinstance(source, types.Float):
+            return (builder.fpext if target.bitwidth > source.bitwidth else builder.fptrunc)(value, kind)
+        return (builder.sitofp if source.signed else builder.uitofp)(value, kind)
+    if source.bitwidth == target.bitwidth:
+        return value
+    kind = _like(value, ir.IntType(target.bitwidth))
+    if source.bitwidth > target.bitwidth:
+        return builder.trunc(value, kind)
+    return (builder.sext if source.signed else builder.zext)(value, kind)
 
 
 def narrow(builder, array, value):
@@ -149,6 +180,7 @@ def narrow(builder, array, value):
 
 
 _INT8, _INT16, _INT32 = (ir.IntType(bits) for bits in (8, 16, 32))
+_FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
 
 def _like(value, element):
@@ -332,10 +364,12 @@ def address(typingctx, array):
 
 @intrinsic
 def convert(typingctx, array, value):
-    """`value` in the compute type of `array`."""
+    """`value` in the compute type of `array`; what its memory cannot hold wraps."""
+    wraps = isinstance(array.compute, types.Integer) and array.unpacked == array.dtype
+    stored = array.dtype if wraps else array.compute
 
     def codegen(context, builder, signature, args):
-        return context.cast(builder, args[1], value, array.compute)
+        return context.cast(builder, context.cast(builder, args[1], value, stored), stored, array.compute)
 
     return array.compute(array, value), codegen
 

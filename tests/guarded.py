@@ -178,11 +178,18 @@ BLOCKED = [
 ]
 
 
+def arrays_of(dtype):
+    """The dtypes of the input and of the other arrays: "u1-f4" is an input of bytes that is read as float32."""
+    given, _, other = dtype.partition("-")
+    return given, other or given
+
+
 def blocks(dtype):
     """The kept workspace is given up, so that each call takes one between guards."""
+    given, dtype = arrays_of(dtype)
     for (x_shape, w_shape, options), end in itertools.product(BLOCKED, (False, True)):
         print(f"{dtype} {x_shape} {w_shape}, {'end' if end else 'start'} of the block", flush=True)
-        x = guarded(values(x_shape, dtype), end=end, read_only=True)
+        x = guarded(values(x_shape, given), end=end, read_only=True)
         w = guarded(values(w_shape, dtype, 1), end=end, read_only=True)
         fastconv.release_workspace()
         with Allocations(end):
@@ -207,15 +214,16 @@ DEPTHWISE = [
 
 def depthwise(dtype):
     """Rows around the sizes of vectors, columns around those of tiles, and signals that are cut into vectors."""
+    given, dtype = arrays_of(dtype)
     lanes = 64 // np.dtype(dtype).itemsize
     widths = [n + more for n in (lanes // 4, lanes // 2, lanes, 2 * lanes) for more in (-1, 0, 1)]
     for width, rows, end in itertools.product(widths, (3, 7, 8), (False, True)):
         print(f"{dtype} {rows} x {width}, {'end' if end else 'start'} of the block", flush=True)
         bias = values(2, dtype, 2)
-        x = values((1, 2, rows, width + 2), dtype)
+        x = values((1, 2, rows, width + 2), given)
         x[0, 1, 1, 1] = np.nan if x.dtype.kind == "f" else 7
         x = guarded(x, end=end, read_only=True)
-        line = guarded(values((2, 2, 5 * width), dtype), end=end, read_only=True)
+        line = guarded(values((2, 2, 5 * width), given), end=end, read_only=True)
         fastconv.release_workspace()
         with Allocations(end):
             for kernel, options in DEPTHWISE:
@@ -245,11 +253,12 @@ GROUPED = [
 
 def grouped(dtype):
     """Widths around the sizes of vectors, heights that make a plane one run of them or rows of their own."""
+    given, dtype = arrays_of(dtype)
     lanes = 64 // np.dtype(dtype).itemsize
     widths = [n + more for n in (lanes // 2, lanes, 2 * lanes) for more in (-1, 0, 1)]
     for width, rows, end in itertools.product(widths, (1, 4, 7), (False, True)):
         print(f"{dtype} {rows} x {width}, {'end' if end else 'start'} of the block", flush=True)
-        x = guarded(values((2, 4, rows + 2, width + 1), dtype), end=end, read_only=True)
+        x = guarded(values((2, 4, rows + 2, width + 1), given), end=end, read_only=True)
         fastconv.release_workspace()
         with Allocations(end):
             for outputs, kernel, options in GROUPED:
@@ -323,6 +332,22 @@ def pool_vectors(dtype):
             _windows(end, f"{name}2d", last, (3, 4))
 
 
+def converted_pools():
+    """The same sizes, of elements that are read as others."""
+    for given, dtype in (("u1", "f4"), ("f8", "f4")):
+        for end, size in itertools.product((False, True), (1, 7, 8, 15, 16, 17, 33, 63, 64, 65, 130)):
+            print(f"{given} as {dtype} {size}, {'end' if end else 'start'} of the block", flush=True)
+            row = guarded(values((2, 3, size), given), end=end, read_only=True)
+            last = guarded(LAYOUTS["channels_last"](values((2, size, 3, 4), given)), end=end, read_only=True)
+            for name in ("avg_pool", "max_pool"):
+                for x, rank in ((row, 1), (last, 2)):
+                    pool = getattr(fastconv, f"{name}{rank}d")
+                    for options in ({"padding": 1}, {"stride": 1, "padding": 1}):
+                        with Allocations(end):
+                            got = pool(x, 2, dtype=dtype, **options)
+                        oracle.assert_same(got, pool(x.astype(dtype), 2, **options))
+
+
 def unpools(dtypes=DTYPES):
     for dtype, view, end in placements(dtypes):
         v = guarded(view(values((2, 2, 3, 5), dtype)), end=end, read_only=True)
@@ -378,11 +403,11 @@ def write_read_only():
 CASES = {
     **{f"{f.__name__}-{a}": (f, a) for f in (convolution, outputs) for a in ALGORITHMS[1:]},
     **{f"{f.__name__}-{a}-more": (f, a, MORE) for f in (convolution, outputs) for a in ALGORITHMS[1:]},
-    **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8")},
-    **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2")},
-    **{f"grouped-{dtype}": (grouped, dtype) for dtype in ("f4", "f8", "c8", "f2")},
+    **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8", "u1-f4")},
+    **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2", "u1-f4", "f4-f8")},
+    **{f"grouped-{dtype}": (grouped, dtype) for dtype in ("f4", "f8", "c8", "f2", "u1-f4", "f4-f8")},
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
-    **{f.__name__: (f,) for f in (pools, unpools, patches, filters)},
+    **{f.__name__: (f,) for f in (pools, converted_pools, unpools, patches, filters)},
     **{f"{f.__name__}-more": (f, MORE) for f in (pools, unpools, patches, filters)},
 }
 FAULTS = {f.__name__: (f,) for f in (read_after, read_before, write_after, write_read_only)}

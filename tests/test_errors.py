@@ -381,7 +381,59 @@ def test_shape_of_out(operation, shape):
 @pytest.mark.parametrize("dtype", ["f8", "i4", "f2", ">f4", "c8", "O"])
 def test_dtype_of_out(operation, dtype):
     message = rf"out has dtype {re.escape(str(np.dtype(dtype)))}, expected float32"
+    hints = {"f8": "; for one like it pass dtype=np.float64", "f2": "; for one like it pass dtype=np.float16"}
+    hints |= {">f4": "; for one like it pass dtype=np.float32", "c8": "; for one like it pass dtype=np.complex64"}
+    message += f"{re.escape(hints.get(dtype, ''))}$"
     refuses(TypeError, message, f"{operation}1d", X1, W1, out=np.empty((2, 6, 7), dtype))
+
+
+@pytest.mark.skipif(oracle.bfloat16 is None, reason="ml_dtypes is not installed")
+def test_dtype_of_an_out_of_bfloat16():
+    message = "out has dtype bfloat16, expected float32; for one like it pass dtype=ml_dtypes.bfloat16$"
+    refuses(TypeError, message, "correlate1d", X1, W1, out=np.empty((2, 6, 7), oracle.bfloat16))
+
+
+@pytest.mark.parametrize("dtype", ["spam", object, "O", np.longdouble, "M8[s]", [1], 3.5], ids=str)
+@pytest.mark.parametrize("name, more", [("correlate1d", (W1,)), ("avg_pool1d", (2,)), ("max_pool1d", (2,))])
+def test_dtype_is_one_that_kernels_know(name, more, dtype):
+    message = rf"dtype is {re.escape(repr(dtype))}, expected bool, an integer, float16"
+    refuses(TypeError, message, name, X1, *more, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "x, w, dtype, wrong",
+    [
+        ("f4", "f4", "i4", "x"),
+        ("u1", "f4", "i4", "w"),
+        ("c8", "f4", "f4", "x"),
+        ("i4", "i4", "?", "x"),
+        ("i1", "i1", "u1", "x"),
+    ],
+)
+def test_inputs_cast_to_dtype(x, w, dtype, wrong):
+    given = np.dtype({"x": x, "w": w}[wrong])
+    message = (
+        rf"dtype is {np.dtype(dtype)}, and {wrong} has dtype {given}, which does not cast to it; expected a type of"
+    )
+    refuses(TypeError, message, "correlate1d", X1.astype(x), W1.astype(w), dtype=dtype)
+
+
+@pytest.mark.parametrize("name", ["max_pool1d", "min_pool1d"])
+def test_the_input_of_a_pool_casts_to_dtype(name):
+    message = "dtype is int8, and x has dtype float32, which does not cast to it; expected a type of"
+    refuses(TypeError, message, name, X1, 2, dtype=np.int8)
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u1", "?"])
+def test_integers_hold_no_averages(dtype):
+    message = f"dtype is {np.dtype(dtype)}, which holds no averages; expected a floating or complex type"
+    refuses(TypeError, message, "avg_pool1d", X1.astype("?"), 2, dtype=dtype)
+
+
+@pytest.mark.parametrize("name", ["max_pool1d", "min_pool1d"])
+def test_nothing_is_compared_as_complex_numbers(name):
+    message = "dtype is complex64, which has no order; expected a real type"
+    refuses(TypeError, message, name, X1, 2, dtype="c8")
 
 
 @both

@@ -220,6 +220,43 @@ def test_more_axes_than_three(dtype):
         assert str(raised.value) == str(expected.value)
 
 
+@numba.njit
+def mixed(x, w):
+    return fastconv.correlate2d(x, w, padding=1, groups=3)
+
+
+@numba.njit
+def in_floats(x, w, out):
+    return fastconv.correlate2d(x, w, padding=1, dtype=np.float32, out=out), fastconv.max_pool2d(x, 2, dtype="float32")
+
+
+def test_inputs_are_converted_as_they_are_read():
+    x, w = values((2, 6, 9, 11), "u1"), values((6, 2, 3, 3), "f4", 1)
+    want = fastconv.correlate2d(x, w, padding=1, groups=3)
+    np.testing.assert_array_equal(mixed(x, w), want)
+    x, w = values((1, 1, 4, 9), "u1"), values((1, 1, 3, 3), "i1", 1)
+    out = np.empty((1, 1, 4, 9), "f4")
+    got, largest = in_floats(x, w, out)
+    np.testing.assert_array_equal(got, fastconv.correlate2d(x, w, padding=1, dtype="f4"))
+    assert got.dtype == largest.dtype == np.float32
+    np.testing.assert_array_equal(largest, fastconv.max_pool2d(x, 2))
+
+
+def test_averages_in_a_dtype():
+    x = values((1, 1, 4, 9), "u1")
+    got = numba.njit(lambda x: fastconv.avg_pool2d(x, 2, dtype=np.float32))(x)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, fastconv.avg_pool2d(x, 2, dtype=np.float32))
+
+
+def test_out_in_the_memory_of_an_input_of_another_dtype():
+    memory = np.zeros(100, "f4")
+    x, out = memory.view("u1")[:36].reshape(1, 1, 4, 9), memory[8:44].reshape(1, 1, 4, 9)
+    with pytest.raises(ValueError, match="out overlaps x, expected memory of its own"):
+        in_floats(x, values((1, 1, 3, 3), "i1"), out)
+    in_floats(x, values((1, 1, 3, 3), "i1"), memory[9:45].reshape(1, 1, 4, 9))
+
+
 def test_out_beside_an_input_in_one_array():
     """Their memory is interleaved, and shares no element: only the interpreter can tell."""
     memory = np.ones((2, 4, 8, 18), "f4")
@@ -254,6 +291,18 @@ def test_a_fill_value_that_the_result_cannot_hold():
         (lambda x, w: fastconv.correlate2d(x, w, stride=1.5), "stride is float64, expected an int or 2 of them"),
         (lambda x, w: fastconv.correlate1d(x, w), r"x has 4 dimensions, expected 3 dimensions \(N, C, W\)"),
         (lambda x, w: fastconv.correlate2d(x, w, out=w[0]), "out has 3 dimensions, expected 4"),
+        (
+            lambda x, w: fastconv.correlate2d(x, w, out=1.0 * x),
+            "out has dtype float64, expected int32; for one like it pass dtype=np.float64",
+        ),
+        (lambda x, w: fastconv.correlate2d(x, w, dtype="spam"), "dtype is 'spam', expected bool, an integer"),
+        (lambda x, w: fastconv.correlate2d(x, w, dtype=x[0]), "dtype is a variable, expected a constant"),
+        (
+            lambda x, w: fastconv.correlate2d(x, w, dtype="?"),
+            "dtype is bool, and x has dtype int32, which does not cast",
+        ),
+        (lambda x, w: fastconv.avg_pool2d(x, 2, dtype=np.int64), "dtype is int64, which holds no averages"),
+        (lambda x, w: fastconv.max_pool2d(x, 2, dtype=np.complex64), "dtype is complex64, which has no order"),
         (lambda x, w: fastconv.correlate2d(x, w, bias=1.5 * w[0, 0, 0]), "bias has dtype float64, which does not cast"),
         (lambda x, w: fastconv.correlate2d(x, w, fillvalue=0.5), "fillvalue is float64, expected int32"),
         (lambda x, w: fastconv.correlate2d(x, 3), r"w is \S*int\S*, expected an array"),

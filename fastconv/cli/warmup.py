@@ -21,6 +21,7 @@ from fastconv.kernels.convolution.choose import FAMILIES, candidates
 from fastconv.kernels.shapes import DTYPES, element_of
 from fastconv.launch import entry_point, family_formats
 from fastconv.njit.linking import Needs
+from fastconv.pool import mean_dtype
 
 Array = NDArray[Any]
 MANY_AXES = 4  # more than most families take
@@ -38,7 +39,12 @@ def _compile_family(place: int, ones: Callable[..., Array]) -> None:
     """Compile a family of convolutions, if it takes the dtype."""
     dtype, module = ones(1).dtype.name, FAMILIES[place].module
     if any(place in candidates(element_of(dtype), rank) for rank in (1, MANY_AXES)):
-        entry_point(module.correlate, *family_formats(module, dtype))
+        entry_point(module.correlate, *family_formats(module, dtype, dtype))
+
+
+def _need(kind: str, dtype: np.dtype[Any], x: np.dtype[Any], rank: int = 0) -> None:
+    """Compile what compiled callers need."""
+    Needs(kind, dtype.name, x.name, rank)
 
 
 CALLS = (
@@ -54,8 +60,8 @@ CALLS = (
         "correlate, convolve: on several threads",
         lambda ones: fastconv.correlate2d(ones(1, 64, 32, 32), ones(64, 64, 3, 3)),
     ),
-    Call("correlate, convolve: from njit code", lambda ones: Needs("convolution", ones(1).dtype.name, 1)),
-    Call("pools and patches, from njit code", lambda ones: Needs("average", ones(1).dtype.name)),
+    Call("correlate, convolve: from njit code", lambda ones: _need("convolution", ones(1).dtype, ones(1).dtype, 1)),
+    Call("pools and patches, from njit code", lambda ones: _need("average", mean_dtype(ones(1).dtype), ones(1).dtype)),
     Call("avg_pool, uniform_filter", lambda ones: fastconv.avg_pool2d(ones(1, 1, 4, 4), 2)),
     Call("max_pool, maximum_filter", lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
     Call("min_pool, minimum_filter", lambda ones: fastconv.min_pool2d(ones(1, 1, 4, 4), 2), ordered=True),

@@ -99,10 +99,10 @@ def _order(weights: Sequence[float]) -> int:
     n = len(weights)
     if n % 2:
         if all(abs(weights[i] - weights[n - 1 - i]) <= _EPSILON for i in range(n // 2)):
-            return plan.PAIRS
+            return int(plan.PAIRS)
         if all(abs(weights[i] + weights[n - 1 - i]) <= _EPSILON for i in range(n // 2)):
-            return plan.DIFFERENCES
-    return plan.ROUNDED
+            return int(plan.DIFFERENCES)
+    return int(plan.ROUNDED)
 
 
 def _error(weights: Sequence[float], most: float) -> float:

@@ -51,7 +51,9 @@ def pass_step(x: Array, out: Array, pair: Pair, in_place: bool) -> Run:
     )  # fmt: skip
     values = [each.cval if each else 0.0 for each in pair]
     if is_folded:
-        tables, weights, exact = [], [], [0.0, 0.0]
+        tables: list[Array] = []
+        weights: list[float] = []
+        exact = [0.0, 0.0]
         if kind == MEAN:
             step, weights = _as_mean(step, how.rounded)
             if not how.rounded and pair[0]:
@@ -238,7 +240,8 @@ def _is_plain(out: Array, line: Extent, how: Arithmetic) -> int:
 
 
 def _format(array: Array) -> int:
-    return FORMATS.index(array.dtype.name)
+    place: int = FORMATS.index(array.dtype.name)
+    return place
 
 
 def _runner(

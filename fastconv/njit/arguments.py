@@ -49,6 +49,16 @@ def name_of(function: str, option: str, kind: Any) -> Any:
     return value
 
 
+def dtype_of(function: str, kind: Any) -> np.dtype[Any] | None:
+    """The dtype that is asked for, which must be a constant; None where there is none."""
+    if isinstance(kind, (types.DType, types.NumberClass)):
+        value = as_dtype(kind.dtype)
+    else:
+        value = name_of(function, "dtype", kind)
+    asked: np.dtype[Any] | None = None if value is None else checked(checks.as_dtype, function, value)
+    return asked
+
+
 def array_of(function: str, name: str, kind: Any) -> np.dtype[Any]:
     """The dtype of an array argument."""
     if not isinstance(kind, types.Array):

@@ -23,6 +23,7 @@ from .arguments import (
     cast_to,
     checked,
     constant,
+    dtype_of,
     holds,
     ints_of,
     message_at,
@@ -45,6 +46,7 @@ class Convolution(NamedTuple):
     rank: int
     flip: bool
     dtype: np.dtype[Any]
+    read: np.dtype[Any]  # the dtype in which kernels take the input
     groups: Reader
     strides: list[Reader]  # for each spatial axis
     dilations: list[Reader]
@@ -61,7 +63,7 @@ class Convolution(NamedTuple):
 
 def typed(
     name: str, rank: int | None, flip: bool, x: Any, w: Any, groups: Any, stride: Any, padding: tuple[str, Any],
-    dilation: Any, fillvalue: Any, bias: Any, boundary: Any, activation: Any, algorithm: Any, out: Any,
+    dilation: Any, fillvalue: Any, bias: Any, boundary: Any, activation: Any, algorithm: Any, dtype: Any, out: Any,
 ) -> Convolution:  # fmt: skip
     """Check all that the types of the arguments tell; what is wrong with them is a typing error.
 
@@ -77,7 +79,8 @@ def typed(
     checked(misfits.refuse)
     if not 1 <= rank <= MOST_AXES:
         raise TypingError(f"{name}(): w has {rank} spatial axes, expected 1 to {MOST_AXES} inside compiled code")
-    dtype = checked(checks.common_dtype, name, x=np.empty(0, given[0]), w=np.empty(0, given[1]))
+    empty = [np.empty(0, each) for each in given]
+    dtype = checked(checks.result_dtype, name, dtype_of(name, dtype), x=empty[0], w=empty[1])
     boundaries = checked(checks.as_names, name, "boundary", name_of(name, "boundary", boundary), rank, BOUNDARIES)
     active, asked = name_of(name, "activation", activation), name_of(name, "algorithm", algorithm)
     checked(checks.check_activation, name, active, dtype)
@@ -96,7 +99,9 @@ def typed(
             raise TypingError(f"{name}(): bias has {bias.ndim} dimensions, expected 1")
     if has_out:
         if array_of(name, "out", out) != dtype:
-            raise TypingError(f"{name}(): out has dtype {as_dtype(out.dtype)}, expected {dtype}")
+            offered = as_dtype(out.dtype)
+            hint = checks.dtype_hint(offered, *empty)
+            raise TypingError(f"{name}(): out has dtype {offered}, expected {dtype}{hint}")
         if out.ndim != rank + 2:
             raise TypingError(f"{name}(): out has {out.ndim} dimensions, expected {rank + 2}")
         if not out.mutable:
@@ -107,15 +112,15 @@ def typed(
     elif not holds(scalar, fillvalue):
         raise TypingError(f"{name}(): fillvalue is {fillvalue}, expected {scalar}, the result's type, or a constant")
     return Convolution(
-        name, rank, flip, dtype, ints_of(name, "groups", groups, 1)[0], strides, dilations, padding[0], asked_padding,
-        pads, [BOUNDARIES.index(each) for each in boundaries], ACTIVATIONS.index(active), ALGORITHMS.index(asked), fill,
-        has_bias, has_out,
+        name, rank, flip, dtype, checks.read_dtype(given[0], dtype), ints_of(name, "groups", groups, 1)[0], strides,
+        dilations, padding[0], asked_padding, pads, [BOUNDARIES.index(each) for each in boundaries],
+        ACTIVATIONS.index(active), ALGORITHMS.index(asked), fill, has_bias, has_out,
     )  # fmt: skip
 
 
 def caller(known: Convolution, out: Any) -> Any:
     """An intrinsic that fills a frame, has it resolved and run, and gives a message's address and the result."""
-    needs, rank, dtype = Needs("convolution", known.dtype.name, known.rank), known.rank, known.dtype
+    needs, rank, dtype = Needs("convolution", known.dtype.name, known.read.name, known.rank), known.rank, known.dtype
     first, scalar = max(3 - rank, 0), from_dtype(dtype)  # kernels know three axes, or all
     result_type = out if known.has_out else types.Array(scalar, rank + 2, "C")
 
@@ -133,6 +138,7 @@ def caller(known: Convolution, out: Any) -> Any:
             frame.put(AT.element, *element_of(dtype.name))
             frame.put(AT.itemsize, dtype.itemsize)
             frame.put(AT.alignment, dtype.alignment)
+            frame.put(AT.x_itemsize, known.read.itemsize)
             frame.put(AT.algorithm, known.algorithm)
             frame.put(AT.padding, known.padding)
             frame.put(AT.has_out, known.has_out)
@@ -184,7 +190,8 @@ def implement(name: str, rank: int | None, flip: bool, **arguments: Any) -> Call
     label, kind, pick = padding_beside(name, "padding_mode", arguments.pop("padding_mode"), arguments.pop("padding"))
     known = typed(name, rank, flip, padding=(label, kind), **arguments)
     call = caller(known, arguments["out"])
-    of_x, of_w, of_bias = (cast_to(arguments[each], known.dtype) for each in ("x", "w", "bias"))
+    of_x = cast_to(arguments["x"], known.read)
+    of_w, of_bias = (cast_to(arguments[each], known.dtype) for each in ("w", "bias"))
 
     def implementation(  # type: ignore[no-untyped-def]
         x,
@@ -199,6 +206,7 @@ def implement(name: str, rank: int | None, flip: bool, **arguments: Any) -> Call
         boundary="constant",
         activation=None,
         algorithm="auto",
+        dtype=None,
         out=None,
     ):
         pads = pick(padding_mode, padding)

@@ -28,16 +28,17 @@ from ..kernels.convolution.choose import FAMILIES
 from ..kernels.shapes import AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, family_formats
-from ..pool import average_formats, extremum_formats, mean_dtype, outermost, row_formats, unpool_formats
+from ..pool import average_formats, extremum_formats, outermost, row_formats, unpool_formats
 from ..problem import Array
 from ..sources import PACKAGE
 from .frames import TEXT_BYTES
 
 llvmlite.binding.add_symbol(SYMBOL, TABLE.ctypes.data)  # before any caller's code is linked
 
-_CONVOLUTIONS = FUNCTIONS  # where the functions of each dtype stand in the table
-_WINDOWS = _CONVOLUTIONS + len(FAMILIES) * len(DTYPES)
-assert TABLE.size >= _WINDOWS + window_calls.FUNCTIONS * len(DTYPES), "the table has no room for all functions"
+_PAIRS = len(DTYPES) ** 2
+_CONVOLUTIONS = FUNCTIONS  # where the functions of each pair of dtypes stand in the table
+_WINDOWS = _CONVOLUTIONS + len(FAMILIES) * _PAIRS
+assert TABLE.size >= _WINDOWS + window_calls.FUNCTIONS * _PAIRS, "the table has no room for all functions"
 _TEXTS = [
     ctypes.create_string_buffer(text.encode())
     for text in (
@@ -49,13 +50,13 @@ _TEXTS = [
 
 
 class Needs:
-    """The functions of a kind for a dtype: whatever holds this has them at hand, also when it is read from a cache.
+    """The functions of a kind for dtypes: whatever holds this has them at hand, also when it is read from a cache.
 
-    A convolution's are those for so many spatial axes.
+    The dtypes are those of the result and of the input. A convolution's functions are those for so many spatial axes.
     """
 
-    def __init__(self, kind: str, dtype: str, rank: int = 0) -> None:
-        self._asked = kind, dtype, rank
+    def __init__(self, kind: str, dtype: str, x: str, rank: int = 0) -> None:
+        self._asked = kind, dtype, x, rank
         self.kernels = _load(*self._asked)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -76,8 +77,8 @@ def _needs_of(version: str | None, *asked: Any) -> Needs:
 
 
 @functools.cache
-def _load(kind: str, dtype: str, rank: int) -> int:
-    """Compile or read what calls on arrays of a dtype need, and write down where it lies; the index of its kernels."""
+def _load(kind: str, dtype: str, x: str, rank: int) -> int:
+    """Compile or read what calls on arrays of two dtypes need, and write down where it lies: the index of kernels."""
     if not TABLE[IN_TABLE.explain]:
         for at, text in zip((IN_TABLE.refused, IN_TABLE.unheld, IN_TABLE.failed), _TEXTS, strict=True):
             TABLE[at] = ctypes.addressof(text)
@@ -85,36 +86,46 @@ def _load(kind: str, dtype: str, rank: int) -> int:
         workspace.others.append(lambda: release(TABLE))
         TABLE[IN_TABLE.lose] = ctypes.cast(_lose, ctypes.c_void_p).value or 0
         TABLE[IN_TABLE.explain] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
-    return _load_convolution(dtype, rank) if kind == "convolution" else _load_window(kind, dtype)
+    return _load_convolution(dtype, x, rank) if kind == "convolution" else _load_window(kind, dtype, x)
 
 
-def _load_convolution(dtype: str, rank: int) -> int:
+def _place(dtype: str, x: str) -> int:
+    """The number of a pair of dtypes."""
+    place: int = DTYPES.index(dtype) * len(DTYPES) + DTYPES.index(x)
+    return place
+
+
+def _pair(place: int) -> list[np.dtype[Any]]:
+    """The dtypes of a number."""
+    return [np.dtype(DTYPES[i]) for i in divmod(place, len(DTYPES))]
+
+
+def _load_convolution(dtype: str, x: str, rank: int) -> int:
     TABLE[IN_TABLE.resolve] = entry_address(calls.resolve, "int64")
     TABLE[IN_TABLE.run] = entry_address(calls.run, "int64")
-    kernels: int = _CONVOLUTIONS + len(FAMILIES) * DTYPES.index(dtype)
+    kernels: int = _CONVOLUTIONS + len(FAMILIES) * _place(dtype, x)
     for place in choose.candidates(element_of(dtype), rank):
         module = FAMILIES[place].module
-        TABLE[kernels + place] = entry_address(module.correlate, *family_formats(module, dtype))
+        TABLE[kernels + place] = entry_address(module.correlate, *family_formats(module, dtype, x))
     return kernels
 
 
-def _load_window(kind: str, dtype: str) -> int:
+def _load_window(kind: str, dtype: str, x: str) -> int:
     TABLE[IN_TABLE.resolve_window] = entry_address(window_calls.resolve_window, "int64")
     TABLE[IN_TABLE.run_window] = entry_address(window_calls.run_window, "int64")
-    kernels: int = _WINDOWS + window_calls.FUNCTIONS * DTYPES.index(dtype)
+    kernels: int = _WINDOWS + window_calls.FUNCTIONS * _place(dtype, x)
     at = window_calls.NAMES.index(kind)
     kernel = window_calls.KINDS[at]
-    mean = mean_dtype(np.dtype(dtype)).name
     if at == window_calls.UNPOOL:
         TABLE[kernels + at] = entry_address(kernel, *unpool_formats(dtype))
     elif at > window_calls.UNPOOL:
         TABLE[kernels + at] = entry_address(kernel, dtype, dtype, "int64")
     elif np.dtype(dtype).kind != "c":
-        TABLE[kernels + at] = entry_address(kernel, *row_formats(dtype, mean if kind == "average" else dtype))
+        TABLE[kernels + at] = entry_address(kernel, *row_formats(x, dtype))
     if at == window_calls.AVERAGE:
-        TABLE[kernels + window_calls.MEAN] = entry_address(pool.average, *average_formats(dtype, mean))
+        TABLE[kernels + window_calls.MEAN] = entry_address(pool.average, *average_formats(x, dtype))
     elif at < window_calls.AVERAGE:
-        TABLE[kernels + window_calls.EXTREMUM] = entry_address(pool.extremum, *extremum_formats(dtype))
+        TABLE[kernels + window_calls.EXTREMUM] = entry_address(pool.extremum, *extremum_formats(x, dtype))
     return kernels
 
 
@@ -187,16 +198,15 @@ def _lose(frame: int, message: int) -> None:
     _lost_error.note(ctypes.string_at(message).decode())
     words = (ctypes.c_int64 * FRAME).from_address(frame)
     if words[AT.kernels] < _WINDOWS and words[AT.has_out]:
-        dtype, rank = _dtype_of(words), Call(*words[AT.call : AT.axes]).rank
-        x, w, out = (_array(words, at, rank + 2, dtype) for at in (AT.x, AT.w, AT.out))
+        (dtype, read), rank = _dtypes_of(words), Call(*words[AT.call : AT.axes]).rank
+        x, w, out = (_array(words, at, rank + 2, each) for at, each in ((AT.x, read), (AT.w, dtype), (AT.out, dtype)))
         if not (np.may_share_memory(out, x) or np.may_share_memory(out, w)):  # no call changes its input
             out[...] = outermost(dtype, smallest=True) if dtype.kind in "biu" else np.nan
 
 
-def _dtype_of(words: Any) -> np.dtype[Any]:
-    """That of a convolution."""
-    dtype: np.dtype[Any] = np.dtype(DTYPES[(words[AT.kernels] - _CONVOLUTIONS) // len(FAMILIES)])
-    return dtype
+def _dtypes_of(words: Any) -> list[np.dtype[Any]]:
+    """Those of a convolution's result and of its input."""
+    return _pair((words[AT.kernels] - _CONVOLUTIONS) // len(FAMILIES))
 
 
 def _check_frame(frame: int) -> None:
@@ -230,8 +240,9 @@ def _options(words: Any, axes: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes: Sequence[Any]) -> None:
-    dtype, rank = _dtype_of(words), call.rank
-    x, w = _array(words, AT.x, rank + 2, dtype), _array(words, AT.w, rank + 2, dtype)
+    dtype, read = _dtypes_of(words)
+    rank = call.rank
+    x, w = _array(words, AT.x, rank + 2, read), _array(words, AT.w, rank + 2, dtype)
     bias = _array(words, AT.bias, 1, dtype) if call.has_bias else None
     stride, dilation, padding = _options(words, axes)
     options = call.groups, stride, padding, dilation, "constant", None, "auto", bias is not None
@@ -246,7 +257,7 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
 
 
 def _check_window(name: str, padding_name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:
-    dtype = np.dtype(DTYPES[(words[AT.kernels] - _WINDOWS) // window_calls.FUNCTIONS])
+    _, dtype = _pair((words[AT.kernels] - _WINDOWS) // window_calls.FUNCTIONS)
     rank, kind, leading = windows.trailing, words[AT.kind], windows.rank - windows.trailing
     x = _array(words, AT.x, leading + 2 if kind == window_calls.COMBINE else windows.rank, dtype)
     kernel, (stride, dilation, padding) = tuple(axis.kernel for axis in axes[leading:]), _options(words, axes[leading:])

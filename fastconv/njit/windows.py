@@ -25,6 +25,7 @@ from .arguments import (
     cast_to,
     checked,
     constant,
+    dtype_of,
     ints_of,
     message_at,
     name_of,
@@ -46,6 +47,7 @@ class Window(NamedTuple):
     name: str
     kind: int  # one of `window_calls.KINDS`
     dtype: np.dtype[Any]
+    result: np.dtype[Any]
     leading: int  # axes before those of the window
     kernel: list[Reader]  # for each axis of the window
     stride: list[Reader] | None  # None: the window's size
@@ -62,9 +64,9 @@ class Window(NamedTuple):
 def window_of(
     name: str, kind: int, label: str, x: Any, leading: int, rank: int, kernel_size: Any, stride: Any, dilation: Any,
     padding: Sequence[Any], option: int = 0, flag: Reader | None = None, size: list[Reader] | None = None,
-    is_folded: bool = False,
+    is_folded: bool = False, result: np.dtype[Any] | None = None,
 ) -> Window:  # fmt: skip
-    """A window over `rank` axes behind the leading ones; `padding` comes with its name."""
+    """A window over `rank` axes behind the leading ones; `padding` comes with its name, no `result` is x's dtype."""
     dtype = array_of(name, label, x)
     kernel, dilations = ints_of(name, "kernel_size", kernel_size, rank), ints_of(name, "dilation", dilation, rank)
     strides = None if constant(stride) is None else ints_of(name, "stride", stride, rank)
@@ -75,13 +77,14 @@ def window_of(
     padding_name, padding_kind = padding
     pads = padding_of(name, padding_name, padding_kind, rank)
     return Window(
-        name, kind, dtype, leading, kernel, strides, dilations, padding_name, *pads, option, flag, size, is_folded
-    )
+        name, kind, dtype, result or dtype, leading, kernel, strides, dilations, padding_name, *pads, option, flag,
+        size, is_folded,
+    )  # fmt: skip
 
 
 def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[..., Any]:
     """What fills a frame, and gives a message's address and the results, of so many axes each."""
-    needs = Needs(window_calls.NAMES[window.kind], window.dtype.name)
+    needs = Needs(window_calls.NAMES[window.kind], window.result.name, window.dtype.name)
     kinds = [types.Array(from_dtype(dtype), ndim, "C") for dtype, ndim in results]
     rank, leading, is_unpool = len(window.kernel), window.leading, window.kind == window_calls.UNPOOL
 
@@ -96,7 +99,8 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
             size_value, frame = args[7], Frame(context, builder, window.name, window.padding_name)
             frame.put(AT.kernels, needs.kernels)
             frame.put(AT.padding, window.padding)
-            frame.put(AT.itemsize, window.dtype.itemsize)
+            frame.put(AT.itemsize, window.result.itemsize)
+            frame.put(AT.x_itemsize, window.dtype.itemsize)
             frame.put(AT.alignment, window.dtype.alignment)
             frame.put(AT.kind, window.kind)
             option: Any = _INT64(window.option)
@@ -116,10 +120,10 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
                 frame.put_array(AT.indices, indices, indices_value)
                 frame.put(AT.is_asked, asked is not None)
             elif window.kind < window_calls.UNPOOL:
-                lowest = outermost(window.dtype, window.kind % 2 == window_calls.MINIMUM)
-                place, _ = number_in_memory(context, builder, lowest, None, None, from_dtype(window.dtype))
-                frame.put_scalar(AT.fill, place, window.dtype.itemsize)
-                frame.put_scalar(AT.indices, place, window.dtype.itemsize)  # not written, unless there are some
+                lowest = outermost(window.result, window.kind % 2 == window_calls.MINIMUM)
+                place, _ = number_in_memory(context, builder, lowest, None, None, from_dtype(window.result))
+                frame.put_scalar(AT.fill, place, window.result.itemsize)
+                frame.put_scalar(AT.indices, place, window.result.itemsize)  # not written, unless there are some
             for i in range(leading):
                 frame.put_axis(i, shape[i], 1, 1, 1, 0, 0, 0, shape[i])
             if is_unpool:
@@ -198,20 +202,21 @@ def result_shape(builder: Any, frame: Frame, window: Window, shape: list[Any], a
 
 
 def extremum_pool(
-    name: str, rank: int, smallest: bool, /, x: Any, padding_spec: Any, padding: Any, return_indices: Any,
+    name: str, rank: int, smallest: bool, /, x: Any, padding_spec: Any, padding: Any, return_indices: Any, dtype: Any,
     **options: Any,
 ) -> Callable[..., Any]:  # fmt: skip
     """The implementation of `max_pool*d` and `min_pool*d`."""
     rank_of(name, "x", x, rank)
     indexed = bool(name_of(name, "return_indices", return_indices))
-    results = (ordered(name, x), x.ndim), (np.dtype(np.int64), x.ndim)
+    result = ordered(name, x, dtype_of(name, dtype))
+    results = (result, x.ndim), (np.dtype(np.int64), x.ndim)
     kind = (window_calls.INDEXED_MAXIMUM if indexed else window_calls.MAXIMUM) + smallest
     *named, pick = padding_beside(name, "padding_spec", padding_spec, padding)
-    call = caller(pool_window(name, kind, x, rank, named, **options), *results[: 1 + indexed])
+    call = caller(pool_window(name, kind, x, rank, named, result=result, **options), *results[: 1 + indexed])
 
     def implementation(  # type: ignore[no-untyped-def]
         x, kernel_size, stride=None, dilation=1, padding_spec="valid", padding=None, ceil_mode=False,
-        return_indices=False,
+        return_indices=False, dtype=None,
     ):  # fmt: skip
         return call(x, None, kernel_size, stride, dilation, pick(padding_spec, padding), ceil_mode, None)
 
@@ -219,17 +224,19 @@ def extremum_pool(
 
 
 def average_pool(
-    name: str, rank: int, /, x: Any, padding_spec: Any, padding: Any, count_include_pad: Any, **options: Any
+    name: str, rank: int, /, x: Any, padding_spec: Any, padding: Any, count_include_pad: Any, dtype: Any, **options: Any
 ) -> Callable[..., Any]:
     """The implementation of `avg_pool*d`."""
     rank_of(name, "x", x, rank)
-    option, dtype = average_of(name, x, bool(name_of(name, "count_include_pad", count_include_pad)))
+    counted = bool(name_of(name, "count_include_pad", count_include_pad))
+    option, result = average_of(name, x, counted, dtype_of(name, dtype))
     *named, pick = padding_beside(name, "padding_spec", padding_spec, padding)
-    call = caller(pool_window(name, window_calls.AVERAGE, x, rank, named, option=option, **options), (dtype, x.ndim))
+    window = pool_window(name, window_calls.AVERAGE, x, rank, named, option=option, result=result, **options)
+    call = caller(window, (result, x.ndim))
 
     def implementation(  # type: ignore[no-untyped-def]
         x, kernel_size, stride=None, dilation=1, padding_spec="valid", padding=None, ceil_mode=False,
-        count_include_pad=True,
+        count_include_pad=True, dtype=None,
     ):  # fmt: skip
         return call(x, None, kernel_size, stride, dilation, pick(padding_spec, padding), ceil_mode, None)
 
@@ -252,11 +259,13 @@ def filter_of(name: str, kind: str, /, x: Any, kernel_size: Any, stride: Any) ->
     rank, number, option = rank_of_tuple(name, "kernel_size", kernel_size), window_calls.NAMES.index(kind), 0
     at_least(name, "x", x, rank)
     if kind == "average":
-        option, dtype = average_of(name, x, True)
+        option, result = average_of(name, x, True)
     else:
-        dtype = ordered(name, x)
-    window = pool_window(name, number, x, rank, option=option, kernel_size=kernel_size, stride=stride, dilation=1)
-    call = caller(window, (dtype, x.ndim))
+        result = ordered(name, x)
+    window = pool_window(
+        name, number, x, rank, option=option, result=result, kernel_size=kernel_size, stride=stride, dilation=1
+    )
+    call = caller(window, (result, x.ndim))
 
     def implementation(x, kernel_size, stride=None):  # type: ignore[no-untyped-def]
         return call(x, None, kernel_size, stride, 1, None, None, None)
@@ -264,19 +273,25 @@ def filter_of(name: str, kind: str, /, x: Any, kernel_size: Any, stride: Any) ->
     return implementation
 
 
-def ordered(name: str, x: Any) -> np.dtype[Any]:
-    """The dtype of an array of which a largest element is asked for."""
-    dtype = array_of(name, "x", x)
-    checked(checks.check_ordered, name, np.empty(0, dtype))
-    return dtype
+def ordered(name: str, x: Any, asked: np.dtype[Any] | None = None) -> np.dtype[Any]:
+    """The dtype of largest elements of an array."""
+    given = np.empty(0, array_of(name, "x", x))
+    checked(checks.check_ordered, name, given, asked)
+    result: np.dtype[Any] = checked(checks.result_dtype, name, asked, x=given)
+    return result
 
 
-def average_of(name: str, x: Any, include_padding: bool) -> tuple[int, np.dtype[Any]]:
+def average_of(
+    name: str, x: Any, include_padding: bool, asked: np.dtype[Any] | None = None
+) -> tuple[int, np.dtype[Any]]:
     """How averages of an array are taken, and their dtype."""
-    dtype = array_of(name, "x", x)
-    empty_is_zero = dtype.kind in "biu"
+    given = np.empty(0, array_of(name, "x", x))
+    empty_is_zero, result = given.dtype.kind in "biu", mean_dtype(given.dtype)
+    if asked is not None:
+        checked(checks.check_mean, name, asked)
+        result = checked(checks.result_dtype, name, asked, x=given)
     option = window_calls.INCLUDE_PADDING * include_padding | window_calls.EMPTY_IS_ZERO * empty_is_zero
-    return option | window_calls.IS_COMPLEX * (dtype.kind == "c"), mean_dtype(dtype)
+    return option | window_calls.IS_COMPLEX * (result.kind == "c"), result
 
 
 def unpool(

@@ -44,15 +44,15 @@ _WANT_ROWS = sum(family.wants_rows << place for place, family in enumerate(FAMIL
 @kernel
 def overlaps(words, array, rank, out_rank):
     """Whether the memory from `out`'s first byte to its last holds some of another array's."""
-    begin, end = extent(words, AT.out, out_rank)
-    first, last = extent(words, array, rank)
+    begin, end = extent(words, AT.out, out_rank, words[AT.itemsize])
+    first, last = extent(words, array, rank, words[AT.x_itemsize if array == AT.x else AT.itemsize])
     return begin < last and first < end
 
 
 @kernel
-def extent(words, array, rank):
+def extent(words, array, rank, itemsize):
     begin = words[array]
-    end = begin + words[AT.itemsize]
+    end = begin + itemsize
     for i in range(rank):
         reach = (shape_of(words, array, i) - 1) * step_of(words, array, i)
         begin, end = begin + min(reach, 0), end + max(reach, 0)

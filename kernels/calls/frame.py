@@ -1,7 +1,8 @@
 """What compiled callers and kernels share: frames of words, and the table of what is called.
 
 A caller fills a frame on its stack, has it resolved, which gives the shape of the result, and has it run. What does
-both is found, as are the kernels of each dtype, in a table of words that the frontend fills: callers know its symbol.
+both is found, as are the kernels of each pair of dtypes, in a table of words that the frontend fills: callers know its
+symbol.
 """
 
 from itertools import accumulate
@@ -33,13 +34,14 @@ class Frame(NamedTuple):
     numbers: int  # what the kernel reads
     # Where things are found.
     table: int
-    kernels: int  # in the table, those of the dtype
+    kernels: int  # in the table, those of the dtypes
     function: int  # the name of what was called
     padding_name: int  # and of the argument that gives its padding
     # What is known when the caller is compiled.
     element: int
-    itemsize: int
-    alignment: int
+    itemsize: int  # of the result
+    alignment: int  # of the result, or of what windows move over
+    x_itemsize: int
     algorithm: int
     padding: int
     has_out: int
@@ -65,8 +67,8 @@ MOST_AXES = 8  # of an array that windows move over
 _PLAN = 48  # what plans take beyond the axes; larger ones lie elsewhere
 _WORDS = Frame(
     *[_ARRAY] * 7, table=1, kernels=1, function=1, padding_name=1, element=len(Element._fields), itemsize=1,
-    alignment=1, algorithm=1, padding=1, has_out=1, kind=1, option=1, biases=1, columns=1, is_asked=1, sizes=MOST_AXES,
-    bad_index=1, message=1, is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS, plan=_PLAN,
+    alignment=1, x_itemsize=1, algorithm=1, padding=1, has_out=1, kind=1, option=1, biases=1, columns=1, is_asked=1,
+    sizes=MOST_AXES, bad_index=1, message=1, is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS, plan=_PLAN,
 )  # fmt: skip
 FRAME = sum(_WORDS)
 AT = Frame(*list(accumulate(_WORDS, initial=0))[:-1])  # where each field begins
@@ -75,7 +77,7 @@ assert pool_rows.PLAN_WORDS <= _PLAN, "the plan of a pool does not fit in a fram
 
 
 class Table(NamedTuple):
-    """The words of the table before the blocks of workspace and the functions of each dtype."""
+    """The words of the table before the blocks of workspace and the functions of each pair of dtypes."""
 
     resolve: int
     run: int
@@ -91,7 +93,7 @@ class Table(NamedTuple):
 
 IN_TABLE = Table(*range(len(Table._fields)))
 _KEPT = 24  # blocks of workspace
-FUNCTIONS = IN_TABLE.blocks + _KEPT  # where the functions of each dtype begin
+FUNCTIONS = IN_TABLE.blocks + _KEPT  # where the functions of each pair of dtypes begin
 
 # What a block of workspace has to hold: any kernel's.
 _BYTES = max(pool_rows.WORKSPACE_BYTES, *(family.module.WORKSPACE_BYTES for family in FAMILIES))

@@ -54,7 +54,7 @@ def resolve_window(frame):
     words, kind = frame.data, frame.data[AT.kind]
     if kind == UNPOOL:
         return resolve_unpool(words)
-    windows, itemsize = load_tuple(words, AT_WINDOWS, Windows), words[AT.itemsize]
+    windows, itemsize = load_tuple(words, AT_WINDOWS, Windows), words[AT.x_itemsize]
     leading, elements, taps, positions, planes = windows.rank - windows.trailing, 1.0, 1.0, 1.0, 1.0
     for i in range(leading):
         planes *= float(load_axis(words, i).size)
@@ -122,7 +122,7 @@ def resolve_unpool(words):
             return True
         plane *= float(size)
         words[AT.sizes + i] = size
-    if not is_addressable(planes * plane, words[AT.itemsize]):
+    if not is_addressable(planes * plane, words[AT.x_itemsize]):
         return True
     outputs = 1
     for i in range(leading, windows.rank):
@@ -139,7 +139,7 @@ def run_window(frame):
     """Run a resolved frame as the frontend would. False: there is no memory, or elements lie where no type may."""
     words = frame.data
     table, kernels, kind = words_at(words[AT.table]).data, words[AT.kernels], words[AT.kind]
-    windows, itemsize, alignment = load_tuple(words, AT_WINDOWS, Windows), words[AT.itemsize], words[AT.alignment]
+    windows, itemsize, alignment = load_tuple(words, AT_WINDOWS, Windows), words[AT.x_itemsize], words[AT.alignment]
     positions = elements = 1
     for i in range(windows.rank):
         axis = load_axis(words, i)
@@ -185,7 +185,8 @@ def run_rows(frame, windows, x, out, indices, lowest):
     a1 = load_axis(words, windows.rank - 2) if count > 1 else UNIT
     shape, strides, option = words_at(words[AT.x + 1]).data, words_at(words[AT.x + 2]).data, words[AT.option]
     plan = words_at(address(frame) + 8 * AT.plan)
-    pool_rows.write_plan(shape, strides, leading, count, a0, a1, load_axis(words, windows.rank - 1), words[AT.itemsize],
+    a2, sizes = load_axis(words, windows.rank - 1), (words[AT.x_itemsize], words[AT.itemsize])
+    pool_rows.write_plan(shape, strides, leading, count, a0, a1, a2, sizes[0], sizes[1],
                          option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0, plan.data)  # fmt: skip
     block = take_block(table)
     if block == 0:

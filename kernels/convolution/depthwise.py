@@ -364,7 +364,7 @@ def choose_method(problem, operands):
     call, a1, a2, out = problem.call, problem.a1, problem.a2, operands.out.array
     low, high = bounds(call, elements(out), out)
     is_direct = is_plain(out) and operands.out.strides.s2 == 1 and call.activation <= LAST_CLAMP
-    is_dense = is_plain(operands.x.array) and operands.x.strides.s2 == 1 and a2.size < 1 << 30
+    is_dense = operands.x.strides.s2 == 1 and a2.size < 1 << 30
     # Lanes beside the input are masked, and count as zeros.
     is_maskable = a2.boundary == CONSTANT and load(operands.fill, 0) == zero(out)
     # With strides of 2, one tile does all phases of 3 x 3 or 5 x 5 taps.
@@ -376,7 +376,11 @@ def choose_method(problem, operands):
     )
     in_place = is_dense and (is_maskable or a2.before == 0 == a2.after) and not problem.slab.is_line
     in_place = in_place and (a2.stride == 1 or joins_phases)
-    if in_place and joins_phases:
+    # An input that is converted has the sums that it would have, converted, in place: the same bits.
+    joins_phases = joins_phases and in_place and is_plain(out)
+    is_dense = is_dense and is_plain(operands.x.array)
+    in_place = in_place and is_dense
+    if joins_phases:
         taps = Rectangle(0, 0, a1.kernel, 1, a2.kernel, 1, 0, 0, 1, 0, 1)
         return Method(is_direct, is_dense, in_place, 2, 1, taps, low, high)
     taps = load_tuple(problem.numbers, _RECTANGLES, Rectangle)
@@ -388,7 +392,8 @@ def prepare_buffers(problem, operands, method, buffers):
     """Write what all blocks read: a row of fill values or, for slabs, the table of their rows."""
     a2, slab = problem.a2, problem.slab
     if not method.in_place:
-        find_packed_rows(buffers.table, slab, compute_size(operands.out.array), lanes_of(buffers.sums))
+        layout = slab_layout(slab, method)
+        find_packed_rows(buffers.table, slab, layout, compute_size(operands.out.array), lanes_of(buffers.sums))
         return
     row, padding = scratch(operands.workspace, 0, operands.out.array), load(operands.fill, 0)
     for j in range((slab.out_columns + lanes_of(row)) * a2.stride + (a2.kernel - 1) * a2.dilation):
@@ -396,7 +401,14 @@ def prepare_buffers(problem, operands, method, buffers):
 
 
 @kernel
-def find_packed_rows(table, slab, itemsize, lanes):
+def slab_layout(slab, method):
+    """The layout of a packed plane: rows that tiles read as they do in place are not split into phases."""
+    phases2 = 1 if method.stride == 2 else slab.phases2
+    return SlabLayout(slab.phases1, phases2, slab.rows, slab.phases2 // phases2 * slab.pitch, 0, 0, 0)
+
+
+@kernel
+def find_packed_rows(table, slab, layout, itemsize, lanes):
     """Write down where the rows of a slab lie, or the vectors of a single row, in bytes."""
     if slab.is_line:
         for row in range(slab.pitch // lanes + 2):
@@ -404,7 +416,7 @@ def find_packed_rows(table, slab, itemsize, lanes):
         return
     for phase in range(slab.phases1):
         for row in range(slab.rows):
-            table[phase * slab.rows + row] = (phase * slab.phases2 * slab.rows + row) * slab.pitch * itemsize
+            table[phase * slab.rows + row] = (phase * layout.phases2 * slab.rows + row) * layout.pitch * itemsize
 
 
 @kernel
@@ -488,10 +500,12 @@ def find_source(problem, operands, method, buffers, place, plane):
         in_place = method.is_dense and a2.stride == 1 and is_inside
         base += (i1 * xs.s1 + column) * itemsize
     if not in_place:
-        layout = SlabLayout(slab.phases1, slab.phases2, slab.rows, slab.pitch, 0, 0, 0)
-        first = place.n, plane.channel, place.p0, place.p1, place.p2
+        step = a2.stride // method.stride
+        b2 = Axis(a2.size, a2.kernel, step, a2.dilation, a2.before, a2.after, a2.boundary, a2.out)
+        first = place.n, plane.channel, place.p0, place.p1, place.p2 * method.stride
         terms = ReductionBlock(plane.c, 1, plane.k0, 1, 0, a1.kernel, 0, a2.kernel)
-        pack_slab(operands.x, operands.fill, operands.workspace, (a0, a1, a2), layout, first, terms)
+        layout = slab_layout(slab, method)
+        pack_slab(operands.x, operands.fill, operands.workspace, (a0, a1, b2), layout, first, terms)
         base = address(operands.workspace)
     # In place, columns are counted as those of the input, in the row of fill values, too.
     padding = address(operands.workspace) - max(column, 0) * itemsize

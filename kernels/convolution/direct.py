@@ -206,8 +206,12 @@ class Product(NamedTuple):
 @kernel
 def choose_source(x, xs, fill, plan, a0, a1, a2):
     """Rows of neighbouring elements are read in place, if they meet no padding or masks stand for it."""
+    is_converted = is_plain(fill) and not is_plain(x)
     padded = is_padded(a0, a1, a2)
-    in_place = MASKED and is_plain(x) and xs.s2 == 1 and a0.stride * a1.stride * a2.stride == 1
+    in_order = MASKED and xs.s2 == 1 and a0.stride * a1.stride * a2.stride == 1
+    if in_order and is_converted:  # without masks, sums have the blocks that they have in place: the same bits
+        return Source(False, False)
+    in_place = in_order and is_plain(x)
     zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
     masked = padded and zeros and (plan.allows_in_place if in_place else plan.allows_packed) != 0
     return Source(in_place and (masked or not padded), masked)

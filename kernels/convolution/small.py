@@ -70,7 +70,7 @@ def correlate(x, w, bias, out, fill, numbers):
     for n in range(call.batch):
         for group in range(call.groups):
             first = n * xs.batch + group * call.channels * xs.channel
-            source = Planes(elements(x), first, call.channels, xs.channel, xs.s1, padding)
+            source = Planes(x, first, call.channels, xs.channel, xs.s1, padding)
             for o in range(group * call.outputs, (group + 1) * call.outputs):
                 initial = load(bias, o * stride(bias, 0)) if call.has_bias else zero(out)
                 weights = RowWeights(elements(w), o * ws.batch + corner, ws.channel, w1, w2)

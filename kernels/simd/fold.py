@@ -9,7 +9,7 @@ read and written in whole vectors, arrays never beyond the elements asked for.
 from llvmlite import ir
 from numba.core import cgutils
 
-from ..strided import narrow, widen
+from ..strided import cast, narrow, widen
 from .vectors import FLOATS, VECTOR_BYTES, assembly, broadcast, load_vector, store_vector, transpose, zip_orders
 
 ROOM = 4096  # elements of a line
@@ -38,13 +38,11 @@ def lane_count(element):
     return VECTOR_BYTES * 8 // element.bitwidth
 
 
-def line_type(kind, x, out):
-    """The type that windows are folded in: the result's for means, else the input's, where vectors can compare it."""
-    if kind == "average":
+def line_type(kind, out):
+    """The type that windows are folded in: the result's, where vectors can compare it."""
+    if kind == "average" or kind.startswith("indexed") or out.compute in FLOATS:
         return out.compute
-    if kind.startswith("indexed") or x.compute in FLOATS:
-        return x.compute
-    return x.dtype
+    return out.dtype
 
 
 class Fold:
@@ -53,7 +51,7 @@ class Fold:
     def __init__(self, context, builder, kind, x, out, workspace, lanes=None):
         self.context, self.builder = context, builder
         self.kind, self.x, self.out = kind, x, out
-        self.element = line_type(kind, x, out)
+        self.element = line_type(kind, out)
         self.lanes = lanes or lane_count(self.element)
         self.scalar = context.get_value_type(self.element)
         self.vector = ir.VectorType(self.scalar, self.lanes)
@@ -104,7 +102,8 @@ class Fold:
     def load(self, data, i, mask, index, step):
         """A vector of the input from element `i` on; its indices are `index`, `index + step`, and so on."""
         storage = self.context.get_value_type(self.x.dtype)
-        parts = [self.widen(load_vector(self.builder, self._pointer(data, i, storage), self._of(storage), mask))]
+        vector = load_vector(self.builder, self._pointer(data, i, storage), self._of(storage), mask)
+        parts = [self.widen(vector, self.x)]
         if self.has_index:
             word = self.index.element
             lane = ir.Constant(self.index, list(range(self.lanes)))
@@ -117,8 +116,9 @@ class Fold:
         if self.kind == "average":
             return [ir.Constant(self.vector, None)]
         one = self.of_lanes(1)
-        storage = ir.VectorType(self.context.get_value_type(self.x.dtype), 1)
-        value = one.widen(load_vector(self.builder, self._pointer(lowest, _INT64(0), storage.element), storage))
+        storage = ir.VectorType(self.context.get_value_type(self.out.dtype), 1)
+        value = load_vector(self.builder, self._pointer(lowest, _INT64(0), storage.element), storage)
+        value = one.widen(value, self.out)
         value = self._spread(self.builder.extract_element(value, _INT32(0)))
         return [value, self._no_index()] if self.has_index else [value]
 
@@ -167,19 +167,18 @@ class Fold:
         compare = self.builder.icmp_signed if self.element.signed else self.builder.icmp_unsigned
         return compare(sign, a, b)
 
-    def widen(self, vector):
-        """From the type that the input's memory holds to that of lines."""
-        builder, x = self.builder, self.x
-        if x.format == "bool":
+    def widen(self, vector, array):
+        """From the type that an array's memory holds to that of lines."""
+        builder = self.builder
+        if array.format == "bool":
             vector = builder.select(builder.icmp_unsigned("!=", vector, ir.Constant(vector.type, None)),
                                     self._all(vector.type, 1), ir.Constant(vector.type, None))  # fmt: skip
-        if x.format in ("float16", "bfloat16"):
-            return widen(builder, x, vector)
-        if x.dtype == self.element:
-            return vector
-        if self.is_float:
-            return (builder.sitofp if x.dtype.signed else builder.uitofp)(vector, self.vector)
-        return (builder.sext if x.dtype.signed else builder.zext)(vector, self.vector)
+        if array.format in ("float16", "bfloat16"):
+            return cast(builder, widen(builder, array, vector), array.unpacked, self.element)
+        source = array.dtype
+        if not self.is_float:  # what the result cannot hold wraps before it is compared
+            vector, source = cast(builder, vector, source, self.out.dtype), self.out.dtype
+        return cast(builder, vector, source, self.element)
 
     def narrow(self, vector):
         """From the type of lines to that which the result's memory holds."""

@@ -241,7 +241,7 @@ def has_index(typingctx, kind):
 def vector_lanes(typingctx, kind, arrays):
     """Elements of a vector of a line."""
     array = Arrays(*arrays)
-    lanes = lane_count(line_type(kind.literal_value, array.x, array.out))
+    lanes = lane_count(line_type(kind.literal_value, array.out))
 
     def emit(context, builder, signature, args):
         return _INT64(lanes)

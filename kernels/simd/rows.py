@@ -12,11 +12,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..strided import StridedType, data_of
 from .vectors import (
     VECTOR_BYTES,
     broadcast,
     clamp,
     first_lanes,
+    load_elements,
     load_vector,
     multiply_add,
     pin,
@@ -379,7 +381,7 @@ SMALL_BYTES = min(VECTOR_BYTES, 32)  # of a vector that is mostly not full: wide
 class Planes(NamedTuple):
     """Input planes, one for each channel of a group. Steps are in elements."""
 
-    data: types.CPointer
+    array: StridedType
     start: int
     channels: int
     channel_step: int
@@ -406,6 +408,7 @@ def small_tile(typingctx, source, rows, columns, weights, target, initial, low, 
     are.
     """
     kinds, element = (source, rows, columns, weights, target), RowTarget(*target.types).data.dtype
+    array = Planes(*source.types).array
 
     def emit(context, builder, signature, args):
         *groups, initial, low, high = args
@@ -422,7 +425,8 @@ def small_tile(typingctx, source, rows, columns, weights, target, initial, low, 
         def at(pointer, i, step):
             return builder.gep(pointer, [builder.mul(i, step)])
 
-        images, kernels = builder.gep(source.data, [source.start]), builder.gep(weights.data, [weights.start])
+        pixels = data_of(context, builder, array, source.array)
+        images, kernels = builder.gep(pixels, [source.start]), builder.gep(weights.data, [weights.start])
         with cgutils.for_range(builder, source.channels) as c:
             image, kernel = at(images, c.index, source.channel_step), at(kernels, c.index, weights.plane_step)
             with cgutils.for_range(builder, rows.count) as q:
@@ -439,7 +443,9 @@ def small_tile(typingctx, source, rows, columns, weights, target, initial, low, 
                     factor = broadcast(builder, builder.load(at(factors, e.index, weights.column_step)), vector)
                     for total, (line, end) in zip(totals, lines, strict=True):
                         mask = builder.icmp_unsigned("<", lane, end)
-                        value = load_vector(builder, builder.gep(line, [first]), vector, mask, padding)
+                        value = load_elements(
+                            context, builder, array, builder.gep(line, [first]), vector, mask, padding
+                        )
                         builder.store(multiply_add(builder, element, value, factor, builder.load(total)), total)
         plane = builder.gep(target.data, [target.start])
         for i, total in enumerate(totals):

@@ -29,7 +29,7 @@ def extremum(x, out, indices, lowest, numbers, smallest, with_indices):
             offset, index = window_element(x.strides, axes, windows.trailing, position, tap)
             if index < 0:
                 continue
-            value = load(x, offset // item_bytes)
+            value = convert(out, load(x, offset // item_bytes))
             if best_index < 0 or is_better(value, best, smallest):
                 best, best_index = value, index
         store(out, position, best)

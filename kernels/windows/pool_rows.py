@@ -163,11 +163,12 @@ def reason(refusal, count, last, elements):
 
 
 @plain
-def write_plan(shape, strides, leading, count, a0, a1, a2, item_size, include_padding, empty_is_zero,
+def write_plan(shape, strides, leading, count, a0, a1, a2, item_size, result_size, include_padding, empty_is_zero,
                numbers):  # fmt: skip
     """Write a `Plan` for three axes, of which the last `count` are those of the window, the others `UNIT`.
 
-    `shape` and `strides`, in bytes, are those of the input, with `leading` axes before them.
+    `shape` and `strides`, in bytes, are those of the input, with `leading` axes before them; elements of the input and
+    of the result have the two sizes.
     """
     s2 = strides[leading + count - 1] // item_size
     s1 = strides[leading + count - 2] // item_size if count > 1 else 0
@@ -193,7 +194,9 @@ def write_plan(shape, strides, leading, count, a0, a1, a2, item_size, include_pa
         planes *= shape[a]
     step = strides[leading - 1] // item_size if regular else 0
     columns = min(a2.out, (ROOM // width - reach) // a2.stride + 1) if a2.out > 1 else 1
-    vector = VECTOR_BYTES // item_size  # at most: what is written past a line must not reach the next one
+    vector = VECTOR_BYTES // min(
+        item_size, result_size
+    )  # at most: what is written past a line must not reach the next one
     pitch = (-(-((columns - 1) * a2.stride + reach) * width // vector) + 1) * vector
     contiguous = step != 0 and is_unit(a0) and is_unit(a1) and s2 == 1 and a2.out == 1 and is_one_window(a2)
     short = HAS_MASKS and not channels_last and s2 == 1 and a2.out > 1 and a0.kernel == 1

@@ -32,6 +32,10 @@ def convolutions(x: Floats, w: Floats, d: Doubles, z: Complex, i: Indices, u: ND
     assert_type(fastconv.correlate1d(x, [[[1]]]), NDArray[Any])
     assert_type(fastconv.correlate2d(x, d, out=d), Doubles)
     assert_type(fastconv.correlate2d(x, [[[[1]]]], out=x), Floats)
+    assert_type(fastconv.correlate2d(u, x, dtype=np.float64), Doubles)
+    assert_type(fastconv.correlate2d(x, x, dtype=d.dtype), Doubles)
+    assert_type(fastconv.correlate2d(x, x, dtype="float64"), NDArray[Any])
+    assert_type(fastconv.correlate2d(u, x, dtype=np.float64, out=d), Doubles)
 
 
 def pools(x: Floats, i: Bytes, z: Complex, indexed: bool) -> None:
@@ -40,7 +44,11 @@ def pools(x: Floats, i: Bytes, z: Complex, indexed: bool) -> None:
     assert_type(fastconv.avg_pool3d(i, [2, 2, 2], ceil_mode=True), Doubles)
     assert_type(fastconv.avg_pool1d(x > 0, 2), Doubles)
     assert_type(fastconv.avg_pool1d([[[1, 2]]], 2), NDArray[Any])
+    assert_type(fastconv.avg_pool1d(i, 2, dtype=np.float32), Floats)
+    assert_type(fastconv.avg_pool1d(i, 2, dtype="float32"), NDArray[Any])
     assert_type(fastconv.max_pool1d(x, 2, padding_spec=1), Floats)
+    assert_type(fastconv.max_pool1d(i, 2, dtype=np.float32), Floats)
+    assert_type(fastconv.max_pool1d(i, 2, dtype=np.float32, return_indices=True), tuple[Floats, Indices])
     assert_type(fastconv.max_pool1d(x, 2, padding="same"), Floats)
     assert_type(fastconv.max_pool2d(i, 2, return_indices=False), Bytes)
     assert_type(fastconv.max_pool3d(x, 2, return_indices=True), tuple[Floats, Indices])
