@@ -25,6 +25,21 @@ from .extending import offer
 from .problem import DTYPES, Array
 from .scipy_patch import original
 
+__all__ = [
+    "choose_conv_method",
+    "convolve",
+    "convolve2d",
+    "correlate",
+    "correlate2d",
+    "correlation_lags",
+    "fftconvolve",
+    "lfilter",
+    "oaconvolve",
+    "resample_poly",
+    "savgol_filter",
+    "upfirdn",
+]
+
 Mode: TypeAlias = Literal["full", "same", "valid"]
 Method: TypeAlias = Literal["auto", "direct", "fft"]
 MODES: tuple[str, ...] = get_args(Mode)

@@ -915,7 +915,7 @@ def test_all_that_does_not_fit(operation):
         "padding 0 + 0 = 7",
         "fillvalue is '1', expected a number",
         "bias has shape (4,), expected (5,), one for each output channel",
-        "out has dtype float32, expected float64",
+        "out has dtype float32, expected float64; for one like it pass dtype=np.float32",
     )
     tells(
         ValueError,
