@@ -168,11 +168,11 @@ def taps_at(step):
     return STEP_FIELDS + step.outers * SIDE_FIELDS
 
 
-def tapping(tap_line, tap_own, tap_rows, settle):
+def tapping(tap_line, tap_rows, settle):
     """What filters a block by the terms of taps: in two passes, or one.
 
-    `tap_line(order, target, table, entry, shift, weights, weight, taps, count)` makes a line, `tap_own` does so from
-    lines in the workspace, and `tap_rows` makes `ROWS` of them. `settle` brings sums of integers to what SciPy's are.
+    `tap_line(order, target, table, entry, shift, weights, weight, taps, count)` makes a line, and
+    `tap_rows` makes `ROWS` of them. `settle` brings sums of integers to what SciPy's are.
     """
 
     def end_row(step, numbers, memory, place, weights, exact, target, line):
@@ -186,7 +186,7 @@ def tapping(tap_line, tap_own, tap_rows, settle):
         if not ends:
             where, own = target if step.is_plain else address_of(block, memory.spare), address_of(block, line)
             entry, weight = taps_at(step) + 2 * (step.taps_across + ROWS), VALUES + step.taps_across
-            tap_own(step.order_along, where, numbers, entry, own, weights, weight, step.taps_along, count)
+            tap_line(step.order_along, where, numbers, entry, own, weights, weight, step.taps_along, count)
             line = memory.spare
             if step.settled_along:
                 settle(step.order_along, block, line, numbers, step.settled_along, own, exact,
@@ -238,7 +238,7 @@ def tapping(tap_line, tap_own, tap_rows, settle):
     return inlined(tap_block)
 
 
-def windowing(tap_own, tap_rows, settle):
+def windowing(tap_line, tap_rows, settle):
     """What filters a block with windows over all axes; `tapping` says what the functions do.
 
     The taps are offsets from the first line of a block. Where rows are made together, columns of taps come first.
@@ -258,7 +258,7 @@ def windowing(tap_own, tap_rows, settle):
                 tap_rows(step.order_across, where, pitch, numbers, step.together, shift, weights, VALUES, count,
                          numbers, step.columns, step.heights, step.more, memory.pitch * size)  # fmt: skip
             else:
-                tap_own(step.order_across, where, numbers, at, shift, weights, VALUES, step.taps_across, count)
+                tap_line(step.order_across, where, numbers, at, shift, weights, VALUES, step.taps_across, count)
             for r in range(rows):
                 line, stop = memory.line + r * memory.pitch, target + r * across.out_step
                 if step.settled_across:

@@ -78,9 +78,7 @@ def fold_line(order, block, line, hop, kernel, count):
         width = grown
 
 
-run_blocks = running(
-    tapping(choose, choose, choose_together, settle), fold_block, windowing(choose, choose_together, settle)
-)
+run_blocks = running(tapping(choose, choose_together, settle), fold_block, windowing(choose, choose_together, settle))
 
 
 @entry

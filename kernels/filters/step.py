@@ -105,7 +105,8 @@ def cut(is_folded, across, along, hop, itemsize, depth, outer, is_window, is_dir
         if not is_in_place:
             panel = max(max(_ONE_LINE, 4 * (along.kernel - 1) * group) // group, 1)
     elif not is_direct or along.kernel == 1:
-        most = max(_BLOCK // (depth * (band + rest)), _LEAST, 4 * (along.kernel - 1) * group) // group
+        most = _BLOCK // (depth * (band + rest))
+        most = max(most, _LEAST, 4 * (along.kernel - 1) * group) // group
         panel = max(most - along.kernel + 1, 1)
     panel = min(panel, along.size)
     bands, panels = -(-across.size // band), -(-along.size // panel)

@@ -8,7 +8,7 @@ from ..jit import entry, inlined, kernel
 from ..simd.folds import add_rows
 from ..simd.lines import address_of, divide_line, pointer_at, write_line
 from ..simd.settle import settle_line
-from ..simd.taps import slide_lines, weigh_differences, weigh_lines, weigh_pairs, weigh_rounded, weigh_rows
+from ..simd.taps import weigh_differences, weigh_lines, weigh_pairs, weigh_rounded, weigh_rows
 from ..strided import item_size, load_tuple
 from ..team import close_team, open_team, part_of
 from .blocks import (
@@ -47,14 +47,6 @@ def weigh(order, target, table, entry, shift, weights, weight, taps, count):
         weigh_pairs(target, table, entry, shift, weights.data, weight, taps, count)
     else:
         weigh_differences(target, table, entry, shift, weights.data, weight, taps, count)
-
-
-@kernel
-def weigh_own(order, target, table, entry, shift, weights, weight, taps, count):
-    if not is_double(weights) or order == FUSED:
-        slide_lines(target, table, entry, shift, weights.data, weight, taps, count)
-    else:
-        weigh(order, target, table, entry, shift, weights, weight, taps, count)
 
 
 @kernel
@@ -111,9 +103,9 @@ def mean_block(step, numbers, memory, place, x, weights):
                 memory.table[first + terms + term - first * terms] = term * hop * size
             for term in range(first):
                 memory.table[term] = term * hop * size
-            slide_lines(address_of(block, memory.line), memory.table, 0, own, weights.data, VALUES, first,
+            weigh_lines(address_of(block, memory.line), memory.table, 0, own, weights.data, VALUES, first,
                         count + (terms - 1) * first * hop)  # fmt: skip
-            slide_lines(where, memory.table, first, own, weights.data, VALUES + first,
+            weigh_lines(where, memory.table, first, own, weights.data, VALUES + first,
                         terms + along.kernel - first * terms, count)  # fmt: skip
             line = spare
             if exactly:
@@ -123,9 +115,9 @@ def mean_block(step, numbers, memory, place, x, weights):
 
 
 run_blocks = running(
-    tapping(weigh, weigh_own, weigh_together, settle),
+    tapping(weigh, weigh_together, settle),
     mean_block,
-    windowing(weigh_own, weigh_together, settle),
+    windowing(weigh, weigh_together, settle),
 )
 
 

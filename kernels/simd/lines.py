@@ -36,15 +36,14 @@ def _cast(builder, value, given, wanted, is_bool=False):
         element = element or ir.IntType(kind.bitwidth)
         return ir.VectorType(element, lanes) if lanes else element
 
-    def saturating(name, number):
-        source, target = number.type, like(types.int64)
-        names = (f"v{lanes}i64.v{lanes}f64" if lanes else "i64.f64") if given == types.float64 else (
-            f"v{lanes}i64.v{lanes}f32" if lanes else "i64.f32"
-        )  # fmt: skip
-        function = ir.FunctionType(target, [source])
-        return builder.call(
-            cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.sat.{names}"), [number]
+    def whole_part(operate, low, high, kind):
+        """The whole part, or that of the bound that is nearer; 0 for NaN. LLVM's own takes each lane by itself."""
+        low, high, nothing = (
+            ir.Constant(value.type, [bound] * lanes if lanes else bound) for bound in (low, high, 0.0)
         )
+        number = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+        number = builder.select(builder.fcmp_ordered(">", number, high), high, number)
+        return operate(builder.select(builder.fcmp_unordered("uno", value, value), nothing, number), like(kind))
 
     if wanted in FLOATS:
         if given == wanted:
@@ -53,12 +52,15 @@ def _cast(builder, value, given, wanted, is_bool=False):
             return (builder.fpext if wanted == types.float64 else builder.fptrunc)(value, like(wanted))
         return (builder.sitofp if given.signed else builder.uitofp)(value, like(wanted))
     if given in FLOATS:
-        number = saturating("fptosi", value)
+        digits = 24 if given == types.float32 else 53
+        bits = 32 if wanted.bitwidth < 32 else 64
+        kind, high = types.int32 if bits == 32 else types.int64, 2.0 ** (bits - 1)
+        number = whole_part(builder.fptosi, -high, high - 2.0 ** max(bits - 1 - digits, 0), kind)
         if wanted == types.uint64:  # what only an unsigned number holds
-            number = builder.select(
-                builder.fcmp_ordered(">", value, ir.Constant(value.type, None)), saturating("fptoui", value), number
-            )
-        given, value = types.int64, number
+            above = builder.fcmp_ordered(">=", value, ir.Constant(value.type, [high] * lanes if lanes else high))
+            unsigned = whole_part(builder.fptoui, 0.0, 2 * high - 2.0 ** (bits - digits), kind)
+            number = builder.select(above, unsigned, number)
+        given, value = kind, number
     if is_bool:
         return builder.zext(builder.icmp_signed("!=", value, ir.Constant(value.type, None)), like(wanted))
     if given.bitwidth == wanted.bitwidth:

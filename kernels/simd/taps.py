@@ -1,6 +1,5 @@
 """Lines that taps meet, combined: weighted sums and extrema, of vectors that stay in registers."""
 
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -33,11 +32,13 @@ class _Terms(NamedTuple):
     takes_weights: bool = True
 
 
-def _tapping(terms, slides=False):
-    """An intrinsic that combines the elements that taps meet, for all elements of a line.
+# Lines begin anywhere: a vector of 64 bytes always lies on two cache lines, of those of 32 bytes every other one does.
+_BYTES = min(VECTOR_BYTES, 32)
+_VECTORS = 8 if _BYTES == 32 else VECTORS
 
-    Where it `slides`, lines lie in a workspace, and whole vectors around all that taps meet may be read.
-    """
+
+def _tapping(terms):
+    """An intrinsic that combines the elements that taps meet, for all elements of a line."""
 
     @intrinsic
     def tap_lines(typingctx, target, table, entry, shift, weights, weight, taps, count):
@@ -46,19 +47,17 @@ def _tapping(terms, slides=False):
         The target is an address. The table holds the addresses of lines, to which `shift` is added.
         """
         kind = weights.dtype
-        vector = ir.VectorType(llvm_type(kind), lanes_in(kind))
+        vector = ir.VectorType(llvm_type(kind), _BYTES * 8 // kind.bitwidth)
 
         def emit(context, builder, signature, args):
             def body(inner, target, table, weights, shift, taps, count):
-                is_sliding = slides and kind in _SLIDES and VECTOR_BYTES == 64
-                tile = _Tile(inner, kind, vector, table, weights, shift, taps, terms, is_sliding)
+                tile = _Tile(inner, kind, vector, table, weights, shift, taps, terms)
                 tile.run(target, count, kind.bitwidth // 8)
 
             target, table, entry, shift, weights, weight, taps, count = args
             table, weights = builder.gep(table, [entry]), builder.gep(weights, [weight])
             kinds = [_INT64, table.type, weights.type, _INT64, _INT64, _INT64]
-            name = f"{'slide' if slides else 'tap'}_{terms.name}.{kind}"
-            outline(builder, name, kinds, body)([target, table, weights, shift, taps, count])
+            outline(builder, f"tap_{terms.name}.{kind}", kinds, body)([target, table, weights, shift, taps, count])
             return context.get_dummy_value()
 
         n = types.intp
@@ -72,24 +71,19 @@ def _weight(builder, terms, weights, at, vector):
     return broadcast(builder, builder.load(builder.gep(weights, [at])), vector) if terms.takes_weights else None
 
 
-# Vectors of 64 bytes that do not begin where a cache line does take two reads. Put together of two aligned ones, they
-# take one, and one for all their neighbours.
-_SLIDES = {types.float32: ("ps", ir.IntType(32)), types.float64: ("pd", _INT64)}
-
-
 class _Tile:
     """The code of `tap_lines`: a few vectors at a time, and one at a time at the end."""
 
-    def __init__(self, builder, kind, vector, table, weights, shift, taps, terms, slides):
+    def __init__(self, builder, kind, vector, table, weights, shift, taps, terms):
         self.builder, self.kind, self.vector, self.table, self.weights = builder, kind, vector, table, weights
-        self.shift, self.taps, self.terms, self.slides = shift, taps, terms, slides
+        self.shift, self.taps, self.terms = shift, taps, terms
         self.width = 2 if terms.takes_pairs else 1
 
     def run(self, target, count, size):
         builder, lanes = self.builder, self.vector.count
-        wide = builder.sub(count, builder.srem(count, _INT64(VECTORS * lanes)))
-        with cgutils.for_range_slice(builder, _INT64(0), wide, _INT64(VECTORS * lanes), inc=True) as (offset, _):
-            self.store(target, offset, size, VECTORS, None)
+        wide = builder.sub(count, builder.srem(count, _INT64(_VECTORS * lanes)))
+        with cgutils.for_range_slice(builder, _INT64(0), wide, _INT64(_VECTORS * lanes), inc=True) as (offset, _):
+            self.store(target, offset, size, _VECTORS, None)
 
         def body(offset, mask):
             self.store(target, builder.add(wide, offset), size, 1, mask)
@@ -111,7 +105,7 @@ class _Tile:
 
     def pointer(self, address, v):
         """To vector `v` from an address on."""
-        place = self.builder.add(address, _INT64(v * VECTOR_BYTES))
+        place = self.builder.add(address, _INT64(v * _BYTES))
         return self.builder.inttoptr(place, self.vector.element.as_pointer())
 
     def meet(self, tap, start, vectors, mask, sums):
@@ -122,32 +116,14 @@ class _Tile:
         for i in range(self.width):
             index = builder.add(builder.mul(tap, _INT64(self.width)), _INT64(i))
             line = builder.add(builder.add(builder.load(builder.gep(self.table, [index])), self.shift), start)
-            load = self.slide if self.slides else self.load
-            elements.append(load(line, vectors, mask))
+            places = [self.pointer(line, v) for v in range(vectors)]
+            elements.append([load_vector(builder, place, self.vector, mask) for place in places])
         if sums is None:
             return [self.terms.first(builder, self.kind, each, weight) for each in zip(*elements, strict=True)]
         return [
             self.terms.following(builder, self.kind, each, weight, total)
             for *each, total in zip(*elements, sums, strict=True)
         ]
-
-    def load(self, line, vectors, mask):
-        return [load_vector(self.builder, self.pointer(line, v), self.vector, mask) for v in range(vectors)]
-
-    def slide(self, line, vectors, mask):
-        """Vectors that begin anywhere, made of those that begin where cache lines do."""
-        builder, (suffix, index) = self.builder, _SLIDES[self.kind]
-        lanes, size = self.vector.count, VECTOR_BYTES // self.vector.count
-        base = builder.and_(line, _INT64(-VECTOR_BYTES))
-        shift = builder.lshr(builder.and_(line, _INT64(VECTOR_BYTES - 1)), _INT64(size.bit_length() - 1))
-        order = ir.VectorType(index, lanes)
-        shift = builder.trunc(shift, index) if index.width < 64 else shift
-        order = builder.add(ir.Constant(order, list(range(lanes))), broadcast(builder, shift, order))
-        wholes = [builder.load(self.pointer(base, v), typ=self.vector, align=VECTOR_BYTES) for v in range(vectors + 1)]
-        kind = ir.FunctionType(self.vector, [self.vector, order.type, self.vector])
-        name = f"llvm.x86.avx512.vpermi2var.{suffix}.512"
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        return [builder.call(function, [a, order, b]) for a, b in pairwise(wholes)]
 
 
 def _product(builder, kind, elements, weight):
@@ -198,7 +174,7 @@ def _itself(builder, kind, elements, weight):
 # Weighted sums: with fused multiply-adds; rounded after every operation, as SciPy's sums in C are; and so by pairs of
 # elements that have one weight, or opposite ones. The first pair is one element, twice, which is taken once.
 _SUMS = _Terms("sums", _product, _add_product)
-weigh_lines, slide_lines = _tapping(_SUMS), _tapping(_SUMS, slides=True)
+weigh_lines = _tapping(_SUMS)
 weigh_rounded = _tapping(_Terms("rounded", _product, _add_rounded))
 weigh_pairs = _tapping(_Terms("pairs", _product, _add_pair, takes_pairs=True))
 weigh_differences = _tapping(_Terms("differences", _product, _add_difference, takes_pairs=True))
