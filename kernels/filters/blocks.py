@@ -102,19 +102,22 @@ def load_line(step, block, at, line, first, groups, value):
         where = line + low * hop * side.x_step
         read_line(block, at + (low - first) * hop, where, step.x_format, side.x_step, (high - low) * hop)
     if low != first:
-        load_padding(step, block, at, line, first, first, min(first + groups, 0), value)
+        load_padding(step, block, at, line, first, first, min(first + groups, 0), low, high, value)
     if high != first + groups:
-        load_padding(step, block, at, line, first, max(first, side.size), first + groups, value)
+        load_padding(step, block, at, line, first, max(first, side.size), first + groups, low, high, value)
 
 
 @kernel
-def load_padding(step, block, at, line, first, begin, end, value):
-    """Groups from `begin` to `end` of `load_line`, none of them in the array."""
+def load_padding(step, block, at, line, first, begin, end, low, high, value):
+    """Groups from `begin` to `end` of `load_line`, none of them in the array; those from `low` to `high` are read."""
     side, hop = step.along, step.hop
     for i in range(begin, end):
         source, where = source_index(i, side.size, side.boundary), at + (i - first) * hop
         if source < 0:
             fill_line(block, where, value, hop)
+        elif low <= source < high:
+            for j in range(hop):
+                block[where + j] = block[where + j + (source - i) * hop]
         else:
             read_line(block, where, line + source * hop * side.x_step, step.x_format, side.x_step, hop)
 
