@@ -60,9 +60,15 @@ def convolve(x: Array, w: Array, starts: Sequence[int], sizes: Sequence[int]) ->
 
 
 def _block_length(w_shape: Sequence[int], sizes: Sequence[int]) -> int:
-    """Elements of the blocks that long rows are cut into; 0: transform whole arrays."""
+    """Elements of the blocks that long rows are cut into; 0: transform whole arrays.
+
+    A power of two, or three quarters of one: other lengths take up to a third more for each element.
+    """
     length = max(_SHORTEST, _LONGER * w_shape[-1])
-    return fast_length(length) if len(w_shape) == 2 and length < sizes[0] + w_shape[1] else 0
+    if len(w_shape) > 2 or length >= sizes[0] + w_shape[1]:
+        return 0
+    power = 1 << (length - 1).bit_length()
+    return 3 * power // 4 if 3 * power // 4 >= length else power
 
 
 def _whole_lengths(
