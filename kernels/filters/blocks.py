@@ -178,7 +178,7 @@ def tapping(tap_line, tap_rows, settle):
     `tap_rows` makes `ROWS` of them. `settle` brings sums of integers to what SciPy's are.
     """
 
-    def end_row(step, numbers, memory, place, weights, exact, target, line):
+    def end_row(step, order, numbers, memory, place, weights, exact, target, line):
         """What follows the pass across: rounding, padding, the pass along a line, and conversion."""
         across, along, block = step.across, step.along, memory.block
         ends, count = step.taps_along == 0, place.groups * step.hop
@@ -189,7 +189,7 @@ def tapping(tap_line, tap_rows, settle):
         if not ends:
             where, own = target if step.is_plain else address_of(block, memory.spare), address_of(block, line)
             entry, weight = taps_at(step) + 2 * (step.taps_across + ROWS), VALUES + step.taps_across
-            tap_line(step.order_along, where, numbers, entry, own, weights, weight, step.taps_along, count)
+            tap_line(order, where, numbers, entry, own, weights, weight, step.taps_along, count)
             line = memory.spare
             if step.settled_along:
                 settle(step.order_along, block, line, numbers, step.settled_along, own, exact,
@@ -199,7 +199,7 @@ def tapping(tap_line, tap_rows, settle):
 
     end_row = inlined(end_row)
 
-    def tap_block(step, numbers, memory, place, x, weights, exact):
+    def tap_block(step, orders, numbers, memory, place, x, weights, exact):
         across, along, size = step.across, step.along, item_size(weights)
         block, line, ends = memory.block, memory.line, step.taps_along == 0
         groups = place.groups + along.kernel - 1
@@ -222,10 +222,10 @@ def tapping(tap_line, tap_rows, settle):
                     point_to_lines(step, memory, place, source, row, rows)
                     table, entry, shift = memory.table, 0, place.group * step.hop * size
                 if rows > 1:
-                    tap_rows(step.order_across, where, pitch, table, entry, shift, weights, VALUES, width,
+                    tap_rows(orders[0], where, pitch, table, entry, shift, weights, VALUES, width,
                              numbers, step.columns, step.heights, 0, 0)  # fmt: skip
                 else:
-                    tap_line(step.order_across, where, table, entry, shift, weights, VALUES, step.taps_across, width)
+                    tap_line(orders[0], where, table, entry, shift, weights, VALUES, step.taps_across, width)
             else:
                 begin = find_line(across, source, place.row + row)
                 load_line(step, block, line, begin, place.group - along.before, groups, weights.data[1])
@@ -235,7 +235,7 @@ def tapping(tap_line, tap_rows, settle):
                     first = address_of(block, (row + r) * memory.pitch)
                     settle(step.order_across, block, own, numbers, step.settled_across, first, exact, VALUES,
                            across.kernel, width, 0)  # fmt: skip
-                end_row(step, numbers, memory, place, weights, exact, target + r * across.out_step, own)
+                end_row(step, orders[1], numbers, memory, place, weights, exact, target + r * across.out_step, own)
             row += rows
 
     return inlined(tap_block)
@@ -274,8 +274,11 @@ def windowing(tap_line, tap_rows, settle):
     return inlined(window_block)
 
 
-def running(tap_block, fold_block, window_block):
-    """What runs a step: all its blocks, or those that other threads leave."""
+def running(find_orders, tap_block, fold_block, window_block):
+    """What runs a step: all its blocks, or those that other threads leave.
+
+    `find_orders(step, numbers, place, x, weights)` says how terms are combined in a block, across and along.
+    """
 
     def run_blocks(step, x, out, weights, exact, numbers, workspace, team, threads):
         blocks, memory = step.blocks, open_memory(step, workspace, weights)
@@ -284,10 +287,12 @@ def running(tap_block, fold_block, window_block):
             place = find_place(step, numbers.data, item, address(out))
             if step.is_window:
                 window_block(step, numbers.data, memory, place, address(x), weights, exact)
-            elif step.is_folded:
-                fold_block(step, numbers.data, memory, place, address(x), weights)
             else:
-                tap_block(step, numbers.data, memory, place, address(x), weights, exact)
+                orders = find_orders(step, numbers.data, place, address(x), weights)
+                if step.is_folded:
+                    fold_block(step, orders, numbers.data, memory, place, address(x), weights)
+                else:
+                    tap_block(step, orders, numbers.data, memory, place, address(x), weights, exact)
             item = take_item(team) if threads > 1 else item + 1
 
     return inlined(run_blocks)

@@ -1,13 +1,34 @@
 """Extrema of windows: along axes, two at a time, and under footprints over all axes."""
 
 from ..jit import entry, inlined, kernel
-from ..simd.folds import max_lines, max_rows, min_lines, min_rows
+from ..simd.folds import (
+    holds_nan,
+    max_lines,
+    max_number_rows,
+    max_numbers,
+    max_rows,
+    min_lines,
+    min_number_rows,
+    min_numbers,
+    min_rows,
+)
 from ..simd.lines import pointer_at, write_line
-from ..simd.taps import largest_lines, largest_rows, lower_lines, raise_lines, smallest_lines, smallest_rows
+from ..simd.taps import (
+    larger_lines,
+    larger_rows,
+    largest_lines,
+    largest_rows,
+    lower_lines,
+    raise_lines,
+    smaller_lines,
+    smaller_rows,
+    smallest_lines,
+    smallest_rows,
+)
 from ..strided import item_size, load_tuple
 from ..team import close_team, open_team, part_of
 from .blocks import find_line, find_source, load_line, load_rows, pad_line, running, tapping, windowing
-from .step import LARGEST, RAISED, SMALLEST, Step
+from .step import LARGER, LARGEST, RAISED, SMALLER, SMALLEST, Step
 
 
 @kernel
@@ -17,6 +38,10 @@ def choose(order, target, table, entry, shift, weights, weight, taps, count):
         largest_lines(target, table, entry, shift, weights.data, weight, taps, count)
     elif order == SMALLEST:
         smallest_lines(target, table, entry, shift, weights.data, weight, taps, count)
+    elif order == LARGER:
+        larger_lines(target, table, entry, shift, weights.data, weight, taps, count)
+    elif order == SMALLER:
+        smaller_lines(target, table, entry, shift, weights.data, weight, taps, count)
     elif order == RAISED:
         raise_lines(target, table, entry, shift, weights.data, weight, taps, count)
     else:
@@ -30,6 +55,10 @@ def choose_together(
     where = pointer_at(numbers, heights)
     if order == LARGEST:
         largest_rows(target, pitch, table, entry, shift, weights.data, weight, count, columns, where, more, hop)
+    elif order == LARGER:
+        larger_rows(target, pitch, table, entry, shift, weights.data, weight, count, columns, where, more, hop)
+    elif order == SMALLER:
+        smaller_rows(target, pitch, table, entry, shift, weights.data, weight, count, columns, where, more, hop)
     else:
         smallest_rows(target, pitch, table, entry, shift, weights.data, weight, count, columns, where, more, hop)
 
@@ -39,18 +68,37 @@ def settle(order, block, line, table, entry, shift, exact, weight, kernel, count
     """Extrema are what they are."""
 
 
+@kernel
+def find_orders(step, numbers, place, x, weights):
+    """Where no element that a block meets is a NaN, comparing takes a third of the time: look first."""
+    across, along, hop, size = step.across, step.along, step.hop, item_size(weights)
+    safe = step.order_across, step.order_along
+    values = weights.data
+    if step.order_across > SMALLEST or values[0] != values[0] or values[1] != values[1]:
+        return safe
+    if along.x_step != size or step.x_format != step.out_format:
+        return safe
+    source = find_source(step, numbers, place.outer, 0, x)
+    first, end = place.group - along.before, place.group - along.before + place.groups + along.kernel - 1
+    if first < 0 or end > along.size:  # padding may hold any element of a line
+        first, end = 0, along.size
+    for row in range(place.rows + across.kernel - 1):
+        line = find_line(across, source, place.row + row - across.before)
+        if line != 0 and holds_nan(values, line + first * hop * size, (end - first) * hop):
+            return safe
+    quick = LARGER if step.order_across == LARGEST else SMALLER
+    return quick, quick
+
+
 @inlined
-def fold_block(step, numbers, memory, place, x, weights):
+def fold_block(step, orders, numbers, memory, place, x, weights):
     """Extrema of many elements, in two passes, or one."""
     block, across, along, hop = memory.block, step.across, step.along, step.hop
     groups, lead = place.groups + along.kernel - 1, step.blocks.lead // item_size(weights)
     source = find_source(step, numbers, place.outer, 0, x)
     if across.kernel > 1:
         load_rows(step, numbers, memory, place, x, weights.data[0])
-        if step.order_across == LARGEST:
-            max_rows(block, -lead, memory.pitch, across.kernel, place.rows, lead + groups * hop)
-        else:
-            min_rows(block, -lead, memory.pitch, across.kernel, place.rows, lead + groups * hop)
+        fold_rows(orders[0], block, -lead, memory.pitch, across.kernel, place.rows, lead + groups * hop)
     for row in range(place.rows):  # LOOP 2
         line = row * memory.pitch
         if across.kernel == 1:
@@ -59,9 +107,22 @@ def fold_block(step, numbers, memory, place, x, weights):
             load_line(step, block, line, begin, place.group - along.before, groups, weights.data[1])
         else:
             pad_line(step, block, line, place, weights.data[1], False)
-        fold_line(step.order_along, block, line, hop, along.kernel, place.groups * hop)
+        fold_line(orders[1], block, line, hop, along.kernel, place.groups * hop)
         target = place.out + row * across.out_step
         write_line(block, line, target, step.out_format, along.out_step, place.groups * hop)
+
+
+@kernel
+def fold_rows(order, block, at, pitch, kernel, rows, count):
+    """Extrema of each row and those after it, in its place."""
+    if order == LARGEST:
+        max_rows(block, at, pitch, kernel, rows, count)
+    elif order == SMALLEST:
+        min_rows(block, at, pitch, kernel, rows, count)
+    elif order == LARGER:
+        max_number_rows(block, at, pitch, kernel, rows, count)
+    else:
+        min_number_rows(block, at, pitch, kernel, rows, count)
 
 
 @kernel
@@ -73,12 +134,18 @@ def fold_line(order, block, line, hop, kernel, count):
         far, more = (grown - width) * hop, (kernel - grown) * hop
         if order == LARGEST:
             max_lines(block, line, line, line + far, count + more)
-        else:
+        elif order == SMALLEST:
             min_lines(block, line, line, line + far, count + more)
+        elif order == LARGER:
+            max_numbers(block, line, line, line + far, count + more)
+        else:
+            min_numbers(block, line, line, line + far, count + more)
         width = grown
 
 
-run_blocks = running(tapping(choose, choose_together, settle), fold_block, windowing(choose, choose_together, settle))
+run_blocks = running(
+    find_orders, tapping(choose, choose_together, settle), fold_block, windowing(choose, choose_together, settle)
+)
 
 
 @entry

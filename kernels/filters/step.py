@@ -15,8 +15,8 @@ from ..shapes import words_of
 from ..simd.taps import ROWS
 
 # How terms are combined. Sums: by fused multiply-adds; or rounded as C does, one by one, or by pairs of elements.
-# Extrema: of elements as they are, or of those to which weights are added.
-FUSED, ROUNDED, PAIRS, DIFFERENCES, LARGEST, SMALLEST, RAISED, LOWERED = range(8)
+# Extrema: of elements as they are, of those to which weights are added, or where no element is a NaN.
+FUSED, ROUNDED, PAIRS, DIFFERENCES, LARGEST, SMALLEST, RAISED, LOWERED, LARGER, SMALLER = range(10)
 
 _BLOCK = 256 << 10  # bytes of a block: half of a small L2 cache
 _ONE_LINE = 16 << 10  # bytes of a block that has one line: half of an L1 cache

@@ -66,7 +66,7 @@ def settle(order, block, line, table, entry, shift, exact, weight, kernel, count
 
 
 @inlined
-def mean_block(step, numbers, memory, place, x, weights):
+def mean_block(step, orders, numbers, memory, place, x, weights):
     """Means of many elements. Nothing is taken off a sum again, so errors do not grow along an axis.
 
     Across, rows are added as `add_rows` says; along a line, groups of neighbours first and then the groups, with two
@@ -114,7 +114,13 @@ def mean_block(step, numbers, memory, place, x, weights):
             write_line(block, line, target, step.out_format, along.out_step, count)
 
 
+@kernel
+def find_orders(step, numbers, place, x, weights):
+    return step.order_across, step.order_along
+
+
 run_blocks = running(
+    find_orders,
     tapping(weigh, weigh_together, settle),
     mean_block,
     windowing(weigh, weigh_together, settle),

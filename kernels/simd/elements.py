@@ -46,21 +46,21 @@ def multiply(builder, kind, a, b):
     return builder.fmul(a, b) if kind in FLOATS else builder.mul(a, b)
 
 
-def largest(builder, kind, a, b):
-    """The larger of two; a NaN, if one is."""
-    if kind in FLOATS:
-        more = builder.select(builder.fcmp_ordered(">", a, b), a, b)
-        return builder.select(builder.fcmp_unordered("uno", a, a), a, more)
-    compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
-    return builder.select(compare(">", a, b), a, b)
+def _selecting(sign, keeps_nan):
+    """The larger of two (`sign` is ">") or the smaller one; a NaN, if one is, or either of the two."""
+
+    def select(builder, kind, a, b):
+        if kind not in FLOATS:
+            compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
+            return builder.select(compare(sign, a, b), a, b)
+        chosen = builder.select(builder.fcmp_ordered(sign, a, b), a, b)
+        return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen) if keeps_nan else chosen
+
+    return select
 
 
-def smallest(builder, kind, a, b):
-    if kind in FLOATS:
-        less = builder.select(builder.fcmp_ordered("<", a, b), a, b)
-        return builder.select(builder.fcmp_unordered("uno", a, a), a, less)
-    compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
-    return builder.select(compare("<", a, b), a, b)
+largest, smallest = _selecting(">", True), _selecting("<", True)
+larger, smaller = _selecting(">", False), _selecting("<", False)  # of numbers that are no NaN, in a third of the time
 
 
 def rounded(builder, value):

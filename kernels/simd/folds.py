@@ -5,8 +5,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .elements import VECTORS, add, lanes_in, largest, llvm_type, outline, smallest
-from .vectors import for_vectors, load_vector, store_vector
+from .elements import VECTORS, add, lanes_in, larger, largest, llvm_type, outline, smaller, smallest
+from .vectors import FLOATS, for_vectors, load_vector, store_vector
 
 _INT64 = ir.IntType(64)
 
@@ -128,3 +128,31 @@ class _RowFold:
 _, add_rows = _folding(add, "add")
 max_lines, max_rows = _folding(largest, "max")
 min_lines, min_rows = _folding(smallest, "min")
+max_numbers, max_number_rows = _folding(larger, "max_number")  # where no element is a NaN
+min_numbers, min_number_rows = _folding(smaller, "min_number")
+
+
+@intrinsic
+def holds_nan(typingctx, like, line, count):
+    """Whether a NaN is among the elements, of what `like` points at, from an address on."""
+    kind = like.dtype
+    vector = ir.VectorType(llvm_type(kind), lanes_in(kind))
+
+    def emit(context, builder, signature, args):
+        if kind not in FLOATS:
+            return cgutils.false_bit
+        _, line, count = args
+        data = builder.inttoptr(line, vector.element.as_pointer())
+        mask = ir.VectorType(ir.IntType(1), vector.count)
+        found = cgutils.alloca_once_value(builder, ir.Constant(mask, None))
+        builder.store(ir.Constant(mask, None), found)
+
+        def body(offset, some):
+            value = load_vector(builder, builder.gep(data, [offset], source_etype=vector.element), vector, some)
+            builder.store(builder.or_(builder.load(found), builder.fcmp_unordered("uno", value, value)), found)
+
+        for_vectors(builder, count, vector.count, body)
+        word = ir.IntType(vector.count)
+        return builder.icmp_unsigned("!=", builder.bitcast(builder.load(found), word), word(0))
+
+    return types.boolean(like, types.intp, types.intp), emit

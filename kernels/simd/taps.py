@@ -7,7 +7,20 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .elements import VECTORS, add, lanes_in, largest, llvm_type, multiply, outline, rounded, smallest, subtract
+from .elements import (
+    VECTORS,
+    add,
+    lanes_in,
+    larger,
+    largest,
+    llvm_type,
+    multiply,
+    outline,
+    rounded,
+    smaller,
+    smallest,
+    subtract,
+)
 from .vectors import (
     FLOATS,
     REGISTERS,
@@ -159,6 +172,14 @@ def _keep_smallest(builder, kind, elements, weight, best):
     return smallest(builder, kind, best, elements[0])
 
 
+def _keep_larger(builder, kind, elements, weight, best):
+    return larger(builder, kind, best, elements[0])
+
+
+def _keep_smaller(builder, kind, elements, weight, best):
+    return smaller(builder, kind, best, elements[0])
+
+
 def _keep_raised(builder, kind, elements, weight, best):
     return largest(builder, kind, best, _raised(builder, kind, elements, weight))
 
@@ -181,7 +202,10 @@ weigh_differences = _tapping(_Terms("differences", _product, _add_difference, ta
 # Extrema; of elements as they are, and of those to which a weight is added.
 _LARGEST = _Terms("largest", _itself, _keep_largest, takes_weights=False)
 _SMALLEST = _Terms("smallest", _itself, _keep_smallest, takes_weights=False)
+_LARGER = _Terms("larger", _itself, _keep_larger, takes_weights=False)
+_SMALLER = _Terms("smaller", _itself, _keep_smaller, takes_weights=False)
 largest_lines, smallest_lines = _tapping(_LARGEST), _tapping(_SMALLEST)
+larger_lines, smaller_lines = _tapping(_LARGER), _tapping(_SMALLER)
 raise_lines = _tapping(_Terms("raised", _raised, _keep_raised))
 lower_lines = _tapping(_Terms("lowered", _raised, _keep_lowered))
 
@@ -328,3 +352,4 @@ class _RowsTile:
 
 weigh_rows = _tapping_rows(_SUMS)
 largest_rows, smallest_rows = _tapping_rows(_LARGEST), _tapping_rows(_SMALLEST)
+larger_rows, smaller_rows = _tapping_rows(_LARGER), _tapping_rows(_SMALLER)
