@@ -124,13 +124,10 @@ for _ in range(RUNS):
 
 
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
-@pytest.mark.parametrize(
-    "code",
-    [EVERY_CALL, INTEGERS, NO_INPUT_CHANGES, BETWEEN_ELEMENTS, IN_ANOTHER_THREAD],
-    ids=["every call", "integers", "no input changes", "between elements", "in another thread"],
-)
-def test_a_refused_call_in_prange(layer, code):
-    done = run_python(BEGIN + code, layer, NUMBA_NUM_THREADS=2)
+def test_a_refused_call_in_prange(layer):
+    """All in one process, for all share what it compiles."""
+    code = BEGIN + EVERY_CALL + INTEGERS + NO_INPUT_CHANGES + BETWEEN_ELEMENTS + IN_ANOTHER_THREAD
+    done = run_python(code, layer, NUMBA_NUM_THREADS=2)
     if done.stdout == "no layer\n":
         pytest.skip(f"there is no {layer} here")
     assert "ignored" not in done.stderr

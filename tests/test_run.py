@@ -10,7 +10,7 @@ PROGRAM = '''
 """A program."""
 import atexit, sys
 print(sys.argv, sys.path[0], __name__, __file__, __doc__, __package__, __spec__ and __spec__.name)
-print(sys.modules["__main__"].__dict__ is globals())
+print(sys.modules["__main__"].__dict__ is globals(), "numba" in sys.modules)
 atexit.register(lambda: print("the end", sys.argv[1:]))
 
 class Thing:

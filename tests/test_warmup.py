@@ -34,7 +34,8 @@ print(json.dumps([sorted(asked), sorted(entries)]))
 """
 WARMUP = """
 from fastconv.cli import main, warmup
-warmup.CALLS = warmup.CALLS[{first}:]
+calls = warmup.calls()[{first}:]
+warmup.calls = lambda: calls
 main(["warmup", "--dtype", *{dtypes}])
 """
 WINDOWS = """
@@ -90,7 +91,7 @@ def test_what_was_compiled_is_not_compiled_again(tmp_path, first, dtypes, calls)
 def test_every_dtype_can_be_asked_for(monkeypatch, capsys):
     called = []
     calls = [warmup.Call(name, lambda ones, name=name: called.append((name, ones(2).dtype.name))) for name in "ab"]
-    monkeypatch.setattr(warmup, "CALLS", [calls[0], calls[1]._replace(ordered=True)])
+    monkeypatch.setattr(warmup, "calls", lambda: [calls[0], calls[1]._replace(ordered=True)])
     assert main(["warmup", "--all"]) == 0
     every = sorted(warmup._dtypes())
     assert len(every) >= 14

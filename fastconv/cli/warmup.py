@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 
 import fastconv
 from fastconv.cli.console import progress, table
-from fastconv.kernels.convolution.choose import FAMILIES, candidates
 from fastconv.kernels.shapes import DTYPES, element_of
 from fastconv.launch import entry_point, family_formats
-from fastconv.njit.linking import Needs
 from fastconv.pool import mean_dtype
 
 Array = NDArray[Any]
@@ -37,6 +35,8 @@ class Call(NamedTuple):
 
 def _compile_family(place: int, ones: Callable[..., Array]) -> None:
     """Compile a family of convolutions, if it takes the dtype."""
+    from fastconv.kernels.convolution.choose import FAMILIES, candidates
+
     dtype, module = ones(1).dtype.name, FAMILIES[place].module
     if any(place in candidates(element_of(dtype), rank) for rank in (1, MANY_AXES)):
         entry_point(module.correlate, *family_formats(module, dtype, dtype))
@@ -44,43 +44,56 @@ def _compile_family(place: int, ones: Callable[..., Array]) -> None:
 
 def _need(kind: str, dtype: np.dtype[Any], x: np.dtype[Any], rank: int = 0) -> None:
     """Compile what compiled callers need."""
+    from fastconv.njit.linking import Needs
+
     Needs(kind, dtype.name, x.name, rank)
 
 
-CALLS = (
-    *(
-        Call(f"correlate, convolve: {family.name}", functools.partial(_compile_family, place))
-        for place, family in enumerate(FAMILIES)
-    ),
-    Call(
-        "correlate, convolve: algorithm='im2col'",
-        lambda ones: fastconv.correlate2d(ones(1, 1, 3, 3), ones(1, 1, 2, 2), algorithm="im2col"),
-    ),
-    Call(
-        "correlate, convolve: on several threads",
-        lambda ones: fastconv.correlate2d(ones(1, 64, 32, 32), ones(64, 64, 3, 3)),
-    ),
-    Call("correlate, convolve: from njit code", lambda ones: _need("convolution", ones(1).dtype, ones(1).dtype, 1)),
-    Call("pools and patches, from njit code", lambda ones: _need("average", mean_dtype(ones(1).dtype), ones(1).dtype)),
-    Call("avg_pool, uniform_filter", lambda ones: fastconv.avg_pool2d(ones(1, 1, 4, 4), 2)),
-    Call("max_pool, maximum_filter", lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
-    Call("min_pool, minimum_filter", lambda ones: fastconv.min_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
-    Call(
-        "max_pool with indices",
-        lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2, return_indices=True),
-        ordered=True,
-    ),
-    Call(
-        "min_pool with indices",
-        lambda ones: fastconv.min_pool2d(ones(1, 1, 4, 4), 2, return_indices=True),
-        ordered=True,
-    ),
-    Call("uniform_filter, 4 axes or more", lambda ones: fastconv.uniform_filter(ones(*[1] * 4), (1,) * 4)),
-    Call("other filters, 4 axes or more", lambda ones: fastconv.maximum_filter(ones(*[1] * 4), (1,) * 4), ordered=True),
-    Call("max_unpool", lambda ones: fastconv.max_unpool1d(ones(1, 1, 1), np.zeros((1, 1, 1), np.int64), 1)),
-    Call("im2col, extract_patches", lambda ones: fastconv.im2col(ones(1, 1, 2), 1)),
-    Call("col2im, combine_patches", lambda ones: fastconv.col2im(ones(1, 1, 2), (2,), 1)),
-)
+@functools.cache
+def calls() -> tuple[Call, ...]:
+    """All ways to run; other commands import no kernels, which would start Numba."""
+    from fastconv.kernels.convolution.choose import FAMILIES
+
+    return (
+        *(
+            Call(f"correlate, convolve: {family.name}", functools.partial(_compile_family, place))
+            for place, family in enumerate(FAMILIES)
+        ),
+        Call(
+            "correlate, convolve: algorithm='im2col'",
+            lambda ones: fastconv.correlate2d(ones(1, 1, 3, 3), ones(1, 1, 2, 2), algorithm="im2col"),
+        ),
+        Call(
+            "correlate, convolve: on several threads",
+            lambda ones: fastconv.correlate2d(ones(1, 64, 32, 32), ones(64, 64, 3, 3)),
+        ),
+        Call("correlate, convolve: from njit code", lambda ones: _need("convolution", ones(1).dtype, ones(1).dtype, 1)),
+        Call(
+            "pools and patches, from njit code", lambda ones: _need("average", mean_dtype(ones(1).dtype), ones(1).dtype)
+        ),
+        Call("avg_pool, uniform_filter", lambda ones: fastconv.avg_pool2d(ones(1, 1, 4, 4), 2)),
+        Call("max_pool, maximum_filter", lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
+        Call("min_pool, minimum_filter", lambda ones: fastconv.min_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
+        Call(
+            "max_pool with indices",
+            lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2, return_indices=True),
+            ordered=True,
+        ),
+        Call(
+            "min_pool with indices",
+            lambda ones: fastconv.min_pool2d(ones(1, 1, 4, 4), 2, return_indices=True),
+            ordered=True,
+        ),
+        Call("uniform_filter, 4 axes or more", lambda ones: fastconv.uniform_filter(ones(*[1] * 4), (1,) * 4)),
+        Call(
+            "other filters, 4 axes or more",
+            lambda ones: fastconv.maximum_filter(ones(*[1] * 4), (1,) * 4),
+            ordered=True,
+        ),
+        Call("max_unpool", lambda ones: fastconv.max_unpool1d(ones(1, 1, 1), np.zeros((1, 1, 1), np.int64), 1)),
+        Call("im2col, extract_patches", lambda ones: fastconv.im2col(ones(1, 1, 2), 1)),
+        Call("col2im, combine_patches", lambda ones: fastconv.col2im(ones(1, 1, 2), (2,), 1)),
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     known = _dtypes()
     dtypes = known.values() if args.all else [known[name] for name in args.dtype]
-    steps = [(dtype, call) for dtype in dtypes for call in CALLS if not (call.ordered and dtype.kind == "c")]
+    steps = [(dtype, call) for dtype in dtypes for call in calls() if not (call.ordered and dtype.kind == "c")]
     rows, compiled = [], 0
     begin_all = time.perf_counter()
     with progress(len(steps)) as begin:

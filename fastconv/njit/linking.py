@@ -160,16 +160,20 @@ class _LostError:
         self._text: str | None = None
 
     def note(self, text: str) -> None:
-        """Have it raised; of several, the first one."""
-        if self._text is None:
-            self._text = text
-            self._ask_later()
+        """Have it raised; of several, the last one.
+
+        Each asks: the answer to an earlier one is lost where the main thread has an error of its own, and where there is
+        no room for it.
+        """
+        self._text = text
+        self._ask_later()
 
     def _ask_later(self) -> None:
-        if self._add(self._is_true, id(self)) != 0:  # there is no room
-            self._text = None
+        self._add(self._is_true, id(self))
 
     def __bool__(self) -> bool:
+        if self._text is None:  # told meanwhile
+            return False
         if _is_busy(sys._getframe(1)):
             self._ask_later()
             return False
