@@ -452,8 +452,9 @@ CUTS = {}, {"_BLOCK": 2048, "_ONE_LINE": 320, "_LEAST": 64, "_BAND": 5}
 
 def ndimage_filters(dtype):
     """Results have to be those of arrays that lie alike, without guards, on one thread."""
-    from fastconv.filters import steps
     from fastconv.kernels.filters import step as plan
+
+    from fastconv.filters import steps
 
     given, result = arrays_of(dtype)
     steps.entry_point = _guarding_steps(steps.entry_point, plan.STEP_FIELDS - 1)
