@@ -1,4 +1,4 @@
-"""What is measured: layers of published networks, images, signals, volumes, pools, patches, the reference's own sizes.
+"""What is measured: layers of networks, images, signals, volumes, pools, patches, filters, the reference's own sizes.
 
 Of each row asv shows the name, and `call()` makes the arrays and returns what is timed. Add rows freely; a row whose
 numbers change needs another name, lest its curve compare two things.
@@ -6,6 +6,7 @@ numbers change needs another name, lest its curve compare two things.
 
 import math
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +85,27 @@ class Window(NamedTuple):
         (x,) = random(self.x, dtype=self.dtype)
         function, options = getattr(fastconv, self.function), dict(self.options)
         return lambda: function(x, *self.arguments, **options)
+
+
+class Filter(NamedTuple):
+    """A function of a drop-in for SciPy: the shapes of its input and of its weights, if any, and what follows."""
+
+    name: str
+    function: str
+    x: tuple[int, ...]
+    arguments: tuple[Any, ...] = ()
+    weights: tuple[int, ...] = ()
+    dtype: str = "float32"
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def call(self) -> Callable[[], np.ndarray]:
+        x, *weights = random(self.x, *filter(None, [self.weights]))
+        x = (64 * x).clip(-128, 127).astype(np.int8).view(np.uint8) if self.dtype == "uint8" else x.astype(self.dtype)
+        function, options = attrgetter(self.function)(fastconv), dict(self.options)
+        return lambda: function(x, *weights, *self.arguments, **options)
 
 
 class Reference(NamedTuple):
@@ -185,6 +207,27 @@ PATCHES = [
     Window("im2col 3x3", "im2col", (1, 64, 56, 56), (3,), (("padding", 1),)),
     Window("col2im 3x3", "col2im", (1, 576, 3136), ((56, 56), 3), (("padding", 1),)),
 ]
+FILTERS = [
+    Filter("gaussian full HD", "ndimage.gaussian_filter", (1080, 1920), (2.0,)),
+    Filter(
+        "gaussian photograph",
+        "ndimage.gaussian_filter",
+        (1080, 1920, 3),
+        (2.0,),
+        dtype="uint8",
+        options=(("axes", (0, 1)),),
+    ),
+    *(Filter(f"mean {k}x{k}", "ndimage.uniform_filter", (1080, 1920), (k,)) for k in (5, 31)),
+    *(Filter(f"maximum {k}x{k}", "ndimage.maximum_filter", (1080, 1920), (k,)) for k in (3, 25)),
+    Filter("sobel", "ndimage.sobel", (1080, 1920)),
+    *(Filter(f"correlate {k}x{k}", "ndimage.correlate", (1080, 1920), weights=(k, k)) for k in (3, 7)),
+    Filter("gaussian volume", "ndimage.gaussian_filter", (96, 128, 128), (1.5,)),
+    Filter("gaussian recordings, time first", "ndimage.gaussian_filter1d", (20_000, 64), (8.0, 0), dtype="float64"),
+    Filter("signal.convolve 501 taps", "signal.convolve", (100_000,), weights=(501,)),
+    Filter("signal.convolve2d 15x15", "signal.convolve2d", (512, 512), ("same", "symm"), weights=(15, 15)),
+    Filter("signal.fftconvolve 64x64", "signal.fftconvolve", (512, 512), ("same",), weights=(64, 64)),
+    Filter("signal.resample_poly 3 to 2", "signal.resample_poly", (480_000,), (2, 3)),
+]
 
 # Small, since they are computed anew in wider arithmetic.
 ACCURACY = [
@@ -207,6 +250,7 @@ MEMORY = [
     IMAGES[3],
     SIGNALS[-1],
     POOLS[0],
+    FILTERS[0],
 ]
 
 # The six sizes of the reference's log, by its own algorithm and by ours.

@@ -2,7 +2,7 @@
 
 import fastconv
 
-from .common import tracked
+from .common import is_offered, tracked
 from .layers import MEMORY
 
 
@@ -14,11 +14,11 @@ class Memory:
     def setup_cache(self):
         """Compile, so that no process that is measured has to."""
         for case in MEMORY:
-            if hasattr(fastconv, case.function):
+            if is_offered(case):
                 case.call()()
 
     def setup(self, case):
-        if not hasattr(fastconv, case.function):
+        if not is_offered(case):
             raise NotImplementedError(case.function)
         self.call = case.call()
         fastconv.correlate1d([[[1.0]]], [[[1.0]]])  # imports Numba

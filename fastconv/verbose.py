@@ -30,17 +30,22 @@ def traced(
     run: Callable[..., Any], problem: Problem | Sliding, name: str, **shapes: tuple[int, ...]
 ) -> Callable[..., Any]:
     """`run`, the implementation `name` of a problem over arrays of the given shapes, with a line for each call."""
+    return timed(run, lambda: f"{problem.function}, {name}, {problem.dtype.name}, {_describe(problem, shapes)}")
+
+
+def timed(run: Callable[..., Any], describe: Callable[[], str]) -> Callable[..., Any]:
+    """`run` with a line for each call: what `describe()` says, and the time."""
     if not _level():
         return run
-    line = f"{problem.function}, {name}, {problem.dtype.name}, {_describe(problem, shapes)}"
+    line = describe()
 
-    def timed(*arguments: Any) -> Any:
+    def run_timed(*arguments: Any) -> Any:
         start = time.perf_counter()
         result = run(*arguments)
         _print(f"{line}, {1e3 * (time.perf_counter() - start):.4f} ms")
         return result
 
-    return timed
+    return run_timed
 
 
 def chosen(problem: Problem | Sliding, name: str, refusals: Iterable[str] = ()) -> None:
@@ -52,12 +57,12 @@ def chosen(problem: Problem | Sliding, name: str, refusals: Iterable[str] = ()) 
 
 
 def _describe(problem: Problem | Sliding, shapes: dict[str, tuple[int, ...]]) -> str:
-    parts = [f"{name} {_times(shape)}" for name, shape in shapes.items()]
+    parts = [f"{name} {times(shape)}" for name, shape in shapes.items()]
     if problem.axes:
         parts += [
-            f"stride {_times(axis.stride for axis in problem.axes)}",
-            f"padding {_times(f'{axis.before}:{axis.after}' for axis in problem.axes)}",
-            f"dilation {_times(axis.dilation for axis in problem.axes)}",
+            f"stride {times(axis.stride for axis in problem.axes)}",
+            f"padding {times(f'{axis.before}:{axis.after}' for axis in problem.axes)}",
+            f"dilation {times(axis.dilation for axis in problem.axes)}",
             f"groups {problem.call.groups if isinstance(problem, Problem) else 1}",
         ]
     if any(axis.boundary != CONSTANT for axis in problem.axes):
@@ -69,7 +74,8 @@ def _describe(problem: Problem | Sliding, shapes: dict[str, tuple[int, ...]]) ->
     return ", ".join(parts)
 
 
-def _times(values: Iterable[object]) -> str:
+def times(values: Iterable[object]) -> str:
+    """Numbers, or other words, one for each axis."""
     return "x".join(map(str, values))
 
 

@@ -6,6 +6,7 @@ every case in a process of its own and reports the last line that it printed.
 
 import ctypes
 import faulthandler
+import functools
 import itertools
 import mmap
 import sys
@@ -17,6 +18,7 @@ from cases import LAYOUTS, check_convolution, check_windows, rng, values
 from fastconv.kernels.shapes import ALGORITHMS
 
 import fastconv
+from fastconv import ndimage
 
 PAGE = mmap.PAGESIZE
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -75,7 +77,7 @@ class Allocations:
         self.end, self.ranges = end, []
 
     def __enter__(self):
-        Allocations.current = self
+        Allocations.current = self if self.end is not None else None
 
     def __exit__(self, *_):
         Allocations.current = None
@@ -381,6 +383,110 @@ def filters(dtypes=DTYPES):
                 _windows(end, "minimum_filter", x, kernel, stride=stride)
 
 
+class Steps:
+    """While this is entered, steps of filters get their numbers, their weights and no byte of workspace more than they
+    ask for, all guarded."""
+
+    end = None
+
+    def __init__(self, end):
+        self.own = end
+
+    def __enter__(self):
+        Steps.end = self.own
+
+    def __exit__(self, *_):
+        Steps.end = None
+
+
+def _guarding_steps(entry_point, workspace_at):
+    """Stands for ``entry_point`` where steps are made. Of their numbers, one says how large a workspace is."""
+
+    def function(*formats):
+        compiled = entry_point(*formats)
+
+        def run(x, out, weights, exact, numbers, workspace, team, threads, thread):
+            if Steps.end is not None:
+                size = int(numbers[workspace_at]) * threads
+                workspace = np.ndarray(size, "u1", Block(size, Steps.end).bytes)
+                weights, exact, numbers = (guarded(a, end=Steps.end, read_only=True) for a in (weights, exact, numbers))
+            return compiled(x, out, weights, exact, numbers, workspace, team, threads, thread)
+
+        return run
+
+    return function
+
+
+NDIMAGE = ["f4", "f8", "u1", "i2", "u1-f4", "f4-i2"]
+
+
+def ndimage_calls(ndim):
+    """Filters for every kind of step, with windows that are shorter and longer than axes."""
+    narrow, tall = [(5,), (5, 4), (3, 4, 2), (2, 3, 2, 2)][ndim - 1], [(23,), (9, 7), (7, 5, 3), (1, 1, 5, 3)][ndim - 1]
+    for size in (2, 3, 8, 21):
+        yield from ((name, (size,), {}) for name in ("uniform_filter", "maximum_filter"))
+        for name in ("uniform_filter1d", "minimum_filter1d"):
+            yield name, (size,), {"axis": size % ndim, "origin": size // 2 - 1}
+    for weights in ([1, 2, 1], [0.3, 0.5, 0.2], [-1, 0, 1], [0.1, 0.2, 0.4, 0.2], [0.25] * 9):
+        yield from (("correlate1d", (weights,), {"axis": axis}) for axis in range(ndim))
+    for shape in (narrow, tall):
+        heights = values(shape, "f8", 3)
+        for kernel in (heights, np.rint(heights)):
+            yield from (("correlate", (kernel,), {}), ("grey_dilation", (), {"structure": kernel}))
+        yield "minimum_filter", (), {"footprint": heights < 0.5}
+        yield "maximum_filter", (), {"footprint": heights**2 > 0}
+    yield from (("gaussian_filter", (sigma,), {}) for sigma in (0.6, 1.5, 4))
+    yield from ((name, (), {}) for name in ("sobel", "laplace"))
+
+
+FILTERED = [(1,), (17,), (300,), (7, 19), (40, 33), (9, 70, 3), (5, 6, 7), (3, 2, 5, 9)]
+FILTERED_VIEWS = {
+    **{name: LAYOUTS[name] for name in ("contiguous", "fortran", "reversed")},
+    "first_axis_last": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 0, -1)), -1, 0),
+    "stepped": VIEWS["stepped"],
+    "reversed_rows": lambda a: np.repeat(a, 2, axis=0)[::-2],
+}
+# How steps are cut: as they are, and so that small arrays have blocks of all kinds, which threads share.
+CUTS = {}, {"_BLOCK": 2048, "_ONE_LINE": 320, "_LEAST": 64, "_BAND": 5}
+
+
+def ndimage_filters(dtype):
+    """Results have to be those of arrays that lie alike, without guards, on one thread."""
+    from fastconv.kernels.filters import step as plan
+
+    from fastconv.filters import steps
+
+    given, result = arrays_of(dtype)
+    steps.entry_point = _guarding_steps(steps.entry_point, plan.STEP_FIELDS - 1)
+    modes, threads = (itertools.cycle(each) for each in (["reflect", "constant", "nearest", "mirror", "wrap"], (1, 2)))
+    for sizes, shape, (name, view) in itertools.product(CUTS, FILTERED, FILTERED_VIEWS.items()):
+        print(f"{dtype} {shape} {name}, cut {'small' if sizes else 'as it is'}", flush=True)
+        vars(plan).update(sizes)
+        ndimage.running.prepared.clear()
+        if sizes:
+            steps._SHARED = 0
+        for (function, arguments, options), mode in zip(ndimage_calls(len(shape)), modes):
+            call = functools.partial(getattr(ndimage, function), mode=mode, cval=3, **options)
+
+            def results(end, x, out, call=call, arguments=arguments):
+                """What is made in memory of its own, in other memory, and in the input's."""
+                with Allocations(end), Steps(end):
+                    yield call(x, *arguments, output=out.dtype)
+                    yield call(x, *arguments, output=out)
+                    if x.dtype == out.dtype:
+                        out[...] = x
+                        yield call(out, *arguments, output=out)
+
+            fastconv.set_num_threads(1)
+            plain, room = view(values(shape, given)), view(numpy_zeros(shape, result))
+            expected = [each.copy() for each in results(None, plain, room)]
+            for end in (False, True):
+                fastconv.set_num_threads(next(threads))
+                x, out = guarded(plain, end=end, read_only=True), guarded(room, end=end)
+                for got, wanted in zip(results(end, x, out), expected, strict=True):
+                    np.testing.assert_array_equal(got, wanted, err_msg=f"{function}{arguments} {mode}")
+
+
 # Each has to die: what the cases above rely on.
 
 
@@ -407,6 +513,7 @@ CASES = {
     **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2", "u1-f4", "f4-f8")},
     **{f"grouped-{dtype}": (grouped, dtype) for dtype in ("f4", "f8", "c8", "f2", "u1-f4", "f4-f8")},
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
+    **{f"ndimage-{dtype}": (ndimage_filters, dtype) for dtype in NDIMAGE},
     **{f.__name__: (f,) for f in (pools, converted_pools, unpools, patches, filters)},
     **{f"{f.__name__}-more": (f, MORE) for f in (pools, unpools, patches, filters)},
 }

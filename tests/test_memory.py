@@ -13,6 +13,7 @@ from fastconv.kernels.shapes import ALGORITHMS
 from subprocesses import run
 
 import fastconv
+from fastconv import ndimage
 
 HERE = Path(__file__).parent
 WORKSPACE = 2 << 20  # bytes that a call may take beside its output
@@ -28,6 +29,7 @@ GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
 GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-u1", slow("pool_vectors-i1")]
 GUARDED += ["blocks-u1-f4", "depthwise-u1-f4", "grouped-u1-f4", "converted_pools"]  # read as another dtype
 GUARDED += [slow("depthwise-f4-f8"), slow("grouped-f4-f8")]
+GUARDED += ["ndimage-f4", "ndimage-u1", *(slow(f"ndimage-{dtypes}") for dtypes in ("f8", "i2", "u1-f4", "f4-i2"))]
 
 
 def guarded(case):
@@ -121,6 +123,43 @@ def test_strided_inputs_are_not_copied(name, layout):
     peak, result = traced(lambda: CALLS[name](x))
     assert result.size
     assert peak - result.nbytes < WORKSPACE, f"{peak - result.nbytes} bytes beside the result"
+
+
+FILTERS = {
+    "gaussian_filter": (3.0,),
+    "uniform_filter": (25,),
+    "maximum_filter": (25,),
+    "sobel": (),
+    "correlate": (np.arange(9.0).reshape(3, 3),),
+}
+FILTERED = {  # how the input lies, its dtype, and the output's
+    "uint8 to float32": (lambda a: a, "u1", "f4"),
+    "float64": (lambda a: a, "f8", "f8"),
+    "channels_last": (lambda a: a.reshape(a.shape[0], -1, 3), "u1", "u1"),
+    "channels_first": (lambda a: np.moveaxis(a.reshape(a.shape[0], -1, 3), -1, 0), "f4", "f4"),
+    "transposed": (lambda a: a.T, "u1", "f4"),
+    "transposed, reversed": (lambda a: a.T[::-1, ::-1], "i2", "f8"),
+}
+
+
+@pytest.mark.parametrize("case", FILTERED)
+@pytest.mark.parametrize("name", FILTERS)
+def test_filters_convert_nothing_whole(name, case):
+    """3 MB and more of input and of output; one copied, or an intermediate one would show."""
+    layout, given, result = FILTERED[case]
+    x = layout(values((2000, 1500), given))
+    arguments = FILTERS[name]
+    if name == "correlate" and x.ndim == 3:
+        arguments = (np.arange(9.0).reshape([1 if n == 3 else 3 for n in x.shape]),)
+    out = np.empty_like(x, result)
+
+    def call():
+        fastconv.release_workspace()
+        return getattr(ndimage, name)(x, *arguments, output=out)
+
+    peak, filtered = traced(call)
+    assert filtered is out
+    assert peak < WORKSPACE, f"{peak} bytes"
 
 
 # tracemalloc does not see what compiled code takes for itself; the kernel's account of the process does.

@@ -15,6 +15,7 @@ from fastconv.kernels.team import BUSY, JOINED
 from subprocesses import run_python
 
 import fastconv
+from fastconv import ndimage
 
 PROBLEMS = [
     (
@@ -119,6 +120,48 @@ def test_large_calls_from_many_threads_at_once(threads):
             i = (first + turn) % len(problems)
             x, w, options = problems[i]
             np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected[i])
+
+    at_once(6, work)
+
+
+# Steps of all kinds: taps and folds, in pairs and alone, in place, windows, settled sums, groups that lie side by side.
+FILTERED = [
+    ("gaussian_filter", (301, 400), "f4", (2.0,)),
+    ("gaussian_filter", (201, 200, 3), "u1", (2.0, (0, 1, 0))),
+    ("gaussian_filter", (40, 50, 61), "f8", (1.0,)),
+    ("uniform_filter", (301, 400), "u1", (31,)),
+    ("maximum_filter", (40, 50, 61), "i2", ((3, 15, 9),)),
+    ("sobel", (301, 400), "u1", ()),
+    ("correlate", (301, 400), "f4", (np.arange(35.0).reshape(7, 5),)),
+    ("correlate", (301, 400), "u1", (np.arange(9).reshape(3, 3) / 36,)),
+    ("grey_dilation", (301, 400), "u1", (None, np.eye(7))),
+]
+
+
+def filtered(i):
+    name, shape, dtype, arguments = FILTERED[i]
+    x = values(shape, dtype, i)
+    return [getattr(ndimage, name)(x, *arguments), getattr(ndimage, name)(x, *arguments, output=x)]
+
+
+def test_filters_have_the_same_bits_from_any_number_of_threads(threads):
+    for i in range(len(FILTERED)):
+        fastconv.set_num_threads(1)
+        expected = filtered(i)
+        for count in (2, 3):
+            fastconv.set_num_threads(count)
+            np.testing.assert_array_equal(filtered(i), expected, err_msg=FILTERED[i][0])
+
+
+def test_filters_from_many_threads_at_once(threads):
+    fastconv.set_num_threads(1)
+    expected = [filtered(i) for i in range(len(FILTERED))]
+    fastconv.set_num_threads(2)
+
+    def work(first):
+        for turn in range(2 * len(FILTERED)):
+            i = (first + turn) % len(FILTERED)
+            np.testing.assert_array_equal(filtered(i), expected[i], err_msg=FILTERED[i][0])
 
     at_once(6, work)
 

@@ -19,6 +19,14 @@ fastconv.max_unpool2d(values, indices, 2, output_size=(8, 9))
 fastconv.uniform_filter(x, (2, 2))
 fastconv.maximum_filter(x, (1, 1, 2, 2))
 fastconv.col2im(fastconv.im2col(x, 2), (8, 9), 2)
+from fastconv import ndimage
+y = x[0, 0]
+for _ in range(2):
+    ndimage.gaussian_filter(y, 1)
+ndimage.uniform_filter1d(x, 5, axis=2, output="f8", mode="grid-wrap")
+ndimage.correlate(y, np.ones((3, 2)), output=y[::-1], mode="mirror")
+ndimage.maximum_filter(y, 1), ndimage.sobel(y[:0])
+ndimage.grey_opening(y, footprint=[[0, 1, 1]], mode="constant")
 """
 CONVOLUTION = (
     "correlate2d, {name}, float32, x 2x4x8x9, w 6x2x3x2, stride 2x1, padding 1:2x0:0, dilation 1x3, groups 2, "
@@ -38,6 +46,12 @@ LINES = [
     "im2col, generic, float32, x 2x4x8x9, window 2x2, stride 1x1, padding 0:0x0:0, dilation 1x1, groups 1",
     "col2im, generic, float32, patches 2x4x4x56, out 2x4x8x9, window 2x2, stride 1x1, padding 0:0x0:0, dilation 1x1, "
     "groups 1",
+    "gaussian_filter, passes, float32, x 8x9, window 9x9, mode reflect/reflect",
+    "gaussian_filter, passes, float32, x 8x9, window 9x9, mode reflect/reflect",
+    "uniform_filter1d, passes, float32 to float64, x 2x4x8x9, window 1x1x5x1, mode wrap",
+    "correlate, window, float32, x 8x9, window 3x2, mode mirror/mirror",
+    "grey_opening, window, float32, x 8x9, window 1x3, mode constant/constant",
+    "grey_opening, window, float32, x 8x9, window 1x3, mode constant/constant",
 ]
 CHOICES = [
     "correlate2d, chosen, {name}",

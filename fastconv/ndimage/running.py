@@ -10,10 +10,12 @@ import numpy as np
 
 from ..filters import MAXIMUM, MINIMUM, SUM, Pass, Window, prepare_passes, prepare_window
 from ..problem import Array
-from .arguments import asked_output, check_dtypes
+from ..verbose import timed, times
+from .arguments import BOUNDARIES, asked_output, check_dtypes
 
 Steps: TypeAlias = Sequence[Pass] | Window
 Run: TypeAlias = Callable[[Array, Array], None]
+_MODES = {boundary: mode for mode, boundary in reversed(BOUNDARIES.items())}  # a synonym is told by its first name
 _KEPT = 4096  # prepared calls; past it they are made anew
 
 prepared: dict[Any, Callable[[Array], Array]] = {}
@@ -34,11 +36,11 @@ def apply(function: str, x: Array, output: Any, steps: Steps, *, promote: bool =
         target = (
             given if _is_apart(x, given, steps) and _is_plain(given) else np.empty(x.shape, dtype.newbyteorder("="))
         )
-        _lower(x, target, steps)(x, target)
+        _traced(function, x, target, steps)(x, target)
         if target is not given:
             given[...] = target
         return given
-    call = _prepare(x, dtype, steps)
+    call = _prepare(function, x, dtype, steps)
     if key is not None and (output is None or dtype == output):  # a promotion comes with a warning each time
         if len(prepared) >= _KEPT:
             prepared.clear()
@@ -46,11 +48,11 @@ def apply(function: str, x: Array, output: Any, steps: Steps, *, promote: bool =
     return call(x)
 
 
-def _prepare(x: Array, dtype: np.dtype[Any], steps: Steps) -> Callable[[Array], Array]:
+def _prepare(function: str, x: Array, dtype: np.dtype[Any], steps: Steps) -> Callable[[Array], Array]:
     """A function for arrays like `x`."""
     shape, empty = x.shape, np.empty
     native = dtype.newbyteorder("=")
-    run = _lower(x, empty(shape, native), steps)
+    run = _traced(function, x, empty(shape, native), steps)
 
     def call(x: Array) -> Array:
         out = empty(shape, native)
@@ -58,6 +60,23 @@ def _prepare(x: Array, dtype: np.dtype[Any], steps: Steps) -> Callable[[Array], 
         return out
 
     return call if native == dtype else lambda x: call(x).astype(dtype)
+
+
+def _traced(function: str, x: Array, out: Array, steps: Steps) -> Run:
+    """The steps in terms of kernels, with a line for each call where `FASTCONV_VERBOSE` asks for it."""
+    return timed(_lower(x, out, steps), lambda: _describe(function, x.shape, x.dtype, out.dtype, steps))
+
+
+def _describe(function: str, shape: tuple[int, ...], given: np.dtype[Any], result: np.dtype[Any], steps: Steps) -> str:
+    if isinstance(steps, Window):
+        name, window, boundaries = "window", steps.footprint.shape, list(steps.boundaries)
+    else:
+        along = {step.axis: step for step in steps}
+        window = tuple(along[axis].size if axis in along else 1 for axis in range(len(shape)))
+        name, boundaries = "passes", [along[axis].boundary for axis in sorted(along)]
+    dtypes = " to ".join(dict.fromkeys([given.name, result.name]))
+    modes = "/".join(_MODES[boundary] for boundary in boundaries)
+    return f"{function}, {name}, {dtypes}, x {times(shape)}, window {times(window)}, mode {modes}"
 
 
 def _is_plain(array: Array) -> bool:
