@@ -97,14 +97,14 @@ def fast_length(least: int) -> int:
     return best
 
 
-def _transforms(dtype: np.dtype[Any]) -> tuple[Callable[..., Array], Callable[..., Array]]:
+def _transforms(dtype: np.dtype[Any], threads: int) -> tuple[Callable[..., Array], Callable[..., Array]]:
     """The transform over given lengths and axes, and its inverse."""
     module: Any = np.fft
     options = {}
     try:
         import scipy.fft
 
-        module, options = scipy.fft, {"workers": get_num_threads()}
+        module, options = scipy.fft, {"workers": threads}
     except ImportError:
         pass
     names = ("fftn", "ifftn") if dtype.kind == "c" else ("rfftn", "irfftn")
@@ -114,7 +114,7 @@ def _transforms(dtype: np.dtype[Any]) -> tuple[Callable[..., Array], Callable[..
 
 def _whole(x: Array, w: Array, starts: Sequence[int], sizes: Sequence[int]) -> Array:
     lengths, axes = _whole_lengths(x.shape, w.shape, starts, sizes), range(1, x.ndim)
-    forward, inverse = _transforms(x.dtype)
+    forward, inverse = _transforms(x.dtype, get_num_threads())
     around = inverse(forward(x, lengths, axes) * forward(w, lengths, axes), lengths, axes)
     part = (slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
     return around[(slice(None), *part)].copy()  # not a view, which would keep all of it
@@ -125,7 +125,7 @@ def _by_blocks(x: Array, w: Array, start: int, size: int, length: int) -> Array:
     taps = w.shape[1]
     step, first = length - taps + 1, start - taps + 1
     blocks = -(-size // step)
-    forward, inverse = _transforms(x.dtype)
+    forward, inverse = _transforms(x.dtype, 1)  # SciPy starts its threads anew for each of many short calls
     spectra, out = forward(w, [length], [1]), np.empty((max(len(x), len(w)), size), x.dtype)
     padded = np.zeros((blocks - 1) * step + length, x.dtype)  # a row from `first` on
     held = slice(max(first, 0), min(first + padded.size, x.shape[1]))
