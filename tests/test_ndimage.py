@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 import pytest
-from cases import representative, rng
+from cases import representative, rng, slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from subprocesses import ROOT, run
@@ -477,7 +477,7 @@ def test_input_may_be_output(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["f8", "u1"])
-@pytest.mark.parametrize("output", ["float32", np.float64, np.dtype("i2"), np.uint8, int, bool, np.dtype(">f4")])
+@pytest.mark.parametrize("output", ["float32", np.float64, np.dtype("i2"), np.uint8, slow(int), bool, np.dtype(">f4")])
 def test_other_types_of_output(dtype, output):
     x = abs(numbers((5, 6), dtype, 0)) % 16
     for name, args, kwargs in calls(x):

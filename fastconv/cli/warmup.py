@@ -49,6 +49,15 @@ def _need(kind: str, dtype: np.dtype[Any], x: np.dtype[Any], rank: int = 0) -> N
     Needs(kind, dtype.name, x.name, rank)
 
 
+def _filter(function: str, size: int, ones: Callable[..., Array]) -> None:
+    """Run a function of `fastconv.ndimage`, if it takes the dtype."""
+    from fastconv import ndimage
+    from fastconv.ndimage.arguments import COMPLEX, REAL
+
+    if ones(1).dtype.name in (*REAL, *COMPLEX):
+        getattr(ndimage, function)(ones(3, 3), size)
+
+
 @functools.cache
 def calls() -> tuple[Call, ...]:
     """All ways to run; other commands import no kernels, which would start Numba."""
@@ -90,6 +99,9 @@ def calls() -> tuple[Call, ...]:
             lambda ones: fastconv.maximum_filter(ones(*[1] * 4), (1,) * 4),
             ordered=True,
         ),
+        Call("ndimage: weighted sums", functools.partial(_filter, "gaussian_filter", 1)),
+        Call("ndimage: sums of whole numbers", functools.partial(_filter, "sobel", 0)),
+        Call("ndimage: extrema", functools.partial(_filter, "maximum_filter", 3), ordered=True),
         Call("max_unpool", lambda ones: fastconv.max_unpool1d(ones(1, 1, 1), np.zeros((1, 1, 1), np.int64), 1)),
         Call("im2col, extract_patches", lambda ones: fastconv.im2col(ones(1, 1, 2), 1)),
         Call("col2im, combine_patches", lambda ones: fastconv.col2im(ones(1, 1, 2), (2,), 1)),
