@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastconv
+from fastconv import ndimage
 from fastconv.cli.console import progress, table
 from fastconv.kernels.convolution.choose import FAMILIES, candidates
 from fastconv.kernels.shapes import DTYPES, element_of
 from fastconv.launch import entry_point, family_formats
+from fastconv.ndimage.arguments import COMPLEX, REAL
 from fastconv.njit.linking import Needs
 from fastconv.pool import mean_dtype
 
@@ -45,6 +47,12 @@ def _compile_family(place: int, ones: Callable[..., Array]) -> None:
 def _need(kind: str, dtype: np.dtype[Any], x: np.dtype[Any], rank: int = 0) -> None:
     """Compile what compiled callers need."""
     Needs(kind, dtype.name, x.name, rank)
+
+
+def _filter(run: Callable[[Array], Any], ones: Callable[..., Array]) -> None:
+    """Call functions of `fastconv.ndimage`, if they take the dtype."""
+    if ones(1).dtype.name in REAL | COMPLEX:
+        run(ones(2))
 
 
 CALLS = (
@@ -77,6 +85,9 @@ CALLS = (
     ),
     Call("uniform_filter, 4 axes or more", lambda ones: fastconv.uniform_filter(ones(*[1] * 4), (1,) * 4)),
     Call("other filters, 4 axes or more", lambda ones: fastconv.maximum_filter(ones(*[1] * 4), (1,) * 4), ordered=True),
+    # Bytes are summed in float32, and in int16 where weights are whole numbers.
+    Call("ndimage: sums", functools.partial(_filter, lambda x: (ndimage.gaussian_filter(x, 1), ndimage.sobel(x)))),
+    Call("ndimage: extrema", functools.partial(_filter, lambda x: ndimage.maximum_filter(x, 2)), ordered=True),
     Call("max_unpool", lambda ones: fastconv.max_unpool1d(ones(1, 1, 1), np.zeros((1, 1, 1), np.int64), 1)),
     Call("im2col, extract_patches", lambda ones: fastconv.im2col(ones(1, 1, 2), 1)),
     Call("col2im, combine_patches", lambda ones: fastconv.col2im(ones(1, 1, 2), (2,), 1)),
