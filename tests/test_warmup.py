@@ -45,6 +45,11 @@ for dtype in {dtypes}:
     fastconv.col2im(fastconv.im2col(x.swapaxes(2, 3), 2, stride=2, padding=1), (7, 6), 2, stride=2, padding=1)
     fastconv.max_unpool2d(x, np.zeros(x.shape, np.int64), 2)
 """
+FILTERS = """
+    from fastconv import ndimage
+    ndimage.uniform_filter(x, 5), ndimage.laplace(x), ndimage.gaussian_filter(x, 2, output=dtype)
+    ndimage.correlate(x, np.full((2, 3, 2, 1), 0.1)), ndimage.minimum_filter1d(x, 9)
+"""
 OTHERS = """
     w = np.ones((6, 1, 2, 3), dtype)
     fastconv.convolve2d(x, w, groups=3, boundary="wrap", padding_mode=2, bias=np.ones(6, dtype), activation="relu")
@@ -68,10 +73,10 @@ def test_every_kernel_has_a_call():
 @pytest.mark.parametrize(
     "first, dtypes, calls",
     [
-        (-3, ["float32", "uint8"], WINDOWS),
-        pytest.param(0, ["float32"], WINDOWS + OTHERS, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+        (-5, ["float32", "uint8"], WINDOWS + FILTERS),
+        pytest.param(0, ["float32"], WINDOWS + OTHERS + FILTERS, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
-    ids=["windows", "all"],
+    ids=["some", "all"],
 )
 def test_what_was_compiled_is_not_compiled_again(tmp_path, first, dtypes, calls):
     warm = WARMUP.format(first=first, dtypes=dtypes)
