@@ -1,4 +1,4 @@
-"""The pipeline of docs/scikit-image.md on SciPy and on fastconv: the page's picture, and a table of times and differences.
+"""The pipeline of docs/scikit-image.md on SciPy and on fastconv: its picture, and a table of times and differences.
 
 ``python docs/scikit_image.py [picture.png]``, where scikit-image and matplotlib are installed. Each of the two runs in
 a process of its own, since scikit-image takes some of SciPy's functions when it is imported.
