@@ -115,18 +115,23 @@ def test_every_module_has_a_docstring():
 def test_examples_of_pages(page):
     """In the order of the page, with the names of the examples before."""
     names, ran = {}, 0
-    for block in code_blocks(page):
-        if block.startswith(">>>"):
-            ran += run_examples(block, page.name, names)
-        elif "import" in block:
-            exec(compile(block, page.name, "exec"), names)
-            ran += 1
+    if page.stem == "scikit-image":
+        pytest.importorskip("skimage")
+    try:
+        for block in code_blocks(page):
+            if block.startswith(">>>"):
+                ran += run_examples(block, page.name, names)
+            elif "import" in block:
+                exec(compile(block, page.name, "exec"), names)
+                ran += 1
+    finally:
+        fastconv.unpatch_scipy()  # some examples patch it
     assert ran
 
 
 def test_the_readmes_example_blurs():
     names = {}
-    (block,) = code_blocks(ROOT / "README.md")
+    block = next(block for block in code_blocks(ROOT / "README.md") if "fastconv.correlate2d" in block)
     assert len(block.splitlines()) <= 6
     exec(compile(block, "README.md", "exec"), names)
     image, blurred = names["image"], names["blurred"]

@@ -34,6 +34,14 @@ def outcomes(report, *options, package):
     return found
 
 
+def test_the_page_says_what_is_so(tmp_path):
+    """The script compares all that the page's pipeline makes, on SciPy and on fastconv."""
+    pytest.importorskip("matplotlib")
+    done = run("docs/scikit_image.py", tmp_path / "picture.png")
+    assert done.stdout.count("\n| `") == 7
+    assert (tmp_path / "picture.png").stat().st_size > 100_000
+
+
 @pytest.mark.parametrize("package", ["feature", "filters", "metrics", "segmentation"])
 def test_its_own_tests(package, tmp_path):
     want = outcomes(tmp_path / "scipy.xml", package=package)
