@@ -29,7 +29,7 @@ GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
 GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-u1", slow("pool_vectors-i1")]
 GUARDED += ["blocks-u1-f4", "depthwise-u1-f4", "grouped-u1-f4", "converted_pools"]  # read as another dtype
 GUARDED += [slow("depthwise-f4-f8"), slow("grouped-f4-f8")]
-GUARDED += ["ndimage-f4", "ndimage-u1", *(slow(f"ndimage-{dtypes}") for dtypes in ("f8", "i2", "u1-f4", "f4-i2"))]
+GUARDED += ["ndimage-f4", *(slow(f"ndimage-{dtypes}") for dtypes in ("u1", "f8", "i2", "u1-f4", "f4-i2"))]
 
 
 def guarded(case):
