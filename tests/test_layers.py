@@ -15,7 +15,7 @@ LAYERS = [
     {"fastconv.kernels.strided"},
     {"fastconv.kernels.window", "fastconv.kernels.team", "fastconv.kernels.lessons"},
     {"fastconv.kernels.simd"},
-    {"fastconv.kernels.convolution", "fastconv.kernels.windows"},
+    {"fastconv.kernels.convolution", "fastconv.kernels.windows", "fastconv.kernels.filters"},
     {"fastconv.kernels.calls"},
     {"fastconv.hints", "fastconv.problem", "fastconv.sources"},
     {"fastconv.launch", "fastconv.workspace", "fastconv.threads", "fastconv.verbose", "fastconv.extending"},
