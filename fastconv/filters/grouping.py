@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..kernels.filters.layout import is_along
+from ..kernels.filters.passes import group_passes
 from ..problem import Array
 from .calls import MAXIMUM, SUM, Pass
 from .layout import lying
@@ -12,25 +15,16 @@ Pair = tuple[Pass | None, Pass | None]  # across lines, and along them; one may 
 
 def group(x: Array, out: Array, passes: list[Pass]) -> list[Pair]:
     """Pairs of passes, in an order in which they may run."""
-    lies, in_place = lying(x, out), is_same(x, out)
-    are_along = [each.size == 1 or is_along(lies, each.axis) for each in passes]
-    if _commute(x, out, passes):
-        across = sorted(
-            (each for each, is_line in zip(passes, are_along, strict=True) if not is_line),
-            key=lambda each: lies.order.index(each.axis),
-        )
-        along = [each for each, is_line in zip(passes, are_along, strict=True) if is_line]
-        # The pass along lines goes with the nearest one across them. What is written cannot be read again.
-        first: Pair = across.pop() if across and not in_place else None, along.pop() if along else None
-        further = [*((None, each) for each in along), *((each, None) for each in reversed(across))]
-        return [first, *further] if first != (None, None) else further
-    pairs: list[Pair] = []
-    for i, (each, is_line) in enumerate(zip(passes, are_along, strict=True)):
-        if i == 1 and is_line and pairs[0][1] is None and not in_place and each.kind == passes[0].kind:
-            pairs = [(passes[0], each)]
-        else:
-            pairs.append((None, each) if is_line else (each, None))
-    return pairs
+    lies, commutes = lying(x, out), _commute(x, out, passes)
+    if commutes:
+        passes = sorted(passes, key=lambda each: lies.order.index(each.axis))
+    are_along = sum((each.size == 1 or is_along(lies, each.axis)) << i for i, each in enumerate(passes))
+    # What is written cannot be read again.
+    may_pair = not is_same(x, out) and len({each.kind for each in passes[:2]}) == 1
+    pairs = np.zeros(2 * len(passes), np.int64)
+    steps = group_passes(pairs, 0, are_along, len(passes), commutes, may_pair)
+    found = [passes[i] if i >= 0 else None for i in pairs[: 2 * steps].tolist()]
+    return list(zip(found[::2], found[1::2], strict=True))
 
 
 def is_same(x: Array, out: Array) -> bool:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ..filters.blocks import VALUES
 from ..filters.layout import Lying, find_window, is_along, single
-from ..filters.passes import Filtered, Manner, room_of_passes, write_passes
+from ..filters.passes import Filtered, Manner, group_passes, room_of_passes, write_passes
 from ..filters.step import FUSED, LARGEST, ROUNDED, ROWS, SIDE_FIELDS, SMALLEST, STEP_FIELDS, Side, Step, cut, order_of
 from ..jit import entry, kernel
 from ..shapes import CONSTANT, MAXIMUM, words_of
@@ -55,7 +55,8 @@ class Request(NamedTuple):
 FILTERED_FIELDS = words_of(Filtered)
 FIRST_WEIGHT = 1  # behind what lies outside
 _AT_KERNEL = AT.call + words_of(Request)  # sizes of a window
-assert _AT_KERNEL + MOST_AXES <= FRAME, "a request does not fit in a frame"
+_AT_STEPS = _AT_KERNEL + MOST_AXES  # pairs of passes
+assert _AT_STEPS + 2 * MOST_AXES <= FRAME, "a request does not fit in a frame"
 
 
 @entry
@@ -72,20 +73,19 @@ def run_filter(frame):
         words[AT.sizes + i] = i  # the result lies in the order of its axes
     if request.is_window:
         return run_window(frame, request)
-    none, source, done = Filtered(-1, 1, 0, CONSTANT, 0), AT.x, 0
-    while done < request.passes:
-        lies = lying(frame, request, source)
-        across, along = filtered_at(words, request, done), none
-        done += 1
-        if across.kernel == 1 or is_along(lies, across.axis):
-            across, along = none, across
-        elif done == 1 and request.passes > 1:
-            along = filtered_at(words, request, 1)
-            if along.kernel == 1 or is_along(lies, along.axis):
-                done = 2
-            else:
-                along = none
-        if not run_passes(frame, request, source, lies, across, along):
+    none, source, lies, are_along = Filtered(-1, 1, 0, CONSTANT, 0), AT.x, lying(frame, request, AT.x), 0
+    for i in range(request.passes):
+        filtered = filtered_at(words, i)
+        are_along |= int(filtered.kernel == 1 or is_along(lies, filtered.axis)) << i
+    steps = group_passes(words, _AT_STEPS, are_along, request.passes, request.commutes, True)
+    for i in range(steps):
+        across, along = words[_AT_STEPS + 2 * i], words[_AT_STEPS + 2 * i + 1]
+        first, second = filtered_at(words, max(across, 0)), filtered_at(words, max(along, 0))
+        if across < 0:
+            first = none
+        if along < 0:
+            second = none
+        if not run_passes(frame, request, source, lying(frame, request, source), first, second):
             return False
         source = AT.out
     return True
@@ -101,10 +101,8 @@ def lying(frame, request, source):
 
 
 @kernel
-def filtered_at(words, request, i):
-    """A pass: where their order is free, the two that go together well come first, and then the nearest ones."""
-    if request.commutes and request.passes > 2:
-        i = request.passes - 2 + i if i < 2 else request.passes - 1 - i
+def filtered_at(words, i):
+    """What a call asks for, pass by pass, or axis by axis."""
     return load_tuple(words_at(words[AT.indices]).data, i * FILTERED_FIELDS, Filtered)
 
 
@@ -195,8 +193,7 @@ def run_window(frame, request):
 @kernel
 def window_side(words, lies, axis):
     """What a window does with an axis."""
-    each = load_tuple(words_at(words[AT.indices]).data, axis * FILTERED_FIELDS, Filtered)
-    extent = single(lies, axis)
+    each, extent = filtered_at(words, axis), single(lies, axis)
     return Side(extent.size, extent.x_step, extent.out_step, each.kernel, each.before, each.boundary)
 
 

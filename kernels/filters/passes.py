@@ -56,6 +56,48 @@ class Manner(NamedTuple):
 
 
 @plain
+def group_passes(pairs, at, are_along, count, commutes, may_pair):
+    """Write which passes go together, in an order in which they may run: one across lines and one along them, -1: none.
+
+    `are_along` has a bit for each pass. Where their order is free, the pass along lines goes with the nearest one across
+    them. How many steps that are; `may_pair`: the first may be of two passes.
+    """
+    steps, across, along, i = 0, -1, -1, 0
+    if commutes:
+        for each in range(count):
+            if (are_along >> each) & 1:
+                along = each
+            elif may_pair:
+                across = each
+        if across >= 0 or along >= 0:
+            steps = write_pair(pairs, at, steps, across, along)
+        for each in range(count):
+            if (are_along >> each) & 1 and each != along:
+                steps = write_pair(pairs, at, steps, -1, each)
+        for each in range(count - 1, -1, -1):
+            if not (are_along >> each) & 1 and each != across:
+                steps = write_pair(pairs, at, steps, each, -1)
+        return steps
+    while i < count:
+        if (are_along >> i) & 1:
+            steps = write_pair(pairs, at, steps, -1, i)
+        elif i == 0 and may_pair and count > 1 and (are_along >> 1) & 1:
+            i, steps = 1, write_pair(pairs, at, steps, 0, 1)
+        else:
+            steps = write_pair(pairs, at, steps, i, -1)
+        i += 1
+    return steps
+
+
+@plain
+def write_pair(pairs, at, steps, across, along):
+    """Write a step; how many there are."""
+    pairs[at + 2 * steps] = across
+    pairs[at + 2 * steps + 1] = along
+    return steps + 1
+
+
+@plain
 def room_of_passes(rank, across, along):
     """How many numbers, and how many values, a step may have."""
     taps = across.kernel + along.kernel
