@@ -46,7 +46,7 @@ def of_passes(given: np.dtype[Any], result: np.dtype[Any], pair: Sequence[Pass |
         return Arithmetic(_SINGLE if result == _SINGLE and _is_small(given) else _DOUBLE, fused, 0)
     orders = tuple(plan.order_of(each.weights, 0, each.size) if each and kind == SUM else plan.FUSED for each in pair)
     if given.kind == "f":
-        return Arithmetic(_DOUBLE, orders, rounded)  # type: ignore[arg-type]
+        return Arithmetic(_DOUBLE, orders, rounded)
     most = max(_most(given), _most(result), *(abs(each.cval) for each in passes))
     bytes_ = max(given.itemsize, result.itemsize)
     if kind == MEAN:
@@ -62,7 +62,7 @@ def of_passes(given: np.dtype[Any], result: np.dtype[Any], pair: Sequence[Pass |
     if bytes_ == 1 and max(errors) <= _RARE:
         keeps = all(_keeps(each.weights, given, result, each) for each in passes)
         return Arithmetic(_SINGLE, orders, 0 if keeps else rounded, errors)  # type: ignore[arg-type]
-    return Arithmetic(_DOUBLE, orders, rounded)  # type: ignore[arg-type]
+    return Arithmetic(_DOUBLE, orders, rounded)
 
 
 def of_window(given: np.dtype[Any], result: np.dtype[Any], window: Window) -> Arithmetic:

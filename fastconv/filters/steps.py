@@ -90,9 +90,9 @@ def window_step(x: Array, out: Array, window: Window) -> Run:
         exact = [how.errors[0], 0.0, *weights.tolist()]
     is_plain = out.dtype == how.compute and line.out_step == how.compute.itemsize
     step = plan.Step(
-        is_folded=0, x_format=_format(x.dtype), out_format=_format(out.dtype), order_across=how.orders[0], order_along=plan.FUSED,
-        columns=len(heights), heights=at + len(taps), more=len(taps) - int(runs[-1]), together=together,
-        settled_across=settled, settled_along=0, is_window=1, is_direct=0, is_plain=int(is_plain),
+        is_folded=0, x_format=_format(x.dtype), out_format=_format(out.dtype), order_across=how.orders[0],
+        order_along=plan.FUSED, columns=len(heights), heights=at + len(taps), more=len(taps) - int(runs[-1]),
+        together=together, settled_across=settled, settled_along=0, is_window=1, is_direct=0, is_plain=int(is_plain),
         rounded=0, outers=len(outers), depth=depth, taps_across=len(taps), taps_along=0, hop=hop, across=across,
         along=along, blocks=blocks,
     )  # fmt: skip
@@ -129,7 +129,8 @@ def _window_side(extent: Any, window: Window) -> Any:
 
 
 def _format(dtype: np.dtype[Any]) -> int:
-    return FORMATS.index(dtype.name)
+    number: int = FORMATS.index(dtype.name)
+    return number
 
 
 def _runner(step: Any, numbers: Array, weights: list[float], exact: Array, how: Arithmetic, kind: int) -> Run:
@@ -138,7 +139,8 @@ def _runner(step: Any, numbers: Array, weights: list[float], exact: Array, how: 
     kernel = sums.filter_sums if kind <= MEAN else extrema.filter_extrema
     compiled, size = entry_point(kernel, *step_formats(how.compute.name)), step.blocks.workspace
     terms = max(step.taps_across + step.taps_along, 8)
-    work = step.across.size * step.along.size * step.hop * terms * (step.blocks.items // (step.blocks.bands * step.blocks.panels))
+    places = step.blocks.items // (step.blocks.bands * step.blocks.panels)
+    work = step.across.size * step.along.size * step.hop * terms * places
     take, give = workspace.take, workspace.give
 
     def run_alone(x: Array, out: Array) -> None:

@@ -123,12 +123,12 @@ def _lower_window(x: Array, out: Array, window: Window) -> Run:
 
 def _compare_doubles(x: Array, out: Array, passes: Sequence[Pass]) -> Run:
     """As SciPy compares always: for a `cval` beyond what the type holds, which other elements never are."""
-    double = x.astype(np.float64)
+    double = x.astype(np.float64, order="C")  # as the result lies, which further passes read
     runs = [prepare_passes(double, out, [each]) for each in passes]
 
     def run(x: Array, out: Array) -> None:
         for each in runs:
-            each(x.astype(np.float64), out)
+            each(x.astype(np.float64, order="C"), out)
             x = out
 
     return run

@@ -1,6 +1,6 @@
 """`scipy.ndimage`'s filters, and `fastconv.ndimage`'s, in compiled code, on the same kernels and plans.
 
-A call is arrays of a few numbers for `kernels.calls.filters`: a row for each pass, and weights behind what lies outside.
+A call is a few numbers for `kernels.calls.filters`: a row for each pass, and weights behind what lies outside.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ def filter_of(name: str, kind: int, input: Any, output: Any, mode: Any, cval: An
         raise TypingError(f"{name}(): cval is {cval}, expected a real number")
     if constant(cval) is not ...:
         checked(checks.as_cval, name, constant(cval), False)
-    dtype = np.dtype(np.uint8) if given == bool else given
-    return Filter(name, kind, is_window, dtype, given == bool, input.ndim, BOUNDARIES.index(boundary))
+    is_bool = given.kind == "b"
+    dtype = np.dtype(np.uint8) if is_bool else given
+    return Filter(name, kind, is_window, dtype, is_bool, input.ndim, BOUNDARIES.index(boundary))
 
 
 def refuse(name: str, **arguments: Any) -> None:
@@ -165,12 +166,14 @@ def runner(known: Filter, compute: np.dtype[Any]) -> Callable[..., Any]:
 
 def running(known: Filter) -> Callable[..., Any]:
     """What gives the result of passes, or of a window: of an array, the rows of all, weights, and what lies outside."""
-    dtype, is_bool, name = known.dtype, known.is_bool, known.name
-    stored, is_padded = from_dtype(dtype), BOUNDARIES[known.boundary] == "constant"
+    dtype, is_bool = known.dtype, known.is_bool
+    stored: Any = from_dtype(dtype)
+    is_padded = BOUNDARIES[known.boundary] == "constant"
     is_extremum, is_floating = known.kind >= MAXIMUM, dtype.kind == "f"
     double = np.dtype(np.float64)
     compute = dtype if is_extremum or is_floating else double
-    scalar, call = from_dtype(compute), runner(known, compute)
+    scalar: Any = from_dtype(compute)
+    call = runner(known, compute)
     asks = is_extremum and is_padded and compute != double  # whether the type holds what lies outside
     call_double = runner(known, double) if asks else call
     low, high = (0.0, 0.0) if is_floating else (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
@@ -234,9 +237,7 @@ def before_of(name, origin, size):  # type: ignore[no-untyped-def]
     before = size // 2 + origin
     if not 0 <= before < size:
         first, last = -(size // 2), (size - 1) // 2
-        raise ValueError(
-            f"{name}(): invalid origin: it is {origin}, expected {first} to {last} for a window of {size}"
-        )
+        raise ValueError(f"{name}(): invalid origin: it is {origin}, expected {first} to {last} for a window of {size}")
     return before
 
 
@@ -289,11 +290,10 @@ def weighted_window(
             raise ValueError(empty)
         given, filtered = np.empty(FIRST_WEIGHT + count), np.empty(rank * FILTERED_FIELDS, np.int64)
         given[0] = cval
-        i, is_zero = 0, True
-        for weight in weights.flat:
+        is_zero = True
+        for i, weight in enumerate(weights.flat):
             given[FIRST_WEIGHT + (count - 1 - i if flip else i)] = weight
             is_zero = is_zero and weight == 0
-            i += 1
         each = origins(origin)
         for axis in range(rank):
             size = weights.shape[axis]
@@ -429,7 +429,8 @@ def gaussian(
 
 def kind_of(name: str) -> int:
     """What a filter with a name makes of a window."""
-    return _KINDS[name.partition("_")[0]]
+    kind: int = _KINDS[name.partition("_")[0]]
+    return kind
 
 
 def box_axis(

@@ -1,4 +1,4 @@
-"""Filters of `fastconv.ndimage` called from compiled code: planned, and run step after step, without the interpreter."""
+"""Filters of `fastconv.ndimage` called from compiled code: planned and run step by step, without the interpreter."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,6 @@ from .frame import (
     memory_at,
     shape_of,
     singles_at,
-    step_of,
     take_block,
     words_at,
 )
@@ -34,7 +33,7 @@ from .frame import (
 class Request(NamedTuple):
     """What a call asks for: passes over axes, or one window over all of them. It stands where a `Call` does.
 
-    The frame's `indices` hold a `Filtered` for each pass, in the order of SciPy, or for each axis of a window; `w` holds
+    The frame's `indices` hold a `Filtered` for each pass, in the order of SciPy, or for each axis of a window; `w` has
     what lies outside, and then all weights, in float64; `fill` the first of these in the type that is computed with.
     """
 
@@ -181,8 +180,8 @@ def run_window(frame, request):
             counted += 1
     is_plain = request.out_format == request.compute_format and along.out_step == size
     step = Step(
-        0, request.x_format, request.out_format, ROUNDED if request.in_order else FUSED, FUSED, 0, at, 0, at, 0, 0, 1, 0,
-        int(is_plain), 0, lines.outers, depth, counted, 0, lines.hop, across, along, blocks,
+        0, request.x_format, request.out_format, ROUNDED if request.in_order else FUSED, FUSED, 0, at, 0, at, 0, 0, 1,
+        0, int(is_plain), 0, lines.outers, depth, counted, 0, lines.hop, across, along, blocks,
     )  # fmt: skip
     write_tuple(numbers.data, 0, step)
     is_done = run_step(frame, request, AT.x, blocks.workspace, numbers, values, count)

@@ -101,7 +101,7 @@ def taken_from(lying, first):
 
 @plain
 def write_outers(numbers, lying, taken, across):
-    """Write the axes that are left, those joined that lie as one. Where none is filtered across, the last is the rows."""
+    """Write the axes that are left, joined where they lie as one. With no pass across, the last is the rows."""
     last, outers, places = Extent(0, 0, 0, -1), 0, 1
     for place in range(lying.rank):
         axis = lying.order[place]

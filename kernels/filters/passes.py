@@ -59,8 +59,8 @@ class Manner(NamedTuple):
 def group_passes(pairs, at, are_along, count, commutes, may_pair):
     """Write which passes go together, in an order in which they may run: one across lines and one along them, -1: none.
 
-    `are_along` has a bit for each pass. Where their order is free, the pass along lines goes with the nearest one across
-    them. How many steps that are; `may_pair`: the first may be of two passes.
+    `are_along` has a bit for each pass. Where their order is free, the pass along lines goes with the nearest one
+    across them. How many steps that are; `may_pair`: the first may be of two passes.
     """
     steps, across, along, i = 0, -1, -1, 0
     if commutes:
