@@ -22,11 +22,27 @@ SYMBOL = "fastconv_table"
 TABLE = np.zeros(4096, np.int64)
 
 # SciPy's functions, and who implements them: offered once compiled code speaks of one.
-_SIGNAL = {
-    "convolve": "signal.by_method",
-    "correlate": "signal.by_method",
-    "convolve2d": "signal.by_boundary",
-    "correlate2d": "signal.by_boundary",
+_SCIPY = {
+    "scipy.signal": {
+        "convolve": "signal.by_method",
+        "correlate": "signal.by_method",
+        "convolve2d": "signal.by_boundary",
+        "correlate2d": "signal.by_boundary",
+    },
+    "scipy.ndimage": {
+        "correlate1d": "ndimage.weighted_axis",
+        "convolve1d": "ndimage.weighted_axis",
+        "correlate": "ndimage.weighted_window",
+        "convolve": "ndimage.weighted_window",
+        "gaussian_filter1d": "ndimage.gaussian_axis",
+        "gaussian_filter": "ndimage.gaussian",
+        "uniform_filter1d": "ndimage.box_axis",
+        "uniform_filter": "ndimage.mean",
+        "maximum_filter1d": "ndimage.box_axis",
+        "maximum_filter": "ndimage.extremum",
+        "minimum_filter1d": "ndimage.box_axis",
+        "minimum_filter": "ndimage.extremum",
+    },
 }
 
 _offers: dict[Any, tuple[Any, ...]] = {}
@@ -43,7 +59,7 @@ def init() -> None:
 
     def typeof_function(value: Any, context: Any) -> Any:
         """What Numba asks of a function in compiled code, before it looks among those that it was told of."""
-        _offer_signal(value)
+        _offer_scipy(value)
         if value in _offers and value not in _told:
             _tell(value)
         return generic(value, context)
@@ -52,14 +68,22 @@ def init() -> None:
     _is_asked = True
 
 
-def _offer_signal(function: Callable[..., Any]) -> None:
-    if (signal := sys.modules.get("scipy.signal")) is None:
-        return
+def _offer_scipy(function: Callable[..., Any]) -> None:
     patch = sys.modules.get(f"{__package__}.scipy_patch")
-    for name, maker in _SIGNAL.items():
-        theirs = patch.original("signal", name) if patch else None  # imported by its name before it was patched
-        if function is getattr(signal, name, None) or function is theirs:
-            _offers.setdefault(function, (maker, name))
+    for name, makers in _SCIPY.items():
+        if (module := sys.modules.get(name)) is None:
+            continue
+        for label, maker in makers.items():
+            # Imported by its name before it was patched, too.
+            theirs = patch.original(name.partition(".")[2], label) if patch else None
+            if function is getattr(module, label, None) or function is theirs:
+                _offers.setdefault(function, (maker, label))
+
+
+def offer_drop_ins(module: str, functions: dict[str, Any]) -> None:
+    """Have Numba know functions by whose names SciPy's are known."""
+    for name, maker in _SCIPY[module].items():
+        offer(functions[name], maker, name)
 
 
 def offer(function: Callable[..., Any], maker: str, *facts: Any) -> None:

@@ -63,6 +63,11 @@ def family_formats(module: Any, dtype: str, x: str) -> tuple[str, ...]:
     return (read_format(x, dtype), *[dtype] * 4, "int64", *more)
 
 
+def step_formats(compute: str) -> tuple[str, ...]:
+    """The formats of a filter's kernel that computes in a type: two arrays are known by where they lie."""
+    return "uint8", "uint8", compute, "float64", "int64", "uint8", "int64", "intp", "intp"
+
+
 def window_numbers(problem: Sliding, plane: int = 0) -> Array:
     """What kernels read whose windows cover all axes of an array, the leading ones with the size 1."""
     leading = [UNIT._replace(size=n, out=n) for n in problem.leading]

@@ -25,6 +25,8 @@ LAST_CLAMP = RELU6  # up to this one, they hold a value between two bounds and d
 PADDINGS = "valid", "full", "same"
 VALID, FULL, SAME, GIVEN = range(len(PADDINGS) + 1)
 
+# What filters make of the elements of a window.
+SUM, MEAN, MAXIMUM, MINIMUM = range(4)
 
 # What callers may ask for with `algorithm=`. The table of `convolution.choose` says which kernels each one is.
 ALGORITHMS = "auto", "direct", "im2col"

@@ -13,7 +13,6 @@ import numpy as np
 from ..launch import FILTERS, import_kernels
 from ..problem import Array
 from .calls import MAXIMUM, MEAN, MINIMUM, SUM, Pass, Run, Window
-from .grouping import group, is_same
 
 __all__ = ["MAXIMUM", "MEAN", "MINIMUM", "SUM", "Pass", "Run", "Window", "prepare_passes", "prepare_window"]
 
@@ -24,6 +23,7 @@ def prepare_passes(x: Array, out: Array, passes: Sequence[Pass]) -> Run:
     Results between two passes are of the dtype of `out`. If `out` is `x`, so have they to be when it runs.
     """
     import_kernels(*FILTERS)
+    from .grouping import group, is_same
     from .steps import pass_step
 
     wanted = [each for each in passes if each.kind == SUM or each.size > 1]

@@ -44,9 +44,9 @@ def of_passes(given: np.dtype[Any], result: np.dtype[Any], pair: Sequence[Pass |
         return Arithmetic(_own(given) if own else _DOUBLE, (order, order), 0 if own else rounded)
     if result.kind == "f":
         return Arithmetic(_SINGLE if result == _SINGLE and _is_small(given) else _DOUBLE, fused, 0)
-    orders = tuple(_order(each.weights) if each and kind == SUM else plan.FUSED for each in pair)
+    orders = tuple(plan.order_of(each.weights, 0, each.size) if each and kind == SUM else plan.FUSED for each in pair)
     if given.kind == "f":
-        return Arithmetic(_DOUBLE, orders, rounded)  # type: ignore[arg-type]
+        return Arithmetic(_DOUBLE, orders, rounded)
     most = max(_most(given), _most(result), *(abs(each.cval) for each in passes))
     bytes_ = max(given.itemsize, result.itemsize)
     if kind == MEAN:
@@ -62,7 +62,7 @@ def of_passes(given: np.dtype[Any], result: np.dtype[Any], pair: Sequence[Pass |
     if bytes_ == 1 and max(errors) <= _RARE:
         keeps = all(_keeps(each.weights, given, result, each) for each in passes)
         return Arithmetic(_SINGLE, orders, 0 if keeps else rounded, errors)  # type: ignore[arg-type]
-    return Arithmetic(_DOUBLE, orders, rounded)  # type: ignore[arg-type]
+    return Arithmetic(_DOUBLE, orders, rounded)
 
 
 def of_window(given: np.dtype[Any], result: np.dtype[Any], window: Window) -> Arithmetic:
@@ -92,17 +92,6 @@ def of_window(given: np.dtype[Any], result: np.dtype[Any], window: Window) -> Ar
     if bytes_ == 1 and error <= _RARE:
         return in_order._replace(compute=_SINGLE, errors=(error, 0.0))
     return in_order
-
-
-def _order(weights: Sequence[float]) -> int:
-    """How SciPy adds up the terms of a sum along an axis."""
-    n = len(weights)
-    if n % 2:
-        if all(abs(weights[i] - weights[n - 1 - i]) <= _EPSILON for i in range(n // 2)):
-            return int(plan.PAIRS)
-        if all(abs(weights[i] + weights[n - 1 - i]) <= _EPSILON for i in range(n // 2)):
-            return int(plan.DIFFERENCES)
-    return int(plan.ROUNDED)
 
 
 def _error(weights: Sequence[float], most: float) -> float:

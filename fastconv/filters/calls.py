@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..kernels.shapes import MAXIMUM, MEAN, MINIMUM, SUM
 from ..problem import Array
 
-SUM, MEAN, MAXIMUM, MINIMUM = range(4)
+__all__ = ["MAXIMUM", "MEAN", "MINIMUM", "SUM", "Pass", "Run", "Window"]
+
 Run = Callable[[Array, Array], None]  # x, out
 
 

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import math
+import numpy as np
 
+from ..kernels.filters.layout import is_along
+from ..kernels.filters.passes import group_passes
 from ..problem import Array
 from .calls import MAXIMUM, SUM, Pass
-from .layout import memory_order, merge
+from .layout import lying
 
 Pair = tuple[Pass | None, Pass | None]  # across lines, and along them; one may be missing
-
-_SHORT = 64  # elements: shorter lines are filtered as groups of one long line
 
 
 def group(x: Array, out: Array, passes: list[Pass]) -> list[Pair]:
     """Pairs of passes, in an order in which they may run."""
-    order, in_place = memory_order(out), is_same(x, out)
-    is_along = [each.size == 1 or _is_along(x, out, order, each.axis) for each in passes]
-    if _commute(x, out, passes):
-        across = sorted(
-            (each for each, along in zip(passes, is_along, strict=True) if not along),
-            key=lambda each: order.index(each.axis),
-        )
-        along = [each for each, is_line in zip(passes, is_along, strict=True) if is_line]
-        # The pass along lines goes with the nearest one across them. What is written cannot be read again.
-        first: Pair = across.pop() if across and not in_place else None, along.pop() if along else None
-        further = [*((None, each) for each in along), *((each, None) for each in reversed(across))]
-        return [first, *further] if first != (None, None) else further
-    pairs: list[Pair] = []
-    for i, (each, is_line) in enumerate(zip(passes, is_along, strict=True)):
-        if i == 1 and is_line and pairs[0][1] is None and not in_place and each.kind == passes[0].kind:
-            pairs = [(passes[0], each)]
-        else:
-            pairs.append((None, each) if is_line else (each, None))
-    return pairs
+    lies, commutes = lying(x, out), _commute(x, out, passes)
+    if commutes:
+        passes = sorted(passes, key=lambda each: lies.order.index(each.axis))
+    are_along = sum((each.size == 1 or is_along(lies, each.axis)) << i for i, each in enumerate(passes))
+    # What is written cannot be read again.
+    may_pair = not is_same(x, out) and len({each.kind for each in passes[:2]}) == 1
+    pairs = np.zeros(2 * len(passes), np.int64)
+    steps = group_passes(pairs, 0, are_along, len(passes), commutes, may_pair)
+    found = [passes[i] if i >= 0 else None for i in pairs[: 2 * steps].tolist()]
+    return list(zip(found[::2], found[1::2], strict=True))
 
 
 def is_same(x: Array, out: Array) -> bool:
@@ -60,9 +51,3 @@ def _commute(x: Array, out: Array, passes: list[Pass]) -> bool:
     if any(each.boundary == "constant" and each.cval != 0 for each in passes):
         return False
     return out.dtype.kind == "f" or (kind == SUM and x.dtype.kind in "iub" and all(map(is_integral, passes)))
-
-
-def _is_along(x: Array, out: Array, order: list[int], axis: int) -> bool:
-    """Whether an axis is filtered along lines: few elements lie behind it, or none that lie as one."""
-    inner = order[order.index(axis) + 1 :]
-    return math.prod(x.shape[a] for a in inner) < _SHORT or merge(x, out, inner) is None

@@ -5,6 +5,7 @@ sums of floats differ by rounding. `output` may be `input`, and is correct also 
 overwrite what they still read.
 """
 
+from ..extending import offer_drop_ins
 from .derivatives import (
     gaussian_gradient_magnitude,
     gaussian_laplace,
@@ -65,3 +66,5 @@ __all__ = [
     "uniform_filter1d",
     "white_tophat",
 ]
+
+offer_drop_ins("scipy.ndimage", globals())

@@ -170,7 +170,7 @@ def _lower_heights(x: Array, out: Array, window: Window) -> Run:
 
 def _compare_doubles(x: Array, out: Array, passes: Sequence[Pass]) -> Run:
     """As SciPy compares always: for a `cval` beyond what the type holds, which other elements never are."""
-    double = x.astype(np.float64, order="C")
+    double = x.astype(np.float64, order="C")  # as the result lies, which further passes read
     runs = [prepare_passes(double, out, [each]) for each in passes]
 
     def run(x: Array, out: Array) -> None:

@@ -18,6 +18,12 @@ _INT64, _BYTE = ir.IntType(64), ir.IntType(8)
 TEXT_BYTES = 1024  # of a message, with the zero at its end; what is longer is cut
 
 
+def table_of(builder: Any) -> Any:
+    """The table of what is called, in the code that is emitted."""
+    table = builder.module.globals.get(SYMBOL)
+    return ir.GlobalVariable(builder.module, _INT64, SYMBOL) if table is None else table
+
+
 class Frame:
     """A frame of one call, while the code of its caller is emitted."""
 
@@ -26,11 +32,8 @@ class Frame:
         with builder.goto_entry_block():  # `cgutils.alloca_once` would fill both with zeros in each call
             place, self._text = (builder.alloca(ir.ArrayType(*kind)) for kind in ((_INT64, FRAME), (_BYTE, TEXT_BYTES)))
         self._words = builder.bitcast(place, _INT64.as_pointer())
-        table = builder.module.globals.get(SYMBOL)
-        if table is None:
-            table = ir.GlobalVariable(builder.module, _INT64, SYMBOL)
-        self._table = table
-        self.put(AT.table, table)
+        self._table = table_of(builder)
+        self.put(AT.table, self._table)
         self.put(AT.function, *(context.insert_const_string(builder.module, text) for text in (function, padding_name)))
         self.put(AT.bad_index, -1)
         self.put(AT.is_resolved, 0)

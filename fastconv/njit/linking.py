@@ -21,13 +21,15 @@ from .. import problem as checks
 from .. import workspace
 from ..extending import SYMBOL, TABLE
 from ..kernels.calls import convolution as calls
+from ..kernels.calls import filters as filter_calls
 from ..kernels.calls import windows as window_calls
 from ..kernels.calls.frame import AT, AT_WINDOWS, FRAME, FUNCTIONS, IN_TABLE, release_blocks
 from ..kernels.convolution import choose
 from ..kernels.convolution.choose import FAMILIES
+from ..kernels.filters import extrema, sums
 from ..kernels.shapes import AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
 from ..kernels.windows import pool
-from ..launch import entry_address, entry_point, family_formats
+from ..launch import entry_address, entry_point, family_formats, step_formats
 from ..pool import average_formats, extremum_formats, outermost, row_formats, unpool_formats
 from ..problem import Array
 from ..sources import PACKAGE
@@ -38,7 +40,9 @@ llvmlite.binding.add_symbol(SYMBOL, TABLE.ctypes.data)  # before any caller's co
 _PAIRS = len(DTYPES) ** 2
 _CONVOLUTIONS = FUNCTIONS  # where the functions of each pair of dtypes stand in the table
 _WINDOWS = _CONVOLUTIONS + len(FAMILIES) * _PAIRS
-assert TABLE.size >= _WINDOWS + window_calls.FUNCTIONS * _PAIRS, "the table has no room for all functions"
+_FILTERS = _WINDOWS + window_calls.FUNCTIONS * _PAIRS  # those of each dtype
+_FILTER_KERNELS = {"sums": sums.filter_sums, "extrema": extrema.filter_extrema}
+assert TABLE.size >= _FILTERS + len(_FILTER_KERNELS) * len(DTYPES), "the table has no room for all functions"
 _TEXTS = [
     ctypes.create_string_buffer(text.encode())
     for text in (
@@ -86,7 +90,9 @@ def _load(kind: str, dtype: str, x: str, rank: int) -> int:
         workspace.others.append(lambda: release(TABLE))
         TABLE[IN_TABLE.lose] = ctypes.cast(_lose, ctypes.c_void_p).value or 0
         TABLE[IN_TABLE.explain] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
-    return _load_convolution(dtype, x, rank) if kind == "convolution" else _load_window(kind, dtype, x)
+    if kind == "convolution":
+        return _load_convolution(dtype, x, rank)
+    return _load_filter(kind, dtype) if kind in _FILTER_KERNELS else _load_window(kind, dtype, x)
 
 
 def _place(dtype: str, x: str) -> int:
@@ -127,6 +133,31 @@ def _load_window(kind: str, dtype: str, x: str) -> int:
     elif at < window_calls.AVERAGE:
         TABLE[kernels + window_calls.EXTREMUM] = entry_address(pool.extremum, *extremum_formats(x, dtype))
     return kernels
+
+
+class _Ufunc(ctypes.Structure):
+    """The head of NumPy's PyUFuncObject behind that of any object, a layout fixed by NumPy's C ABI."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("nin", "nout", "nargs", "identity")),
+        *((name, ctypes.POINTER(ctypes.c_void_p)) for name in ("functions", "data")),
+    )
+
+
+def _write_loop(at: int, ufunc: np.ufunc, types: str) -> None:
+    """Write down where the loop of a function of NumPy lies."""
+    found = _Ufunc.from_address(id(ufunc) + object.__basicsize__)
+    place = ufunc.types.index(types)
+    TABLE[at], TABLE[at + 1] = found.functions[place] or 0, found.data[place] or 0 if found.data else 0
+
+
+def _load_filter(kind: str, compute: str) -> int:
+    _write_loop(IN_TABLE.exponential, np.exp, "d->d")
+    _write_loop(IN_TABLE.addition, np.add, "dd->d")
+    TABLE[IN_TABLE.run_filter] = entry_address(filter_calls.run_filter, "int64")
+    at: int = _FILTERS + len(DTYPES) * list(_FILTER_KERNELS).index(kind) + DTYPES.index(compute)
+    TABLE[at] = entry_address(_FILTER_KERNELS[kind], *step_formats(compute))
+    return at
 
 
 _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)

@@ -83,6 +83,11 @@ class Table(NamedTuple):
     run: int
     resolve_window: int
     run_window: int
+    run_filter: int
+    exponential: int  # NumPy's loops, each with what it is given besides arrays
+    exponential_data: int
+    addition: int
+    addition_data: int
     explain: int
     lose: int
     refused: int  # texts
@@ -96,12 +101,12 @@ _KEPT = 24  # blocks of workspace
 FUNCTIONS = IN_TABLE.blocks + _KEPT  # where the functions of each pair of dtypes begin
 
 # What a block of workspace has to hold: any kernel's.
-_BYTES = max(pool_rows.WORKSPACE_BYTES, *(family.module.WORKSPACE_BYTES for family in FAMILIES))
+BLOCK_BYTES = max(pool_rows.WORKSPACE_BYTES, *(family.module.WORKSPACE_BYTES for family in FAMILIES))
 
 _STRIDE, _DILATION, _BEFORE, _AFTER, _OUT = map(Axis._fields.index, ("stride", "dilation", "before", "after", "out"))
 
 _INT64 = ir.IntType(64)
-WORDS, MEMORY = StridedType("int64"), StridedType("uint8")
+WORDS, MEMORY, SINGLES, DOUBLES = map(StridedType, ("int64", "uint8", "float32", "float64"))
 
 
 # ---- memory
@@ -122,7 +127,7 @@ def _lying(kind):
     return at
 
 
-words_at, memory_at = map(_lying, (WORDS, MEMORY))
+words_at, memory_at, singles_at, doubles_at = map(_lying, (WORDS, MEMORY, SINGLES, DOUBLES))
 
 
 def _external(name, result, argument):
@@ -155,7 +160,7 @@ def take_block(table):
         block = exchange(table, IN_TABLE.blocks + i, 0)
         if block != 0:
             return block
-    start = allocate(_BYTES + 72)
+    start = allocate(BLOCK_BYTES + 72)
     if start == 0:
         return 0
     block = (start + 71) // 64 * 64

@@ -24,6 +24,7 @@ _LEAST = 256  # bytes of a line in a block, at least
 _BAND = 32  # rows of outputs at a time, of which those before and after are read again
 ROW_BYTES = 64 << 10  # bytes of a line that is read where it lies and then padded
 _CACHE_LINE = 64
+_EPSILON = 2.0**-52  # of float64
 LINES = ROWS + 2  # lines beside the block: between the two passes, before results are converted, and of padding
 
 
@@ -134,6 +135,17 @@ def is_paired(order):
 def shares_lines(order):
     """Whether rows of results may be made together, `ROWS` at a time."""
     return order == FUSED or order == LARGEST or order == SMALLEST
+
+
+@plain
+def order_of(weights, first, kernel):
+    """How SciPy adds up the terms of a sum along an axis, whose weights begin at `first`."""
+    symmetric = antisymmetric = kernel % 2 == 1
+    for i in range(kernel // 2):
+        left, right = weights[first + i], weights[first + kernel - 1 - i]
+        symmetric = symmetric and abs(left - right) <= _EPSILON
+        antisymmetric = antisymmetric and abs(left + right) <= _EPSILON
+    return PAIRS if symmetric else DIFFERENCES if antisymmetric else ROUNDED
 
 
 @plain
