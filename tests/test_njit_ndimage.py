@@ -19,8 +19,15 @@ scipy_ndimage = pytest.importorskip("scipy.ndimage")
 if not any(point.value == "fastconv.extending:init" for point in entry_points(group="numba_extensions")):
     extending.init()
 
-SHAPES = [(11,), (9, 70), (5, 20, 3), (2, 3, 4, 5)]
-DTYPES = ["u1", "f4", *map(slow, ["?", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f8"])]
+SHAPES = {1: [(11,), (300,)], 2: [(9, 70), (70, 6), (1, 4)], 3: [(5, 20, 3), (2, 4, 70)], 4: [(2, 3, 4, 5)]}
+# Each dtype, number of dimensions and mode is compiled once, for all strides.
+KINDS = [
+    ("u1", 2, "constant"),
+    ("f4", 3, "reflect"),
+    *(slow(kind) for kind in [("?", 2, "wrap"), ("i1", 4, "mirror"), ("i2", 3, "constant"), ("u2", 1, "nearest")]),
+    *(slow(kind) for kind in [("i4", 2, "reflect"), ("u4", 2, "constant"), ("i8", 4, "constant"), ("u8", 3, "wrap")]),
+    *(slow(kind) for kind in [("f8", 4, "constant"), ("f4", 2, "constant"), ("f8", 1, "mirror"), ("u1", 3, "reflect")]),
+]
 CALLS = {
     "correlate1d": "x, w, 0",
     "convolve1d": "x, w, origin=n",
@@ -35,11 +42,19 @@ CALLS = {
 }
 
 
-def compiled(name, arguments, parallel=False, module=ndimage):
+def compiled(name, arguments, module=ndimage, signature=None):
     """A user's function of an array, weights, a number and what lies outside."""
-    scope = {"ndimage": module, "np": np, "numba": numba}
+    scope = {"ndimage": module, "np": np}
     exec(f"def user(x, w, n, cval): return ndimage.{name}({arguments})", scope)
-    return numba.njit(scope["user"], parallel=parallel)
+    return numba.njit(signature)(scope["user"]) if signature else numba.njit(scope["user"])
+
+
+def any_strides(dtype, ndim, weights_ndim):
+    """The types of `compiled`'s arguments for arrays of any strides."""
+    x, w = (
+        numba.typeof(np.empty((2,) * rank, each)[..., ::-1]) for each, rank in ((dtype, ndim), ("f8", weights_ndim))
+    )
+    return [(x.copy(layout="A"), w.copy(layout="A"), numba.int64, numba.float64)]
 
 
 def numbers(shape, dtype, seed=0):
@@ -59,33 +74,31 @@ def same(got, expected, bound=0):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "ndim", "mode"), KINDS)
 @pytest.mark.parametrize("name", CALLS)
-def test_passes_have_the_bits_of_calls_from_python(name, dtype):
-    for mode in ("constant", "reflect"):
-        function = compiled(name, f"{CALLS[name]}, mode={mode!r}, cval=cval")
-        for shape in SHAPES:
-            for x in layouts(numbers(shape, dtype)):
-                for n, cval, w in ((0, 0.0, [1, 2, -1]), (1, -2.5, [0.3, 0.4, 0.3]), (1, 1000.0, [1, 0.5, 0, 2])):
-                    w = np.array(w)
-                    same(function(x, w, n, cval), function.py_func(x, w, n, cval))
+def test_passes_have_the_bits_of_calls_from_python(name, dtype, ndim, mode):
+    function = compiled(name, f"{CALLS[name]}, mode={mode!r}, cval=cval", signature=any_strides(dtype, ndim, 1))
+    for shape in SHAPES[ndim]:
+        for x in layouts(numbers(shape, dtype)):
+            for n, cval, w in ((0, 0.0, [1, 2, -1]), (1, -2.5, [0.3, 0.4, 0.3]), (1, 1000.0, [1, 0.5, 0, 2])):
+                w = np.array(w, "f8")
+                same(function(x, w, n, cval), function.py_func(x, w, n, cval))
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "ndim", "mode"), KINDS)
 @pytest.mark.parametrize("name", ["correlate", "convolve"])
-def test_windows(name, dtype):
+def test_windows(name, dtype, ndim, mode):
     """Terms of floats are added in another order than from Python."""
     unit = 2.0 ** (-23 if dtype == "f4" else -52)
-    for mode in ("constant", "mirror"):
-        function = compiled(name, f"x, w, mode={mode!r}, cval=cval, origin=-n")
-        for shape in SHAPES:
-            for seed, x in enumerate(layouts(numbers(shape, dtype))):
-                w = np.random.default_rng(seed).normal(size=(3, 2, 4, 1)[: x.ndim])
-                w[w < -1] = 0
-                for weights in (w, np.rint(2 * w), w[..., :1]):
-                    got, expected = (each(x, weights, 0, 7.0) for each in (function, function.py_func))
-                    same(got, expected, 2 * weights.size * unit * abs(weights).sum() * 300)
+    function = compiled(name, f"x, w, mode={mode!r}, cval=cval, origin=-n", signature=any_strides(dtype, ndim, ndim))
+    for shape in SHAPES[ndim]:
+        for seed, x in enumerate(layouts(numbers(shape, dtype))):
+            w = np.random.default_rng(seed).normal(size=(3, 2, 4, 1)[: x.ndim])
+            w[w < -1] = 0
+            for weights in (w, np.rint(2 * w), w[..., :1]):
+                got, expected = (each(x, weights, 0, 7.0) for each in (function, function.py_func))
+                same(got, expected, 2 * weights.size * unit * abs(weights).sum() * 300)
 
 
 def test_weights_of_nothing_but_zeros_sum_up_to_zero():
