@@ -35,7 +35,7 @@ every_dtype = pytest.mark.parametrize("dtype", representative(DTYPES))
 
 
 def drawn(test):
-    return settings(max_examples=40)(given(st.data())(test))
+    return settings(max_examples=25)(given(st.data())(test))  # of each dtype
 
 
 def numbers(shape, dtype, seed):
