@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..problem import Array
 from .calls import MAXIMUM, SUM, Pass
 from .layout import memory_order, merge
@@ -23,13 +25,17 @@ def group(x: Array, out: Array, passes: list[Pass]) -> list[Pair]:
             key=lambda each: order.index(each.axis),
         )
         along = [each for each, is_line in zip(passes, is_along, strict=True) if is_line]
+        if not across:
+            return [(None, each) for each in along]
         # The pass along lines goes with the nearest one across them. What is written cannot be read again.
-        first: Pair = across.pop() if across and not in_place else None, along.pop() if along else None
+        first: Pair = None if in_place else across.pop(), along.pop() if along else None
         further = [*((None, each) for each in along), *((each, None) for each in reversed(across))]
         return [first, *further] if first != (None, None) else further
     pairs: list[Pair] = []
     for i, (each, is_line) in enumerate(zip(passes, is_along, strict=True)):
-        if i == 1 and is_line and pairs[0][1] is None and not in_place and each.kind == passes[0].kind:
+        # Extrema are cast between passes, which those that are folded in one step are not.
+        is_sum = each.kind == passes[0].kind < MAXIMUM
+        if i == 1 and is_line and pairs[0][1] is None and not in_place and is_sum:
             pairs = [(passes[0], each)]
         else:
             pairs.append((None, each) if is_line else (each, None))
@@ -58,6 +64,8 @@ def _commute(x: Array, out: Array, passes: list[Pass]) -> bool:
     if kind >= MAXIMUM:
         return x.dtype == out.dtype
     if any(each.boundary == "constant" and each.cval != 0 for each in passes):
+        return False
+    if out.dtype == np.uint64:  # a difference that wraps there is one of the numbers that doubles do not tell apart
         return False
     return out.dtype.kind == "f" or (kind == SUM and x.dtype.kind in "iub" and all(map(is_integral, passes)))
 
