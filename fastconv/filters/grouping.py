@@ -21,6 +21,8 @@ def group(x: Array, out: Array, passes: list[Pass]) -> list[Pair]:
     are_along = sum((each.size == 1 or is_along(lies, each.axis)) << i for i, each in enumerate(passes))
     # What is written cannot be read again.
     may_pair = not is_same(x, out) and len({each.kind for each in passes[:2]}) == 1
+    # Extrema are cast between passes, which those that are folded in one step are not.
+    may_pair = may_pair and (commutes or passes[0].kind < MAXIMUM)
     pairs = np.zeros(2 * len(passes), np.int64)
     steps = group_passes(pairs, 0, are_along, len(passes), commutes, may_pair)
     found = [passes[i] if i >= 0 else None for i in pairs[: 2 * steps].tolist()]
@@ -49,5 +51,7 @@ def _commute(x: Array, out: Array, passes: list[Pass]) -> bool:
     if kind >= MAXIMUM:
         return x.dtype == out.dtype
     if any(each.boundary == "constant" and each.cval != 0 for each in passes):
+        return False
+    if out.dtype == np.uint64:  # a difference that wraps there is one of the numbers that doubles do not tell apart
         return False
     return out.dtype.kind == "f" or (kind == SUM and x.dtype.kind in "iub" and all(map(is_integral, passes)))

@@ -147,7 +147,9 @@ def _lower_heights(x: Array, out: Array, window: Window) -> Run:
     taps = np.argwhere(window.footprint)
     first, rest = np.zeros_like(window.footprint), window.footprint.copy()
     first[tuple(taps[0])], rest[tuple(taps[0])] = True, False
-    cut = np.array([_cut(height, x.dtype) for height in window.weights.ravel()]).reshape(window.weights.shape)
+    # Sums of integers wrap, and signed heights are the smaller numbers: doubles hold them.
+    held = x.dtype if x.dtype.kind == "f" else np.dtype(f"i{x.dtype.itemsize}")
+    cut = np.array([_cut(height, held) for height in window.weights.ravel()]).reshape(window.weights.shape)
     if x.dtype.kind == "f":
         return prepare_window(x, out, window._replace(weights=np.where(first, window.weights, cut)))
     whole, double = np.empty(x.shape, x.dtype), np.empty(x.shape)

@@ -193,8 +193,8 @@ class _LostError:
     def note(self, text: str) -> None:
         """Have it raised; of several, the last one.
 
-        Each asks: the answer to an earlier one is lost where the main thread has an error of its own, and where there
-        is no room for it.
+        Each asks: the answer to an earlier one is lost where the main thread has an error of its own, or there is no
+        room for it.
         """
         self._text = text
         self._ask_later()
