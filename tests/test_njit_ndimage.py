@@ -228,7 +228,7 @@ def test_refusals_of_values(name, arguments, message):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("correlate1d", "w, (1, 2)", "weights is UniTuple(int64, 2), expected an array"),
+        ("correlate1d", "w, (1, 2)", "weights is UniTuple(int64 x 2), expected an array"),
         ("correlate1d", "x, x", "weights has 2 dimensions, expected 1"),
         ("correlate", "x, w", "weights has 1 dimensions, expected 2"),
         ("correlate1d", "x, w * 1j", "weights has dtype complex128, expected real numbers inside compiled code"),

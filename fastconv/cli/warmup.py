@@ -49,6 +49,12 @@ def _need(kind: str, dtype: np.dtype[Any], x: np.dtype[Any], rank: int = 0) -> N
     Needs(kind, dtype.name, x.name, rank)
 
 
+def _need_filters(ones: Callable[..., Array]) -> None:
+    """What compiled callers compute sums in."""
+    compute = np.dtype(np.float32 if ones(1).dtype == np.float32 else np.float64)
+    _need("sums", compute, compute)
+
+
 def _filter(function: str, size: int, ones: Callable[..., Array]) -> None:
     """Run a function of `fastconv.ndimage`, if it takes the dtype."""
     from fastconv import ndimage
@@ -80,6 +86,7 @@ def calls() -> tuple[Call, ...]:
         Call(
             "pools and patches, from njit code", lambda ones: _need("average", mean_dtype(ones(1).dtype), ones(1).dtype)
         ),
+        Call("ndimage: from njit code", _need_filters),
         Call("avg_pool, uniform_filter", lambda ones: fastconv.avg_pool2d(ones(1, 1, 4, 4), 2)),
         Call("max_pool, maximum_filter", lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
         Call("min_pool, minimum_filter", lambda ones: fastconv.min_pool2d(ones(1, 1, 4, 4), 2), ordered=True),

@@ -63,7 +63,7 @@ def group_passes(pairs, at, are_along, count, commutes, may_pair):
     across them. How many steps that are; `may_pair`: the first may be of two passes.
     """
     steps, across, along, i = 0, -1, -1, 0
-    if commutes:
+    if commutes and are_along != (1 << count) - 1:
         for each in range(count):
             if (are_along >> each) & 1:
                 along = each
