@@ -1,8 +1,9 @@
 """What a step computes in, and how its sums are rounded, so that results are SciPy's.
 
-Results of floats are summed in their own type, or in float64 where the input needs it. Results of integers are what
-sums in float64, in SciPy's order, are truncated to: where all is a whole number, any order and modular arithmetic give
-them; sums of bytes are made in float32 and settled where that could matter; others are made as SciPy makes them.
+Results of float32 are summed in float32, where that holds the input. Others are summed in float64 in SciPy's order, so
+that what cancels there does so here: even ground under a derivative, say. Integers are what such sums are cut to. Where
+all is a whole number, any order and modular arithmetic give them; sums of bytes are made in float32 and settled where
+that could matter.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def of_passes(given: np.dtype[Any], result: np.dtype[Any], pair: Sequence[Pass |
         order = plan.LARGEST if kind == MAXIMUM else plan.SMALLEST
         own = given == result and all(_holds(given, each.boundary, each.cval) for each in passes)
         return Arithmetic(_own(given) if own else _DOUBLE, (order, order), 0 if own else rounded)
-    if result.kind == "f":
-        return Arithmetic(_SINGLE if result == _SINGLE and _is_small(given) else _DOUBLE, fused, 0)
+    if result == _SINGLE and _is_small(given):
+        return Arithmetic(_SINGLE, fused, 0)
     orders = tuple(plan.order_of(each.weights, 0, each.size) if each and kind == SUM else plan.FUSED for each in pair)
-    if given.kind == "f":
+    if result.kind == "f" or given.kind == "f":
         return Arithmetic(_DOUBLE, orders, rounded)
     most = max(_most(given), _most(result), *(abs(each.cval) for each in passes))
     bytes_ = max(given.itemsize, result.itemsize)
@@ -75,11 +76,11 @@ def of_window(given: np.dtype[Any], result: np.dtype[Any], window: Window) -> Ar
             return Arithmetic(_own(given), (plan.LARGEST if highest else plan.SMALLEST, plan.FUSED), 0)
         wraps = given == result and given.kind in "iu" and bool(np.all(weights == np.rint(weights)))
         return Arithmetic(given if wraps else _DOUBLE, (plan.RAISED if highest else plan.LOWERED, plan.FUSED), 0)
-    fused = Arithmetic(_SINGLE if result == _SINGLE and _is_small(given) else _DOUBLE, (plan.FUSED, plan.FUSED), 0)
-    if result.kind == "f":
+    fused = Arithmetic(_SINGLE, (plan.FUSED, plan.FUSED), 0)
+    if result == _SINGLE and _is_small(given):
         return fused
     in_order = fused._replace(compute=_DOUBLE, orders=(plan.ROUNDED, plan.FUSED))
-    if given.kind == "f":
+    if result.kind == "f" or given.kind == "f":
         return in_order
     most, bytes_ = max(_most(given), _most(result), abs(window.cval)), max(given.itemsize, result.itemsize)
     if np.all(weights == np.rint(weights)) and float(window.cval).is_integer():

@@ -138,7 +138,8 @@ def runner(known: Filter, compute: np.dtype[Any]) -> Callable[..., Any]:
     numbers = Request(
         rank=known.rank, is_window=int(known.is_window), passes=0, kind=kind, x_format=stored, out_format=stored,
         compute_format=FORMATS.index(compute.name), itemsize=compute.itemsize, is_integer=int(compute.kind != "f"),
-        rounded=dtype.itemsize if is_integer and not own else 0, in_order=int(is_integer and kind == SUM), commutes=0,
+        rounded=dtype.itemsize if is_integer and not own else 0,
+        in_order=int(compute == np.float64 and kind == SUM), commutes=0,
     )  # fmt: skip
 
     @intrinsic  # type: ignore[untyped-decorator]
