@@ -51,7 +51,7 @@ class Blocks(NamedTuple):
     pitch: int  # from line to line
     table: int  # where the addresses of lines begin, in a thread's workspace
     lines: int  # where `LINES` lines begin
-    lead: int  # elements before each line, so that results lie where vectors do
+    lead: int  # before each line, so that results lie where vectors do
     workspace: int  # for each thread
 
 
@@ -75,7 +75,7 @@ class Step(NamedTuple):
     rounded: int  # bytes of the dtype that is rounded to between two passes, 0: none
     outers: int
     depth: int  # taps over the outer axes
-    taps_across: int  # in a window: all of them, or those of a column
+    taps_across: int  # terms; in a window: all of its taps
     taps_along: int  # of a mean: how many neighbours are summed first
     hop: int  # elements of a group
     across: Side
