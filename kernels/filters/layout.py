@@ -10,7 +10,7 @@ from ..shapes import CONSTANT
 from ..window import write_tuple
 from .step import SIDE_FIELDS, STEP_FIELDS, Side
 
-_SHORT = 64  # elements: shorter lines are filtered as groups of one long line
+_SHORT = 16  # elements: shorter lines are filtered as groups of one long line
 
 
 class Lying(NamedTuple):

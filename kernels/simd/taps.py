@@ -85,7 +85,7 @@ def _weight(builder, terms, weights, at, vector):
 
 
 class _Tile:
-    """The code of `tap_lines`: a few vectors at a time, and one at a time at the end."""
+    """The code of `tap_lines`: several vectors at a time, fewer of what is left, and one at a time at the end."""
 
     def __init__(self, builder, kind, vector, table, weights, shift, taps, terms):
         self.builder, self.kind, self.vector, self.table, self.weights = builder, kind, vector, table, weights
@@ -93,15 +93,17 @@ class _Tile:
         self.width = 2 if terms.takes_pairs else 1
 
     def run(self, target, count, size):
-        builder, lanes = self.builder, self.vector.count
-        wide = builder.sub(count, builder.srem(count, _INT64(_VECTORS * lanes)))
-        with cgutils.for_range_slice(builder, _INT64(0), wide, _INT64(_VECTORS * lanes), inc=True) as (offset, _):
-            self.store(target, offset, size, _VECTORS, None)
+        builder, lanes, done = self.builder, self.vector.count, _INT64(0)
+        for vectors in (_VECTORS, _VECTORS // 2):  # a sum of one vector waits for itself
+            wide = builder.sub(count, builder.srem(count, _INT64(vectors * lanes)))
+            with cgutils.for_range_slice(builder, done, wide, _INT64(vectors * lanes), inc=True) as (offset, _):
+                self.store(target, offset, size, vectors, None)
+            done = wide
 
         def body(offset, mask):
-            self.store(target, builder.add(wide, offset), size, 1, mask)
+            self.store(target, builder.add(done, offset), size, 1, mask)
 
-        for_vectors(builder, builder.sub(count, wide), lanes, body)
+        for_vectors(builder, builder.sub(count, done), lanes, body)
 
     def store(self, target, offset, size, vectors, mask):
         builder, start = self.builder, self.builder.mul(offset, _INT64(size))
