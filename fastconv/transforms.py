@@ -22,6 +22,7 @@ _STEP_MACS = {"float32": 10, "float64": 8, "complex64": 3, "complex128": 2}
 LEAST = 1_000_000  # what a transform's call takes besides: some 20 us
 _LONGER = 8  # a block is so many times longer than the kernel: what it shares with its neighbour is computed twice
 _SHORTEST = 1024  # elements of a block
+_MOST = 0.95  # of a transform: a part as large as that is returned as it lies
 _CHUNK = 1 << 17  # elements of the blocks that are transformed in one call: they stay in cache
 
 
@@ -115,9 +116,12 @@ def _transforms(dtype: np.dtype[Any], threads: int) -> tuple[Callable[..., Array
 def _whole(x: Array, w: Array, starts: Sequence[int], sizes: Sequence[int]) -> Array:
     lengths, axes = _whole_lengths(x.shape, w.shape, starts, sizes), range(1, x.ndim)
     forward, inverse = _transforms(x.dtype, get_num_threads())
-    around = inverse(forward(x, lengths, axes) * forward(w, lengths, axes), lengths, axes)
-    part = (slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
-    return around[(slice(None), *part)].copy()  # not a view, which would keep all of it
+    first, second = forward(x, lengths, axes), forward(w, lengths, axes)
+    is_first = len(first) >= len(second)  # which has a row for each result
+    around = inverse(np.multiply(first, second, out=first if is_first else second), lengths, axes)
+    part = around[(slice(None), *(slice(start, start + size) for start, size in zip(starts, sizes, strict=True)))]
+    is_whole = part.flags.c_contiguous and part.size >= _MOST * around.size
+    return part if is_whole else part.copy()  # a view keeps all of it
 
 
 def _by_blocks(x: Array, w: Array, start: int, size: int, length: int) -> Array:

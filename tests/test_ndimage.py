@@ -213,6 +213,19 @@ def test_means(dtype, data):
         check(got, expected, bound_of(x.dtype, magnitude(x, passes[:1], cval)))
 
 
+@pytest.mark.parametrize("dtype", representative(["f4", "u1"]))
+@pytest.mark.parametrize("size", [8, 31, 63, 64, 100, 511, 512, 700, 4096, 5000, slow(33_000)])
+def test_long_means_are_sums_of_sums(size, dtype):
+    rng = np.random.default_rng(size)
+    x = rng.integers(0, 200, (2, 2 * size + 37)).astype(dtype)
+    got = ours.uniform_filter1d(x, size, mode="wrap", origin=1)
+    wide = np.pad(x.astype("i8"), [(0, 0), (size // 2 + 1, size)], mode="wrap").cumsum(axis=1)
+    sums = (wide[:, size:] - wide[:, :-size])[:, : x.shape[1] - 1]
+    expected = sums / size if x.dtype.kind == "f" else sums // size
+    bound = (size + 2) * np.finfo(np.float32).eps * 200 if x.dtype.kind == "f" else 0
+    assert np.all(abs(got[:, 1:] - expected) <= bound)
+
+
 sigmas = st.sampled_from([0, 0.3, 0.7, 1, 1.5, 2.6])
 
 
@@ -703,6 +716,29 @@ def test_kept_calls_look_at_shapes_strides_and_alignment():
         check(*both("maximum_filter", view, 2))
     assert ours.gaussian_filter(x, 1.0, output=crooked) is crooked
     np.testing.assert_array_equal(crooked, ours.gaussian_filter(x, 1.0))
+
+
+def test_kept_calls_look_at_where_output_lies():
+    x = np.arange(60.0).reshape(6, 10)
+    memory = np.zeros((8, 10))
+    expected = scipy.uniform_filter(x, 3)
+    for out in (memory[:6], memory[2:], np.zeros((10, 6)).T, np.zeros((6, 10), np.float32), np.zeros((6, 10), ">f8")):
+        for _ in range(3):  # the first is prepared, the others are not
+            out[:] = 0
+            assert ours.uniform_filter(x, 3, output=out) is out
+            np.testing.assert_allclose(out, expected, rtol=1e-6)
+    for _ in range(2):  # of the same shapes, strides and dtypes
+        memory[:6] = x
+        ours.uniform_filter(memory[:6], 3, output=memory[2:])
+        np.testing.assert_allclose(memory[2:], expected)
+        memory[:6] = x
+        ours.uniform_filter(memory[:6], 3, output=memory[:6])
+        np.testing.assert_allclose(memory[:6], expected)
+    out = np.zeros((6, 10))
+    ours.uniform_filter(x, 3, output=out)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="output is read-only"):
+        ours.uniform_filter(x, 3, output=out)
 
 
 def test_only_so_many_calls_are_kept(monkeypatch):

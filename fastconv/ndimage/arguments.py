@@ -240,7 +240,13 @@ def call_key(function: str, x: Any, output: Any, cval: Any, *options: Any) -> tu
 
     Two calls have one key only if they mean the same: 1, 1.0 and True are told apart, 0.0 and -0.0 where it matters.
     """
-    if type(x) is not np.ndarray or not (output is None or isinstance(output, (type, np.dtype))):
+    if type(x) is not np.ndarray or not x.flags.aligned:
+        return None
+    if type(output) is np.ndarray:
+        output = _lie_together(x, output)
+        if output is None:
+            return None
+    elif not (output is None or isinstance(output, (type, np.dtype))):
         return None
     if cval is not ZERO:
         if type(cval) not in _NUMBERS:
@@ -253,9 +259,18 @@ def call_key(function: str, x: Any, output: Any, cval: Any, *options: Any) -> tu
             tuple(option if kind is None else option.tolist() for option, kind in zip(options, kinds))
         )
         named = named and (named, kinds)
-    if named is None or not x.flags.aligned:
+    if named is None:
         return None
     return function, x.shape, x.strides, x.dtype, output, cval, named
+
+
+def _lie_together(x: Array, out: Array) -> tuple[Any, ...] | None:
+    """What tells an array for results from others: None where it shares memory with the input, but is not the same."""
+    flags = out.flags
+    is_apart = not np.may_share_memory(x, out)
+    if not flags.aligned or not flags.writeable or not (is_apart or x is out):
+        return None
+    return out.shape, out.strides, out.dtype, is_apart
 
 
 def with_array(key: tuple[Any, ...] | None, name: str, array: Array) -> tuple[Any, ...] | None:

@@ -72,7 +72,7 @@ def _derivative(
 ) -> Array:
     key = call_key(function, input, output, cval, axis, mode)
     if (call := prepared.get(key)) is not None:
-        return call(input)
+        return call(input, output)
     x = checks.as_array(function, "input", input)
     axis = checks.as_axis(function, "axis", axis, x.ndim)
     cval = checks.as_cval(function, cval, x.dtype.kind == "c")
@@ -111,7 +111,7 @@ def laplace(input: Any, output: Any = None, mode: Any = "reflect", cval: Any = Z
     function = "laplace"
     key = call_key(function, input, output, cval, mode, axes)
     if (call := prepared.get(key)) is not None:
-        return call(input)
+        return call(input, output)
     x = checks.as_array(function, "input", input)
     filtered = checks.as_axes(function, axes, x.ndim)
     modes = checks.per_axis(function, "mode", mode, len(filtered))

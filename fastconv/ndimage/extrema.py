@@ -180,7 +180,7 @@ def _filter_axis(
 ) -> Array:
     key = call_key(function, input, output, cval, size, axis, mode, origin)
     if (call := prepared.get(key)) is not None:
-        return call(input)
+        return call(input, output)
     x = checks.as_array(function, "input", input)
     checks.refuse_complex(function, x)
     return apply(function, x, output, [box(function, kind, x, axis, size, mode, cval, origin)], key=key)
@@ -210,7 +210,7 @@ def filter_windows(
         structure = checks.as_array(function, "structure", structure)
         key = with_array(key, "structure", structure)
     if (call := prepared.get(key)) is not None:
-        return call(input)
+        return call(input, output)
     x = checks.as_array(function, "input", input)
     checks.refuse_complex(function, x)
     axes = checks.as_axes(function, axes, x.ndim)

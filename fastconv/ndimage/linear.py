@@ -97,7 +97,7 @@ def _correlate_axis(
         weights = checks.as_array(function, "weights", weights)
     key = with_array(call_key(function, input, output, cval, axis, mode, origin), "weights", weights)
     if (call := prepared.get(key)) is not None:
-        return call(input)
+        return call(input, output)
     x = checks.as_array(function, "input", input)
     weights = checks.as_weights(function, "weights", weights)
     if weights.ndim != 1 or weights.size == 0:
@@ -208,7 +208,7 @@ def _correlate(
         weights = checks.as_array(function, "weights", weights)
     key = with_array(call_key(function, input, output, cval, mode, origin, axes), "weights", weights)
     if (call := prepared.get(key)) is not None:
-        return call(input)
+        return call(input, output)
     x = checks.as_array(function, "input", input)
     axes = checks.as_axes(function, axes, x.ndim)
     weights = checks.expand(function, "weights", checks.as_weights(function, "weights", weights), axes, x.ndim)
@@ -300,7 +300,7 @@ def gaussian_filter1d(
     function = "gaussian_filter1d"
     key = call_key(function, input, output, cval, sigma, axis, order, mode, truncate, radius)
     if (call := prepared.get(key)) is not None:
-        return call(input)
+        return call(input, output)
     x = checks.as_array(function, "input", input)
     axis = checks.as_axis(function, "axis", axis, x.ndim)
     cval = checks.as_cval(function, cval, x.dtype.kind == "c")
@@ -350,7 +350,7 @@ def gaussian_filter(
     function = "gaussian_filter"
     key = call_key(function, input, output, cval, sigma, order, mode, truncate, radius, axes)
     if (call := prepared.get(key)) is not None:
-        return call(input)
+        return call(input, output)
     x = checks.as_array(function, "input", input)
     axes = checks.as_axes(function, axes, x.ndim)
     cval = checks.as_cval(function, cval, x.dtype.kind == "c")
@@ -438,7 +438,7 @@ def uniform_filter1d(
     function = "uniform_filter1d"
     key = call_key(function, input, output, cval, size, axis, mode, origin)
     if (call := prepared.get(key)) is not None:
-        return call(input)
+        return call(input, output)
     x = checks.as_array(function, "input", input)
     steps = [box(function, MEAN, x, axis, size, mode, cval, origin)]
     return apply(function, x, output, steps, promote=x.dtype.kind == "c", key=key)
@@ -484,7 +484,7 @@ def uniform_filter(
     function = "uniform_filter"
     key = call_key(function, input, output, cval, size, mode, origin, axes)
     if (call := prepared.get(key)) is not None:
-        return call(input)
+        return call(input, output)
     x = checks.as_array(function, "input", input)
     steps = boxes(function, MEAN, x, size, mode, cval, origin, axes)
     return apply(function, x, output, steps, promote=x.dtype.kind == "c", key=key)

@@ -18,7 +18,7 @@ Run: TypeAlias = Callable[[Array, Array], None]
 _MODES = {boundary: mode for mode, boundary in reversed(BOUNDARIES.items())}  # a synonym is told by its first name
 _KEPT = 4096  # prepared calls; past it they are made anew
 
-prepared: dict[Any, Callable[[Array], Array]] = {}
+prepared: dict[Any, Callable[[Array, Any], Array]] = {}  # of the input and `output`
 
 
 def apply(function: str, x: Array, output: Any, steps: Steps, *, promote: bool = False, key: Any = None) -> Array:
@@ -32,34 +32,42 @@ def apply(function: str, x: Array, output: Any, steps: Steps, *, promote: bool =
         out = np.empty(x.shape, dtype) if given is None else given
         out[...] = x
         return out
-    if given is not None:
-        target = (
-            given if _is_apart(x, given, steps) and _is_plain(given) else np.empty(x.shape, dtype.newbyteorder("="))
-        )
-        _traced(function, x, target, steps)(x, target)
-        if target is not given:
-            given[...] = target
-        return given
-    call = _prepare(function, x, dtype, steps)
-    if key is not None and (output is None or dtype == output):  # a promotion comes with a warning each time
+    call = _prepare(function, x, dtype, steps) if given is None else _prepare_into(function, x, given, steps)
+    if key is not None and (output is None or given is not None or dtype == output):  # a promotion warns each time
         if len(prepared) >= _KEPT:
             prepared.clear()
         prepared[key] = call
-    return call(x)
+    return call(x, given)
 
 
-def _prepare(function: str, x: Array, dtype: np.dtype[Any], steps: Steps) -> Callable[[Array], Array]:
+def _prepare(function: str, x: Array, dtype: np.dtype[Any], steps: Steps) -> Callable[[Array, Any], Array]:
     """A function for arrays like `x`."""
     shape, empty = x.shape, np.empty
     native = dtype.newbyteorder("=")
     run = _traced(function, x, empty(shape, native), steps)
 
-    def call(x: Array) -> Array:
+    def call(x: Array, output: Any) -> Array:
         out = empty(shape, native)
         run(x, out)
         return out
 
-    return call if native == dtype else lambda x: call(x).astype(dtype)
+    return call if native == dtype else lambda x, output: call(x, output).astype(dtype)
+
+
+def _prepare_into(function: str, x: Array, out: Array, steps: Steps) -> Callable[[Array, Array], Array]:
+    """A function for arrays like `x` and `out`, which lie to each other as these do."""
+    is_target = _is_apart(x, out, steps) and _is_plain(out)
+    shape, native = x.shape, out.dtype.newbyteorder("=")
+    run = _traced(function, x, out if is_target else np.empty(shape, native), steps)
+
+    def call(x: Array, out: Array) -> Array:
+        target = out if is_target else np.empty(shape, native)
+        run(x, target)
+        if target is not out:
+            out[...] = target
+        return out
+
+    return call
 
 
 def _traced(function: str, x: Array, out: Array, steps: Steps) -> Run:

@@ -19,9 +19,11 @@ from .step import (
     STEP_FIELDS,
     Side,
     Step,
+    count_levels,
     count_taps,
     cut,
     is_paired,
+    power,
     shares_lines,
     tap_of,
 )
@@ -200,13 +202,16 @@ def write_offsets(numbers, at, order, kernel, terms, unit):
 
 @plain
 def write_mean(values, across, along, rounded):
-    """Write the weights of a mean along lines: groups are as many as each has elements, about. How many that are."""
+    """Write the weights of a mean along lines: how many neighbours are summed at a time."""
     if along == 1:
         return 0
-    first = 1
-    while (first + 1) * (first + 1) <= along:
+    levels, first = count_levels(along), 1
+    while power(first + 1, levels) <= along:
         first += 1
-    scale = 1.0 if rounded != 0 else 1 / (across * along)
-    for i in range(first + along // first + along % first):
+    scale, rest, terms = 1.0 if rounded != 0 else 1 / (across * along), along, 0
+    for level in range(levels - 1, -1, -1):
+        terms += rest // power(first, level)
+        rest %= power(first, level)
+    for i in range(first + terms):
         values[VALUES + i] = 1.0 if i < first else scale
     return first

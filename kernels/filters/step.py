@@ -19,10 +19,11 @@ from ..simd.taps import ROWS
 FUSED, ROUNDED, PAIRS, DIFFERENCES, LARGEST, SMALLEST, RAISED, LOWERED, LARGER, SMALLER = range(10)
 
 _BLOCK = 256 << 10  # bytes of a block: half of a small L2 cache
-_ONE_LINE = 16 << 10  # bytes of a block that has one line: half of an L1 cache
+_ONE_LINE = 32 << 10  # bytes of a block that has one line
 _LEAST = 256  # bytes of a line in a block, at least
 _BAND = 32  # rows of outputs at a time, of which those before and after are read again
 ROW_BYTES = 64 << 10  # bytes of a line that is read where it lies and then padded
+_SUMMED = 8  # neighbours that a long mean adds up at a time, about
 _CACHE_LINE = 64
 _EPSILON = 2.0**-52  # of float64
 LINES = ROWS + 2  # lines beside the block: between the two passes, before results are converted, and of padding
@@ -123,6 +124,24 @@ def cut(is_folded, across, along, hop, itemsize, depth, outer, is_window, is_dir
     lines = round_up(table + 16 * entries, _CACHE_LINE)
     workspace = lines + LINES * pitch + 2 * _CACHE_LINE  # vectors beyond the last line are read, and left out
     return Blocks(band, panel, bands, panels, outer * bands * panels, rows, pitch, table, lines, lead, workspace)
+
+
+@plain
+def power(base, exponent):
+    """Of integers."""
+    product = 1
+    for _ in range(exponent):
+        product *= base
+    return product
+
+
+@plain
+def count_levels(kernel):
+    """How many sums the terms of a long mean along a line go through, of eight or fewer each if lines are left."""
+    levels = 2
+    while levels <= ROWS and power(_SUMMED, levels) <= kernel:
+        levels += 1
+    return levels
 
 
 @plain

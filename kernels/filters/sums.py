@@ -23,7 +23,7 @@ from .blocks import (
     tapping,
     windowing,
 )
-from .step import DIFFERENCES, FUSED, PAIRS, ROUNDED, Step, count_taps
+from .step import DIFFERENCES, FUSED, PAIRS, ROUNDED, Step, count_levels, count_taps
 
 
 @intrinsic
@@ -69,8 +69,8 @@ def settle(order, block, line, table, entry, shift, exact, weight, kernel, count
 def mean_block(step, orders, numbers, memory, place, x, weights):
     """Means of many elements. Nothing is taken off a sum again, so errors do not grow along an axis.
 
-    Across, rows are added as `add_rows` says; along a line, groups of neighbours first and then the groups, with two
-    times the root of as many terms. A sum of n elements has at most n - 1 roundings.
+    Across, rows are added as `add_rows` says; along a line, groups of a few neighbours first, then groups of such
+    groups, and so on. A sum of n elements has at most n - 1 roundings.
     """
     block, across, along, hop, size = memory.block, step.across, step.along, step.hop, item_size(weights)
     groups, exactly, count = place.groups + along.kernel - 1, step.rounded != 0, place.groups * hop
@@ -79,7 +79,6 @@ def mean_block(step, orders, numbers, memory, place, x, weights):
         load_rows(step, numbers, memory, place, x, weights.data[0])
         lead = step.blocks.lead // size
         add_rows(block, -lead, memory.pitch, across.kernel, place.rows, lead + groups * hop)
-    first, terms = step.taps_along, along.kernel // max(step.taps_along, 1)
     for row in range(place.rows):  # LOOP 2
         line, target = row * memory.pitch, place.out + row * across.out_step
         if across.kernel == 1:
@@ -96,17 +95,24 @@ def mean_block(step, orders, numbers, memory, place, x, weights):
         if along.kernel > 1:
             spare = memory.spare
             where, own = target if step.is_plain and not exactly else address_of(block, spare), address_of(block, line)
-            far = address_of(block, memory.line) - own
-            for term in range(terms):
-                memory.table[first + term] = far + term * first * hop * size
-            for term in range(first * terms, along.kernel):
-                memory.table[first + terms + term - first * terms] = term * hop * size
-            for term in range(first):
-                memory.table[term] = term * hop * size
-            weigh_lines(address_of(block, memory.line), memory.table, 0, own, weights.data, VALUES, first,
-                        count + (terms - 1) * first * hop)  # fmt: skip
-            weigh_lines(where, memory.table, first, own, weights.data, VALUES + first,
-                        terms + along.kernel - first * terms, count)  # fmt: skip
+            first, levels = step.taps_along, count_levels(along.kernel)
+            summed, span = own, 1
+            for level in range(levels - 1):
+                for term in range(first):
+                    memory.table[term] = term * span * hop * size
+                span *= first
+                sums = address_of(block, memory.line + level * memory.pitch)
+                weigh_lines(sums, memory.table, 0, summed, weights.data, VALUES, first,
+                            count + (along.kernel - span) * hop)  # fmt: skip
+                summed = sums
+            done, terms = 0, 0
+            for level in range(levels - 1, -1, -1):
+                summed = own if level == 0 else address_of(block, memory.line + (level - 1) * memory.pitch)
+                for _ in range((along.kernel - done) // span):
+                    memory.table[terms] = summed - own + done * hop * size
+                    done, terms = done + span, terms + 1
+                span //= first
+            weigh_lines(where, memory.table, 0, own, weights.data, VALUES + first, terms, count)
             line = spare
             if exactly:
                 divide_line(block, line, along.kernel, count, True)
