@@ -54,13 +54,13 @@ def _prepare(function: str, x: Array, dtype: np.dtype[Any], steps: Steps) -> Cal
     return call if native == dtype else lambda x, output: call(x, output).astype(dtype)
 
 
-def _prepare_into(function: str, x: Array, out: Array, steps: Steps) -> Callable[[Array, Array], Array]:
+def _prepare_into(function: str, x: Array, out: Array, steps: Steps) -> Callable[[Array, Any], Array]:
     """A function for arrays like `x` and `out`, which lie to each other as these do."""
     is_target = _is_apart(x, out, steps) and _is_plain(out)
     shape, native = x.shape, out.dtype.newbyteorder("=")
     run = _traced(function, x, out if is_target else np.empty(shape, native), steps)
 
-    def call(x: Array, out: Array) -> Array:
+    def call(x: Array, out: Any) -> Any:
         target = out if is_target else np.empty(shape, native)
         run(x, target)
         if target is not out:
