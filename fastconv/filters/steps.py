@@ -93,8 +93,8 @@ def window_step(x: Array, out: Array, window: Window) -> Run:
         is_folded=0, x_format=_format(x.dtype), out_format=_format(out.dtype), order_across=how.orders[0],
         order_along=plan.FUSED, columns=len(heights), heights=at + len(taps), more=len(taps) - int(runs[-1]),
         together=together, settled_across=settled, settled_along=0, is_window=1, is_direct=0, is_plain=int(is_plain),
-        rounded=0, outers=len(outers), depth=depth, taps_across=len(taps), taps_along=0, hop=hop, across=across,
-        along=along, blocks=blocks,
+        is_mean=0, rounded=0, outers=len(outers), depth=depth, taps_across=len(taps), taps_along=0, hop=hop,
+        across=across, along=along, blocks=blocks,
     )  # fmt: skip
     values = [window.cval] * VALUES + weights[chosen].tolist()
     head = np.zeros(at, np.int64)

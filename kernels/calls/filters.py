@@ -181,7 +181,7 @@ def run_window(frame, request):
     is_plain = request.out_format == request.compute_format and along.out_step == size
     step = Step(
         0, request.x_format, request.out_format, ROUNDED if request.in_order else FUSED, FUSED, 0, at, 0, at, 0, 0, 1,
-        0, int(is_plain), 0, lines.outers, depth, counted, 0, lines.hop, across, along, blocks,
+        0, int(is_plain), 0, 0, lines.outers, depth, counted, 0, lines.hop, across, along, blocks,
     )  # fmt: skip
     write_tuple(numbers.data, 0, step)
     is_done = run_step(frame, request, AT.x, blocks.workspace, numbers, values, count)

@@ -171,17 +171,18 @@ def taps_at(step):
     return STEP_FIELDS + step.outers * SIDE_FIELDS
 
 
-def tapping(tap_line, tap_rows, settle):
+def tapping(tap_line, tap_rows, settle, divide):
     """What filters a block by the terms of taps: in two passes, or one.
 
     `tap_line(order, target, table, entry, shift, weights, weight, taps, count)` makes a line, and
-    `tap_rows` makes `ROWS` of them. `settle` brings sums of integers to what SciPy's are.
+    `tap_rows` makes `ROWS` of them. `settle` brings sums of integers to what SciPy's are, `divide` makes sums means.
     """
 
     def end_row(step, order, numbers, memory, place, weights, exact, target, line):
         """What follows the pass across: rounding, padding, the pass along a line, and conversion."""
         across, along, block = step.across, step.along, memory.block
         ends, count = step.taps_along == 0, place.groups * step.hop
+        where = target if step.is_plain else address_of(block, line)
         if across.kernel > 1 and not ends:
             if step.rounded:
                 round_line(step, memory, line, count + (along.kernel - 1) * step.hop)
@@ -194,6 +195,8 @@ def tapping(tap_line, tap_rows, settle):
             if step.settled_along:
                 settle(step.order_along, block, line, numbers, step.settled_along, own, exact,
                        VALUES + count_taps(step.order_across, across.kernel), along.kernel, count, 1)  # fmt: skip
+        if step.is_mean:
+            divide(step, where, count, weights)
         if not step.is_plain:
             write_line(block, line, target, step.out_format, along.out_step, count)
 

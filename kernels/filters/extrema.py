@@ -69,6 +69,11 @@ def settle(order, block, line, table, entry, shift, exact, weight, kernel, count
 
 
 @kernel
+def divide(step, line, count, weights):
+    """Extrema are no sums."""
+
+
+@kernel
 def find_orders(step, numbers, place, x, weights):
     """Where no element that a block meets is a NaN, comparing takes a third of the time: look first."""
     across, along, hop, size = step.across, step.along, step.hop, item_size(weights)
@@ -144,7 +149,10 @@ def fold_line(order, block, line, hop, kernel, count):
 
 
 run_blocks = running(
-    find_orders, tapping(choose, choose_together, settle), fold_block, windowing(choose, choose_together, settle)
+    find_orders,
+    tapping(choose, choose_together, settle, divide),
+    fold_block,
+    windowing(choose, choose_together, settle),
 )
 
 

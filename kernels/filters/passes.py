@@ -24,6 +24,7 @@ from .step import (
     cut,
     is_paired,
     power,
+    scaled,
     shares_lines,
     tap_of,
 )
@@ -126,9 +127,12 @@ def write_passes(numbers, values, exact, lying, across, along, manner, weights):
     at, value, pitch, group = STEP_FIELDS + outers * SIDE_FIELDS, VALUES, blocks.pitch, hop * itemsize
     columns = heights = settled_across = settled_along = taps_across = taps_along = 0
     if is_folded and kind == MEAN:
-        taps_along = write_mean(values, across.kernel, along.kernel, rounded)
+        taps_along = write_mean(values, along.kernel)
         if rounded == 0 and has_across:
             values[1] *= across.kernel  # what is padded along lines are sums across them
+    is_mean = not is_folded and kind == MEAN
+    if is_mean:
+        values[1] *= scaled(across.kernel)
     if not is_folded:
         order_across, order_along = manner.order_across, manner.order_along
         if manner.is_settled:
@@ -160,8 +164,8 @@ def write_passes(numbers, values, exact, lying, across, along, manner, weights):
     is_plain = manner.out_format == manner.compute_format and line.out_step == itemsize
     step = Step(
         int(is_folded), manner.x_format, manner.out_format, manner.order_across, manner.order_along, columns, heights,
-        0, 0, settled_across, settled_along, 0, int(is_direct), int(is_plain), rounded, outers, 1, taps_across,
-        taps_along, hop, side_across, side_along, blocks,
+        0, 0, settled_across, settled_along, 0, int(is_direct), int(is_plain), int(is_mean), rounded, outers, 1,
+        taps_across, taps_along, hop, side_across, side_along, blocks,
     )  # fmt: skip
     write_tuple(numbers, 0, step)
     return step
@@ -175,8 +179,8 @@ def write_terms(values, at, order, filtered, kind, weights):
         value = 0.0
         if kind == SUM:
             value = weights[filtered.weights + tap_of(order, filtered.kernel, term, False)]
-        elif kind == MEAN:
-            value = 1 / filtered.kernel
+        elif kind == MEAN:  # exactly, and sums are in no danger to overflow
+            value = scaled(filtered.kernel) / filtered.kernel
         values[at + term] = value
     return at + terms
 
@@ -201,17 +205,17 @@ def write_offsets(numbers, at, order, kernel, terms, unit):
 
 
 @plain
-def write_mean(values, across, along, rounded):
-    """Write the weights of a mean along lines: how many neighbours are summed at a time."""
+def write_mean(values, along):
+    """Write the weights of a long mean along lines, all 1: how many neighbours are summed at a time."""
     if along == 1:
         return 0
     levels, first = count_levels(along), 1
     while power(first + 1, levels) <= along:
         first += 1
-    scale, rest, terms = 1.0 if rounded != 0 else 1 / (across * along), along, 0
+    terms, rest = 0, along
     for level in range(levels - 1, -1, -1):
         terms += rest // power(first, level)
         rest %= power(first, level)
-    for i in range(first + terms):
-        values[VALUES + i] = 1.0 if i < first else scale
+    for i in range(max(first, terms)):
+        values[VALUES + i] = 1.0
     return first

@@ -73,6 +73,7 @@ class Step(NamedTuple):
     is_window: int
     is_direct: int  # the pass across reads lines where they lie
     is_plain: int  # results have the type that is computed with, and lie side by side
+    is_mean: int  # sums of terms are divided
     rounded: int  # bytes of the dtype that is rounded to between two passes, 0: none
     outers: int
     depth: int  # taps over the outer axes
@@ -124,6 +125,15 @@ def cut(is_folded, across, along, hop, itemsize, depth, outer, is_window, is_dir
     lines = round_up(table + 16 * entries, _CACHE_LINE)
     workspace = lines + LINES * pitch + 2 * _CACHE_LINE  # vectors beyond the last line are read, and left out
     return Blocks(band, panel, bands, panels, outer * bands * panels, rows, pitch, table, lines, lead, workspace)
+
+
+@plain
+def scaled(number):
+    """A positive integer over the smallest power of two that is as large."""
+    scale = 1
+    while scale < number:
+        scale *= 2
+    return number / scale
 
 
 @plain

@@ -23,7 +23,7 @@ from .blocks import (
     tapping,
     windowing,
 )
-from .step import DIFFERENCES, FUSED, PAIRS, ROUNDED, Step, count_levels, count_taps
+from .step import DIFFERENCES, FUSED, PAIRS, ROUNDED, Step, count_levels, count_taps, scaled
 
 
 @intrinsic
@@ -87,7 +87,7 @@ def mean_block(step, orders, numbers, memory, place, x, weights):
             load_line(step, block, line, begin, place.group - along.before, groups, weights.data[1])
         else:
             if exactly or along.kernel == 1:
-                divide_line(block, line, across.kernel, groups * hop, exactly)
+                divide_line(address_of(block, line), across.kernel, groups * hop, exactly, weights)
             if along.kernel > 1:
                 if step.rounded:
                     round_line(step, memory, line, groups * hop)
@@ -112,10 +112,9 @@ def mean_block(step, orders, numbers, memory, place, x, weights):
                     memory.table[terms] = summed - own + done * hop * size
                     done, terms = done + span, terms + 1
                 span //= first
-            weigh_lines(where, memory.table, 0, own, weights.data, VALUES + first, terms, count)
+            weigh_lines(where, memory.table, 0, own, weights.data, VALUES, terms, count)
             line = spare
-            if exactly:
-                divide_line(block, line, along.kernel, count, True)
+            divide_line(where, along.kernel if exactly else across.kernel * along.kernel, count, exactly, weights)
         if along.kernel == 1 or exactly or not step.is_plain:
             write_line(block, line, target, step.out_format, along.out_step, count)
 
@@ -125,9 +124,15 @@ def find_orders(step, numbers, place, x, weights):
     return step.order_across, step.order_along
 
 
+@kernel
+def divide(step, line, count, weights):
+    """Make a line of sums, whose weights are powers of two, means."""
+    divide_line(line, scaled(step.across.kernel) * scaled(step.along.kernel), count, 0, weights)
+
+
 run_blocks = running(
     find_orders,
-    tapping(weigh, weigh_together, settle),
+    tapping(weigh, weigh_together, settle, divide),
     mean_block,
     windowing(weigh, weigh_together, settle),
 )

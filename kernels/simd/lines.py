@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .elements import lanes_in, llvm_type, outline
-from .vectors import FLOATS, VECTOR_BYTES, broadcast, for_vectors, load_vector, store_vector
+from .vectors import FLOATS, VECTOR_BYTES, broadcast, for_vectors, load_vector, multiply_add, store_vector
 
 _INT64, _BYTE = ir.IntType(64), ir.IntType(8)
 
@@ -177,35 +177,45 @@ def fill_line(typingctx, target, at, value, count):
 
 
 @intrinsic
-def divide_line(typingctx, target, at, divisor, count, exactly):
-    """`target[at + i] /= divisor`; if not `exactly`, by a product with its inverse."""
-    kind = target.dtype
+def divide_line(typingctx, line, divisor, count, exactly, like):
+    """Divide the elements of a line that begins at an address, of the type of `like`; integers are left as they are.
+
+    If not `exactly`, by a product with the inverse and a correction, a unit in the last place off at most.
+    """
+    kind = like.dtype
     vector = ir.VectorType(llvm_type(kind), lanes_in(kind))
 
     def emit(context, builder, signature, args):
-        data, at, divisor, count, exactly = args
+        line, divisor, count, exactly, _ = args
         if kind not in FLOATS:  # sums of integers are means of none
             return context.get_dummy_value()
-        number = context.cast(builder, divisor, types.intp, kind)
+        number = context.cast(builder, divisor, types.float64, kind)
         whole = broadcast(builder, number, vector)
         inverse = broadcast(builder, builder.fdiv(ir.Constant(vector.element, 1.0), number), vector)
+        data = builder.inttoptr(line, vector.element.as_pointer())
 
-        def run(operate, other):
+        def by_inverse(value):
+            quotient = builder.fmul(value, inverse)
+            rest = multiply_add(builder, kind, builder.fneg(quotient), whole, value)
+            better = multiply_add(builder, kind, rest, inverse, quotient)
+            return builder.select(builder.fcmp_ordered("ord", rest, rest), better, quotient)
+
+        def run(operate):
             def body(offset, mask):
-                where = builder.gep(data, [builder.add(at, offset)])
-                store_vector(builder, operate(load_vector(builder, where, vector, mask), other), where, mask)
+                where = builder.gep(data, [offset], source_etype=vector.element)
+                store_vector(builder, operate(load_vector(builder, where, vector, mask)), where, mask)
 
             for_vectors(builder, count, vector.count, body)
 
         with builder.if_else(cgutils.is_not_null(builder, exactly)) as (by_division, by_product):
             with by_division:
-                run(builder.fdiv, whole)
+                run(lambda value: builder.fdiv(value, whole))
             with by_product:
-                run(builder.fmul, inverse)
+                run(by_inverse)
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(target, n, n, n, n), emit
+    return types.void(n, types.float64, n, n, like), emit
 
 
 @intrinsic
