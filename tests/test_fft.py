@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from fastconv.kernels.jit import compiled, entry
 from fastconv.kernels.simd.fft import (
     REAL_SIZES,

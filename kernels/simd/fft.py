@@ -2,7 +2,7 @@
 
 Lanes run across independent transforms: neighbouring columns, rows, tiles or channels. Real and imaginary parts lie in
 vectors of their own. All transforms are forward, `X[k] = sum over j of x[j] exp(-2 pi i j k / n)`, and none is scaled.
-The inverse is the forward transform of numbers whose parts are swapped, there and in the result: callers swap `real` and
+The inverse is the forward transform of numbers whose parts are swapped, and of the result: callers swap `real` and
 `imaginary` of both. Factors (twiddles) are conjugated by that as well.
 """
 
