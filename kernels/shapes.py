@@ -29,7 +29,7 @@ VALID, FULL, SAME, GIVEN = range(len(PADDINGS) + 1)
 SUM, MEAN, MAXIMUM, MINIMUM = range(4)
 
 # What callers may ask for with `algorithm=`. The table of `convolution.choose` says which kernels each one is.
-ALGORITHMS = "auto", "direct", "im2col"
+ALGORITHMS = "auto", "direct", "im2col", "fft"
 AUTO = 0
 
 
@@ -89,6 +89,7 @@ class Call(NamedTuple):
     flip: int  # 1: the kernel runs backwards over every spatial axis, a convolution proper
     has_bias: int
     activation: int
+    algorithm: int  # what the caller asks for: a place in `ALGORITHMS`
 
 
 class Windows(NamedTuple):

@@ -15,6 +15,7 @@ LAYERS = [
     {"fastconv.kernels.strided"},
     {"fastconv.kernels.window", "fastconv.kernels.team", "fastconv.kernels.lessons"},
     {"fastconv.kernels.simd"},
+    {"fastconv.kernels.fft"},
     {"fastconv.kernels.convolution", "fastconv.kernels.windows", "fastconv.kernels.filters"},
     {"fastconv.kernels.calls"},
     {"fastconv.hints", "fastconv.problem", "fastconv.scipy_patch", "fastconv.sources"},

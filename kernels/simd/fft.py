@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .elements import lanes_in, llvm_type, outline
-from .vectors import FLOATS, broadcast, load_vector, multiply_add, store_vector
+from .vectors import FLOATS, broadcast, keep_whole, load_vector, multiply_add, store_vector, transpose, unpack
 
 SIZES = 2, 3, 4, 5, 8, 16
 REAL_SIZES = 8, 16
@@ -36,6 +36,15 @@ class Lines(NamedTuple):
     step: int
     next: int
     again: int
+
+
+class Place(NamedTuple):
+    """Complex vectors in memory: where the parts of the first lie, and how far the next ones are apart."""
+
+    elements: Any  # a pointer
+    real: int
+    imaginary: int
+    step: int
 
 
 @intrinsic(prefer_literal=True)
@@ -75,6 +84,89 @@ def restore_real(typingctx, size, source, target, count, repeats):
     `target.imaginary` is not written. Parts are not swapped here. Imaginary parts that ought to be zero are not read.
     """
     return _passes(_restore_real, REAL_SIZES, size, source, target, count, repeats)
+
+
+@intrinsic
+def multiply(typingctx, count, source, factors, target, accumulate):
+    """`target[i] = source[i] * factors[i]` for `i < count`, added to what the target holds if `accumulate`."""
+    n, element = types.intp, source.types[0].dtype
+
+    def emit(context, builder, signature, args):
+        count, *places, accumulate = args
+        codelet = _Codelet(builder, element)
+        source, factors, target = (codelet.place(value) for value in places)
+
+        def products(add):
+            with cgutils.for_range(builder, count) as loop:
+                values = [codelet.load_at(place, loop.index) for place in (source, factors)]
+                total = codelet.multiply(*values)
+                codelet.store_at(
+                    target, loop.index, codelet.add(total, codelet.load_at(target, loop.index)) if add else total
+                )
+
+        with builder.if_else(cgutils.is_not_null(builder, accumulate)) as (again, anew):
+            with again:
+                products(True)
+            with anew:
+                products(False)
+        return context.get_dummy_value()
+
+    return types.void(n, source, factors, target, types.boolean), emit
+
+
+@intrinsic
+def turn(typingctx, count, place, fine, coarse):
+    """Multiply squares of vectors in place: vector `i` of square `s` by `fine[i] * coarse[s]`, for `s < count`."""
+    n, element = types.intp, place.types[0].dtype
+
+    def emit(context, builder, signature, args):
+        codelet = _Codelet(builder, element)
+        place, fine, coarse = (codelet.place(value) for value in args[1:])
+        lanes = lanes_in(element)
+        with cgutils.for_range(builder, args[0]) as square:
+            whole = codelet.load_at(coarse, square.index)
+            with cgutils.for_range(builder, _INT64(lanes)) as row:
+                i = builder.add(builder.mul(square.index, _INT64(lanes)), row.index)
+                factor = codelet.multiply(codelet.load_at(fine, row.index), whole)
+                codelet.store_at(place, i, codelet.multiply(codelet.load_at(place, i), factor))
+        return context.get_dummy_value()
+
+    return types.void(n, place, fine, coarse), emit
+
+
+class Squares(NamedTuple):
+    """Squares of a vector's lanes in memory: their rows lie `row` elements apart, the squares `square`."""
+
+    elements: Any
+    start: int
+    row: int
+    square: int
+
+
+@intrinsic
+def transpose_squares(typingctx, count, source, target):
+    """Rows of the source become columns of the target, in so many squares."""
+    n, element = types.intp, source.types[0].dtype
+    lanes = lanes_in(element)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        vector = ir.VectorType(llvm_type(element), lanes)
+        ends = [unpack(builder, kind, value) for kind, value in zip((source, target), args[1:], strict=True)]
+        with cgutils.for_range(builder, args[0]) as loop:
+            starts = [
+                builder.gep(end.elements, [builder.add(end.start, builder.mul(loop.index, end.square))]) for end in ends
+            ]
+            places = [
+                [builder.gep(start, [builder.mul(end.row, _INT64(i))]) for i in range(lanes)]
+                for start, end in zip(starts, ends, strict=True)
+            ]
+            rows = [load_vector(builder, at, vector) for at in places[0]]
+            for at, column in zip(places[1], transpose(builder, rows), strict=True):
+                store_vector(builder, column, at)
+        return context.get_dummy_value()
+
+    return types.void(n, source, target), emit
 
 
 def _passes(body, sizes, size, source, target, count, repeats, *twiddles):
@@ -179,6 +271,24 @@ class _Codelet:
 
     def load(self, place, size):
         return [(self.load_part(place, 0, i), self.load_part(place, 1, i)) for i in range(size)]
+
+    def place(self, value):
+        """A `Place`, as `load_at` and `store_at` take it."""
+        builder = self.builder
+        elements, *starts, step = cgutils.unpack_tuple(builder, value)
+        return [builder.gep(elements, [start], source_etype=self.scalar) for start in starts], step
+
+    def load_at(self, place, i):
+        pointers, step = place
+        at = self.builder.mul(step, i)
+        pointers = [self.builder.gep(pointer, [at], source_etype=self.scalar) for pointer in pointers]
+        return tuple(load_vector(self.builder, pointer, self.vector) for pointer in pointers)
+
+    def store_at(self, place, i, number):
+        pointers, step = place
+        at = self.builder.mul(step, i)
+        for pointer, part in zip(pointers, number, strict=True):
+            store_vector(self.builder, part, self.builder.gep(pointer, [at], source_etype=self.scalar))
 
     def store(self, place, values):
         """Store numbers; of those whose imaginary part is None, in results that are real, none is written."""
