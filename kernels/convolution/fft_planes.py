@@ -15,13 +15,14 @@ is cut into rows of a matrix, too: its transform differs from that of a plane by
 up in the spectrum. The spectra of a kernel are kept for all blocks of its output channel if they fit the workspace.
 """
 
+import math
 from typing import Any, NamedTuple
 
 from ..fft import PASS_WORDS, Passes, Place, forward, frequency, inverse, root, write_passes
-from ..jit import entry, inlined, kernel, overload, plain
+from ..jit import entry, kernel, overload, plain
 from ..shapes import AUTO, CALL_FIELDS, CONSTANT, HUGE, PLAN, Axis, words_of
 from ..simd.fft import Squares, multiply, transpose_squares, turn
-from ..simd.packing import finish_run
+from ..simd.magnitudes import CELL, Rows, find_largest, survey
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..strided import (
     five_strides,
@@ -38,7 +39,7 @@ from ..window import load_axes, load_call, source_index, write_tuple
 from .activation import finish_row
 from .direct import store_row
 from .operands import Operand, Operands
-from .pack import Run, columns_inside, pack_border, pack_row, tap_index
+from .pack import Run, pack_row, tap_index
 
 WORKSPACE_BYTES = 4 << 20
 
@@ -48,6 +49,9 @@ SIZES = (
     480, 512,
 )  # fmt: skip
 _LINE = 64  # bytes of a cache line
+FACTS = 8
+GAIN, WEIGHT, SMALL, TOTAL, FIRST1, LAST1, FIRST2, LAST2 = range(FACTS)
+ERROR = 24.0  # see above: of a transform of up to 2**17 points, with both others that a product takes
 SHORTEST = 225  # taps: of fewer, direct sums take less time
 TOO_SHORT, TOO_LONG, MANY_CHANNELS = 1, 2, 3
 
@@ -76,7 +80,12 @@ class Areas(NamedTuple):
     twiddles: int
     fine: int
     coarse: int
+    cells: int
+    cells_of_part: int  # elements
+    fails: int
+    largest: int
     words: int  # in bytes
+    facts: int  # of each spectrum
     spectra: int
     spectrum: int  # elements of a spectrum
 
@@ -97,7 +106,7 @@ def refuses(call, axes, element):
     if call.algorithm == AUTO:
         if call.channels * a0.kernel > 1:
             return MANY_CHANNELS
-        if a1.kernel * a2.kernel < SHORTEST:
+        if a1.kernel * a2.kernel < SHORTEST or (min(a1.kernel, a2.kernel) < 8 and not is_line(axes)):
             return TOO_SHORT
     if reach_of(a1) > SIZES[-1] // 2 or (reach_of(a2) > SIZES[-1] // 2 and not is_line(axes)):
         return TOO_LONG
@@ -176,7 +185,7 @@ def choose_plan(call, axes, element):
     if best.rows == 0:
         return best
     areas = find_areas(best, part)
-    room = (WORKSPACE_BYTES // part - areas.spectra) // areas.spectrum
+    room = (WORKSPACE_BYTES // part - areas.spectra - _LINE) // (areas.spectrum + FACTS)
     terms = call.channels * a0.kernel
     spectra = terms if terms <= room else 1
     return Plan(
@@ -188,7 +197,8 @@ def choose_plan(call, axes, element):
 def find_areas(plan, part):
     """Where things lie in the workspace, for parts of so many bytes."""
     lanes, line = VECTOR_BYTES // part, _LINE // part
-    all_rows, all_columns = -(-plan.rows // lanes) * lanes, -(-plan.columns // lanes) * lanes
+    unit = max(lanes, CELL)
+    all_rows, all_columns = -(-plan.rows // lanes) * lanes, -(-plan.columns // unit) * unit
     # An odd number of cache lines: the elements of a column spread over all sets of a cache.
     pitch = (-(-all_columns // line) | 1) * line
     matrix = all_rows * 2 * pitch
@@ -196,12 +206,17 @@ def find_areas(plan, part):
     twiddles = buffer + 2 * max(all_rows, all_columns) * lanes
     fine = twiddles + 4 * (plan.rows + plan.columns)
     coarse = fine + 2 * all_rows * lanes
-    words = coarse + 2 * all_rows * (all_columns // lanes)
-    words = -(-words // line) * line
-    spectra = words + -(-2 * PASS_WORDS * 8 // _LINE) * line
+    cells = coarse + 2 * all_rows * (all_columns // lanes)
+    cells_of_part = (-(-plan.rows // CELL) if plan.is_line == 0 else plan.rows) * (all_columns // CELL)
+    fails = cells + 2 * cells_of_part
+    largest = -(-(fails + 2 * cells_of_part) // line) * line
+    words = largest + line
+    facts = words + -(-2 * PASS_WORDS * 8 // _LINE) * line
+    terms = plan.spectra if plan.spectra > 0 else 1
+    spectra = -(-(facts + terms * FACTS) // line) * line
     return Areas(
-        pitch, all_rows, all_columns, matrix, buffer, twiddles, fine, coarse, words * part, spectra,
-        all_rows * 2 * plan.columns,
+        pitch, all_rows, all_columns, matrix, buffer, twiddles, fine, coarse, cells, cells_of_part, fails, largest,
+        words * part, facts, spectra, all_rows * 2 * plan.columns,
     )  # fmt: skip
 
 
@@ -249,7 +264,8 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     words = scratch_index(workspace, areas.words)
     tools = Tools(parts, areas, Passes(words, 0, parts), Passes(words, PASS_WORDS, parts))
     together = blocks_together(out)
-    turns = -(-axes[0].out * plan.blocks1 * plan.blocks2 // together)
+    blocks = axes[0].out * plan.blocks1 * plan.blocks2
+    turns = -(-blocks // together)
     known, item = -1, take_item(team) if threads > 1 else 0
     if item < call.groups * call.outputs * call.batch * turns:
         prepare(tools, plan)
@@ -261,7 +277,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
                 transform_kernel(operands, call, axes, plan, tools, o, term)
         known = o
         first = find_block(axes, plan, n, o, turn_number * together)
-        second = find_block(axes, plan, n, o, turn_number * together + 1)
+        second = find_block(axes, plan, n, o, turn_number * together + 1 if together == 2 else blocks)
         correlate_blocks(operands, call, axes, plan, tools, first, second)
         item = take_item(team) if threads > 1 else item + 1
     if threads > 1 and thread == 0:
@@ -338,11 +354,14 @@ def transform_kernel(operands, call, axes, plan, tools, o, term):
             weight = load(w, start + tap_index(call, a1, k1) * ws.s1 + tap_index(call, a2, k2) * ws.s2)
             store_parts(parts, 2 * row * areas.pitch + column, areas.pitch, weight, 1.0 / (plan.rows * plan.columns))
     transform_columns(plan, tools)
+    clear_largest(tools)
     for group in range(areas.all_rows // lanes):
-        place = Place(parts, 0, lanes, 2 * lanes)
         place = load_group(plan, tools, group)
         at = areas.spectra + term % plan.spectra * areas.spectrum + group * plan.columns * 2 * lanes
         forward(tools.rows, place, place, Place(parts, at, at + lanes, 2 * lanes))
+        find_largest(plan.columns * 2 * lanes, parts, at, areas.largest)
+    gain = take_largest(tools) * math.sqrt(2.0) * plan.rows * plan.columns
+    write_facts(operands, call, axes, plan, tools, o, term, gain)
 
 
 def store_parts(parts, where, apart, value, scale):
@@ -369,10 +388,12 @@ def correlate_blocks(operands, call, axes, plan, tools, first, second):
     parts, areas, lanes = tools.parts, tools.areas, lanes_of(tools.parts)
     terms = call.channels * axes[0].kernel
     groups = areas.all_rows // lanes
+    has_failed = False
     for term in range(terms):
         if plan.spectra < terms:
             transform_kernel(operands, call, axes, plan, tools, first.o, term)
         pack_blocks(operands, call, axes, plan, tools, first, second, term)
+        has_failed = examine(operands, call, axes, plan, tools, first, second, term, has_failed)
         transform_columns(plan, tools)
         for group in range(groups):
             place = load_group(plan, tools, group)
@@ -382,18 +403,19 @@ def correlate_blocks(operands, call, axes, plan, tools, first, second):
             factors = Place(parts, of_kernel, of_kernel + lanes, 2 * lanes)
             if terms == 1:
                 multiply(plan.columns, place, factors, place, False)
-                store_group(plan, tools, group)
+                store_group(plan, tools, group, place)
             else:
                 sums = Place(parts, areas.sums + at, areas.sums + at + lanes, 2 * lanes)
                 multiply(plan.columns, place, factors, sums, term > 0)
     if terms > 1:
         for group in range(groups):
             at = areas.sums + group * plan.columns * 2 * lanes
-            buffer = areas.buffer
-            for i in range(plan.columns * 2 * lanes):
-                parts[buffer + i] = parts[at + i]
-            store_group(plan, tools, group)
+            store_group(plan, tools, group, Place(parts, at, at + lanes, 2 * lanes))
     restore_columns(plan, tools)
+    if has_failed:
+        repair_part(operands, call, axes, plan, tools, first, 0)
+        if second.rows > 0:
+            repair_part(operands, call, axes, plan, tools, second, 1)
     store_blocks(operands, call, axes, plan, tools, first, second)
 
 
@@ -433,12 +455,12 @@ def load_group(plan, tools, group):
 
 
 @kernel
-def store_group(plan, tools, group):
-    """Transform a group's spectrum, which is in the buffer, back, and transpose it into rows of the matrix."""
+def store_group(plan, tools, group, spectrum):
+    """Transform a group's spectrum back, through the buffer, and transpose it into rows of the matrix."""
     parts, areas, lanes = tools.parts, tools.areas, lanes_of(tools.parts)
     squares, row = areas.all_columns // lanes, 2 * areas.pitch
     place = Place(parts, areas.buffer, areas.buffer + lanes, 2 * lanes)
-    inverse(tools.rows, place, place, place)
+    inverse(tools.rows, spectrum, place, place)
     if plan.is_line:
         turn_group(tools, group, Place(parts, place.imaginary, place.real, place.step))
     for part in range(2):
@@ -457,54 +479,448 @@ def turn_group(tools, group, place):
     turn(squares, place, fines, Place(parts, coarse, coarse + lanes, 2 * lanes))
 
 
+# ---- the guard: where errors of a block's transform might be more than four times the bound of direct sums
+
+
+class Facts(NamedTuple):
+    """What the guard knows of a kernel: numbers in the workspace, in the type of parts.
+
+    Windows are looked at through their core, a part of theirs in which few weights are small: cells of the input that
+    lie there for all outputs of a tile are `first1 ... last1` and `first2 ... last2` further than the tile's own.
+    """
+
+    gain: int  # the largest number of the spectrum, at most
+    weight: int  # what all weights of the core but for a few are, at least; 0: there is no such weight
+    small: int  # how many those few are
+    total: int  # the sum of all weights
+    first1: int
+    last1: int
+    first2: int
+    last2: int
+
+
+@kernel
+def facts_at(plan, tools, term):
+    """Where the `Facts` of a term's kernel lie."""
+    return tools.areas.facts + term % plan.spectra * FACTS
+
+
+@kernel
+def cell_size(axis, is_long):
+    """Elements of a cell along an axis: of a signal some sixteenth of a window, so that windows hold few of them."""
+    size = CELL
+    while is_long and reach_of(axis) > 16 * size:
+        size *= 2
+    return size
+
+
+@kernel
+def write_facts(operands, call, axes, plan, tools, o, term, gain):
+    """Write the `Facts` of a term's kernel: of three cores and some bounds of their weights, those that allow most."""
+    parts, (w, ws), (a0, a1, a2) = tools.parts, operands.w, axes
+    at, c, k0 = facts_at(plan, tools, term), term // a0.kernel, term % a0.kernel
+    start = o * ws.batch + c * ws.channel + tap_index(call, a0, k0) * ws.s0
+    size2 = cell_size(a2, plan.is_line != 0)
+    size1 = 1 if plan.is_line else CELL
+    total = top = 0.0
+    for k1 in range(a1.kernel):
+        for k2 in range(a2.kernel):
+            weight = abs(load(w, start + tap_index(call, a1, k1) * ws.s1 + tap_index(call, a2, k2) * ws.s2))
+            total, top = total + weight, max(top, weight)
+    best, gain = 0.0, min(gain, total)
+    for i in range(FACTS):
+        parts[at + i] = 0
+    parts[at + GAIN], parts[at + TOTAL] = gain, total
+    if not (0 < top < math.inf) or a1.dilation * a2.dilation > 1:  # of a window with gaps, cells tell nothing
+        return
+    for share in range(2, 5):
+        rows, columns = (a1.kernel * share + 3) // 4, (a2.kernel * share + 3) // 4
+        row, column = (a1.kernel - rows) // 2, (a2.kernel - columns) // 2
+        first1, last1 = cells_inside(row, rows, size1)
+        first2, last2 = cells_inside(column, columns, size2)
+        room = float((last1 - first1 + 1) * size1 * (last2 - first2 + 1) * size2)
+        if last1 < first1 or last2 < first2:
+            continue
+        bound = top
+        for _ in range(12):
+            small = 0
+            for k1 in range(row, row + rows):
+                for k2 in range(column, column + columns):
+                    weight = abs(load(w, start + tap_index(call, a1, k1) * ws.s1 + tap_index(call, a2, k2) * ws.s2))
+                    small += weight < bound
+            # How much may the mean of the block outweigh that of a window, if the largest element is five times it?
+            need = allowed_error(axes, call) * gain / bound + 5.0 * small
+            if room / need > best:
+                best = room / need
+                parts[at + WEIGHT], parts[at + SMALL] = bound, small
+                parts[at + FIRST1], parts[at + LAST1] = first1, last1
+                parts[at + FIRST2], parts[at + LAST2] = first2, last2
+            if small == 0:
+                break
+            bound /= 2
+
+
+@kernel
+def cells_inside(begin, count, size):
+    """Cells in the windows of all outputs of a tile, counted from the tile's own: first, last."""
+    return -(-(begin + size - 1) // size), (begin + count) // size - 1
+
+
+@kernel
+def allowed_error(axes, call):
+    """What the error of a transform is, at most, over what it may be, in units that the docstring explains."""
+    terms = float(call.channels) * axes[0].kernel * axes[1].kernel * axes[2].kernel
+    return ERROR / (4 * (terms + 2))
+
+
+@kernel
+def clear_largest(tools):
+    for i in range(lanes_of(tools.parts)):
+        tools.parts[tools.areas.largest + i] = 0
+
+
+@kernel
+def take_largest(tools):
+    """The largest number that was found since `clear_largest`."""
+    largest = 0.0
+    for i in range(lanes_of(tools.parts)):
+        largest = max(largest, float(tools.parts[tools.areas.largest + i]))
+    return largest
+
+
+@kernel
+def grid_of(plan, tools):
+    """Rows and columns of the cells of a matrix."""
+    if plan.is_line:
+        return 1, plan.rows * plan.columns // CELL
+    return -(-plan.rows // CELL), tools.areas.all_columns // CELL
+
+
+@kernel
+def examine(operands, call, axes, plan, tools, first, second, term, has_failed):
+    """Mark tiles of outputs that have to be summed directly, in the matrix as it is packed. Whether there are any.
+
+    What is not finite is replaced by zeros. `has_failed`: an earlier term has marked some.
+    """
+    parts, areas = tools.parts, tools.areas
+    rows, columns = grid_of(plan, tools)
+    clear_largest(tools)
+    for part in range(2):
+        cells = areas.cells + part * areas.cells_of_part
+        for row in range(plan.rows if plan.is_line else rows):
+            height = 1 if plan.is_line else min(CELL, plan.rows - row * CELL)
+            at = 2 * row * (1 if plan.is_line else CELL) * areas.pitch + part * areas.pitch
+            width = plan.columns if plan.is_line else areas.all_columns
+            to = Rows(parts, cells + row * (width // CELL), 0)
+            survey(height, areas.all_columns, Rows(parts, at, 2 * areas.pitch), to, areas.largest)
+    largest, at = take_largest(tools), facts_at(plan, tools, term)
+    gain, total = float(parts[at + GAIN]), sum_cells(tools, rows * columns)
+    low, high = safe_range(parts)
+    if not (total < high):
+        if not has_failed:
+            clear_fails(tools)
+            has_failed = True
+        drop_unsafe(operands, axes, plan, tools, first, second, high)
+        largest, total = 0.0, 0.0
+        for part in range(2):
+            for i in range(rows * columns):
+                cell = float(parts[areas.cells + part * areas.cells_of_part + i])
+                if cell == cell:
+                    largest, total = max(largest, cell), total + cell
+    need = -1.0
+    is_safe = float(parts[at + TOTAL]) < high and total * max(gain, 1.0) < high
+    if call.algorithm == AUTO and is_safe and largest > 0 and gain > 0:
+        need, weight = math.inf, float(parts[at + WEIGHT])
+        scaled = gain / (plan.rows * plan.columns)
+        if weight > 0 and min(min(largest, scaled), largest * scaled) > low:
+            mean = math.sqrt(largest * (total / (plan.rows * plan.columns)))
+            need = allowed_error(axes, call) * gain / weight * mean + float(parts[at + SMALL]) * largest
+    if not is_safe:
+        need = math.inf
+    if need < 0 and not plan.is_line:
+        return has_failed
+    size2 = cell_size(axes[2], plan.is_line != 0)
+    for part in range(2):
+        coarsen(parts, areas.cells + part * areas.cells_of_part, columns, size2 if plan.is_line else CELL)
+    if need < 0:
+        return has_failed
+    together = blocks_together(operands.out.array)
+    if together == 1:
+        for i in range(rows * columns):
+            parts[areas.cells + i] += parts[areas.cells + areas.cells_of_part + i]
+    for part in range(together):
+        block = second if part == 1 else first
+        if block.rows > 0:
+            has_failed = compare_tiles(axes, plan, tools, block, part, term, need, size2, has_failed)
+    return has_failed
+
+
+def safe_range(parts):
+    """Between which magnitudes nothing overflows in a transform, and what is lost to underflow is no matter."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(safe_range)
+def _safe_range(parts):
+    low, high = (1e-30, 1e30) if parts.dtype.bitwidth == 32 else (1e-280, 1e280)
+    return lambda parts: (low, high)
+
+
+@kernel
+def sum_cells(tools, count):
+    """The sum of all cells of both parts: NaN or infinite, if anything in the matrix is."""
+    parts, areas = tools.parts, tools.areas
+    lanes, sums = 64, areas.buffer
+    for j in range(lanes):
+        parts[sums + j] = 0
+    for part in range(2):
+        at = areas.cells + part * areas.cells_of_part
+        for i in range(0, count - count % lanes, lanes):
+            for j in range(lanes):
+                parts[sums + j] += parts[at + i + j]
+        for i in range(count - count % lanes, count):
+            parts[sums] += parts[at + i]
+    total = 0.0
+    for j in range(lanes):
+        total += float(parts[sums + j])
+    return total
+
+
+@kernel
+def coarsen(parts, at, count, size):
+    """Join cells until they have a size."""
+    width = CELL
+    while width < size:
+        pairs = count // 2
+        for i in range(pairs):
+            parts[at + i] = parts[at + 2 * i] + parts[at + 2 * i + 1]
+        if count % 2 == 1:
+            parts[at + pairs] = parts[at + count - 1]
+        width, count = 2 * width, count - pairs
+
+
+@kernel
+def clear_fails(tools):
+    for i in range(2 * tools.areas.cells_of_part):
+        tools.parts[tools.areas.fails + i] = 0
+
+
+@kernel
+def drop_unsafe(operands, axes, plan, tools, first, second, high):
+    """Replace cells that are not finite, or huge, by zeros, and mark the tiles whose windows meet them."""
+    parts, areas, (_, a1, a2) = tools.parts, tools.areas, axes
+    rows, columns = grid_of(plan, tools)
+    size1, size2 = 1 if plan.is_line else CELL, cell_size(a2, plan.is_line != 0)
+    together = blocks_together(operands.out.array)
+    for part in range(2):
+        cells, fails = areas.cells + part * areas.cells_of_part, areas.fails
+        if together == 2:
+            fails += part * areas.cells_of_part
+        for row in range(rows):
+            for column in range(columns):
+                if float(parts[cells + row * columns + column]) < high / (2 * rows * columns):
+                    continue
+                parts[cells + row * columns + column] = math.nan
+                for r in range(size1):
+                    for j in range(CELL):
+                        r1, c1 = row * size1 + r, column * CELL + j
+                        if plan.is_line:
+                            r1, c1 = divmod(c1, plan.columns)
+                        if r1 < plan.rows:
+                            parts[2 * r1 * areas.pitch + part * areas.pitch + c1] = 0
+                top = max(row * size1 - reach_of(a1) + 1, 0) // size1
+                left = max(column * CELL - reach_of(a2) + 1, 0) // size2
+                for i in range(top, row + 1):
+                    for j in range(left, column * CELL // size2 + 1):
+                        parts[fails + i * columns + j] = 1
+
+
+@kernel
+def compare_tiles(axes, plan, tools, block, part, term, need, size2, has_failed):
+    """Mark the tiles of a block whose windows hold less than they need."""
+    parts, areas, (_, a1, a2) = tools.parts, tools.areas, axes
+    at, size1 = facts_at(plan, tools, term), 1 if plan.is_line else CELL
+    _, columns = grid_of(plan, tools)
+    cells, fails = areas.cells + part * areas.cells_of_part, areas.fails + part * areas.cells_of_part
+    first1, last1 = int(parts[at + FIRST1]), int(parts[at + LAST1])
+    first2, last2 = int(parts[at + FIRST2]), int(parts[at + LAST2])
+    tiles1 = -(-((block.rows - 1) * a1.stride + 1) // size1)
+    tiles2 = -(-((block.columns - 1) * a2.stride + 1) // size2)
+    along, sums = areas.sums, areas.sums + areas.cells_of_part  # neither a sum of spectra nor a patch is there now
+    for i in range(tiles1 + last1):
+        for j in range(tiles2):
+            parts[along + i * columns + j] = 0
+        for k in range(first2, last2 + 1):
+            for j in range(tiles2):
+                parts[along + i * columns + j] += parts[cells + i * columns + j + k]
+    for i in range(tiles1):
+        for j in range(tiles2):
+            parts[sums + j] = 0
+        for k in range(first1, last1 + 1):
+            for j in range(tiles2):
+                parts[sums + j] += parts[along + (i + k) * columns + j]
+        for j in range(tiles2):
+            if not (float(parts[sums + j]) >= need):
+                if not has_failed:
+                    clear_fails(tools)
+                    has_failed = True
+                parts[fails + i * columns + j] = 1
+    return has_failed
+
+
+@kernel
+def repair_part(operands, call, axes, plan, tools, block, part):
+    """Sum directly what is marked in a block, into the matrix."""
+    parts, areas, (a0, a1, a2) = tools.parts, tools.areas, axes
+    _, columns = grid_of(plan, tools)
+    size1, size2 = 1 if plan.is_line else CELL, cell_size(a2, plan.is_line != 0)
+    rows1, columns2 = (block.rows - 1) * a1.stride + 1, (block.columns - 1) * a2.stride + 1
+    fails = areas.fails + part * areas.cells_of_part
+    # Outputs between those that are kept are repaired, too.
+    b1 = Axis(a1.size, a1.kernel, 1, a1.dilation, a1.before, a1.after, a1.boundary, a1.out)
+    b2 = Axis(a2.size, a2.kernel, 1, a2.dilation, a2.before, a2.after, a2.boundary, a2.out)
+    for row in range(0, rows1, size1):
+        column = 0
+        while column < columns2:
+            at, end = fails + row // size1 * columns, column
+            while end < columns2 and parts[at + end // size2] != 0:
+                end += size2
+            if end > column:
+                end = min(end, columns2)
+                p1, p2 = block.p1 * a1.stride + row, block.p2 * a2.stride + column
+                patch = Block(block.n, block.o, block.p0, p1, p2, min(size1, rows1 - row), end - column)
+                sum_patch(operands, call, (a0, b1, b2), plan, tools, patch, part, row, column)
+            column = end if end > column else column + size2
+
+
+@kernel
+def sum_patch(operands, call, axes, plan, tools, patch, part, row, column):
+    """Sum some outputs directly, which lie from a row and column of the matrix on."""
+    parts, areas, (a0, a1, a2), (w, ws) = tools.parts, tools.areas, axes, operands.w
+    rows, columns = patch.rows - 1 + reach_of(a1), patch.columns - 1 + reach_of(a2)
+    pitch = -(-columns // 16) * 16
+    matrix = Matrix(areas.sums, pitch, rows * pitch, rows, columns)
+    for term in range(call.channels * a0.kernel):
+        pack_plane(operands, call, axes, parts, patch, term, matrix)
+        start = patch.o * ws.batch + term // a0.kernel * ws.channel + tap_index(call, a0, term % a0.kernel) * ws.s0
+        for r in range(patch.rows):
+            done = 0
+            while done < patch.columns:
+                line, first, count = row + r, column + done, patch.columns - done
+                if plan.is_line:
+                    line, first = divmod(column + done, plan.columns)
+                    count = min(count, plan.columns - first)
+                to = 2 * line * areas.pitch + part * areas.pitch + first
+                clear_line(w, parts, to, areas.pitch, 0, count if term == 0 else 0)
+                for k1 in range(a1.kernel):
+                    source = areas.sums + (r + k1 * a1.dilation) * pitch + done
+                    at = start + tap_index(call, a1, k1) * ws.s1
+                    for k2 in range(a2.kernel):
+                        weight = load(w, at + tap_index(call, a2, k2) * ws.s2)
+                        add_line(parts, to, areas.pitch, source + k2 * a2.dilation, rows * pitch, count, weight)
+                done += count
+
+
+def add_line(parts, to, to_apart, at, apart, count, weight):
+    """Add multiples of some numbers to others."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(add_line)
+def _add_line(parts, to, to_apart, at, apart, count, weight):
+    def of_complex(parts, to, to_apart, at, apart, count, weight):
+        real, imaginary = weight.real, weight.imag
+        for j in range(count):
+            parts[to + j] += parts[at + j] * real - parts[at + apart + j] * imaginary
+            parts[to + to_apart + j] += parts[at + j] * imaginary + parts[at + apart + j] * real
+
+    def of_real(parts, to, to_apart, at, apart, count, weight):
+        for j in range(count):
+            parts[to + j] += parts[at + j] * weight
+
+    return of_complex if hasattr(weight, "underlying_float") else of_real
+
+
 # ---- input and output
 
 
 @kernel
 def pack_blocks(operands, call, axes, plan, tools, first, second, term):
     """Fill the matrix with what a term of one block reads, or of two."""
-    pack_part(operands, call, axes, plan, tools, first, term, 0)
-    if blocks_together(operands.out.array) == 2:
-        pack_part(operands, call, axes, plan, tools, second, term, tools.areas.pitch)
+    areas = tools.areas
+    for part in range(blocks_together(operands.out.array)):
+        block, at = second if part == 1 else first, part * areas.pitch
+        if plan.is_line:
+            pack_signal(operands, call, axes, plan, tools, block, term, at)
+        else:
+            window = Matrix(at, 2 * areas.pitch, areas.pitch, plan.rows, areas.all_columns)
+            pack_plane(operands, call, axes, tools.parts, block, term, window)
+
+
+class Matrix(NamedTuple):
+    """Where a block's input is put: real parts from `start` on, imaginary ones `apart` from them, rows `row` apart."""
+
+    start: int
+    row: int
+    apart: int
+    rows: int
+    columns: int
 
 
 @kernel
-def pack_part(operands, call, axes, plan, tools, block, term, part):
-    """Fill a part of the matrix with what a term of a block reads, and with zeros; without rows, with zeros alone."""
-    parts, areas, (x, xs), (a0, a1, a2) = tools.parts, tools.areas, operands.x, axes
+def find_plane(operands, call, axes, block, term):
+    """Where the plane lies that a term of a block reads, and whether it is part of the input; its first row."""
+    xs, (a0, a1, a2) = operands.x.strides, axes
     c, k0 = divmod(term, a0.kernel)
     channel = block.o // call.outputs * call.channels + c
     i0 = source_index(block.p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
-    base = block.n * xs.batch + channel * xs.channel + i0 * xs.s0
+    return block.n * xs.batch + channel * xs.channel + i0 * xs.s0, i0 >= 0
+
+
+@kernel
+def pack_plane(operands, call, axes, parts, block, term, matrix):
+    """Fill a matrix with what a term of a block reads, and zeros behind; of a block without rows, with zeros alone."""
+    (x, xs), (a0, a1, a2), padding = operands.x, axes, load(operands.fill, 0)
+    base, is_real = find_plane(operands, call, axes, block, term)
     first_row, column = block.p1 * a1.stride - a1.before, block.p2 * a2.stride - a2.before
     rows = (block.rows - 1) * a1.stride + reach_of(a1) if block.rows > 0 else 0
     columns = (block.columns - 1) * a2.stride + reach_of(a2)
-    along = Axis(a2.size, a2.kernel, 1, 1, a2.before, a2.after, a2.boundary, a2.out)
-    padding = load(operands.fill, 0)
+    for row in range(matrix.rows):
+        at, count = matrix.start + row * matrix.row, 0
+        if row < rows:
+            count, i1 = columns, source_index(first_row + row, a1.size, a1.boundary)
+            is_inside = is_real and i1 >= 0
+            pack_line(x, base + i1 * xs.s1, xs.s2, parts, at, matrix.apart, column, count, is_inside, a2, padding)
+        clear_line(x, parts, at, matrix.apart, count, matrix.columns)
+
+
+@kernel
+def pack_signal(operands, call, axes, plan, tools, block, term, at):
+    """Cut what a term of a block reads into rows of the matrix."""
+    (x, xs), (a0, a1, a2), padding, areas = operands.x, axes, load(operands.fill, 0), tools.areas
+    base, is_real = find_plane(operands, call, axes, block, term)
+    i1 = source_index(block.p1 * a1.stride - a1.before, a1.size, a1.boundary)
+    is_inside, base = is_real and i1 >= 0, base + i1 * xs.s1
+    left, column = 0, block.p2 * a2.stride - a2.before
+    if block.rows > 0:
+        left = (block.columns - 1) * a2.stride + reach_of(a2)
     for row in range(plan.rows):
-        at, count = 2 * row * areas.pitch + part, columns if row < rows else 0
-        if plan.is_line:
-            count = min(max(columns - row * plan.columns, 0), plan.columns) if rows > 0 else 0
+        count = min(left, plan.columns)
         if count > 0:
-            i1 = source_index(first_row + (0 if plan.is_line else row) * a1.stride, a1.size, a1.boundary)
-            if not plan.is_line:
-                i1 = source_index(first_row + row, a1.size, a1.boundary)
-            start = column + row * plan.columns if plan.is_line else column
-            is_inside = i0 >= 0 and i1 >= 0
-            left, right = columns_inside(start, count, along) if is_inside else (0, 0)
-            place = base + i1 * xs.s1
-            pack_line(x, place, xs.s2, parts, at, areas.pitch, start, count, left, right, is_inside, along, padding)
-        clear_line(x, parts, at, areas.pitch, count, areas.all_columns)
+            pack_line(x, base, xs.s2, tools.parts, at, areas.pitch, column, count, is_inside, a2, padding)
+        clear_line(x, tools.parts, at, areas.pitch, count, areas.all_columns)
+        left, column, at = left - count, column + count, at + 2 * areas.pitch
 
 
-def pack_line(x, base, step, parts, at, apart, start, count, left, right, is_inside, axis, padding):
-    """Pack a row of the matrix: padded coordinates of an axis from `start` on; complex numbers into two rows."""
+def pack_line(x, base, step, parts, at, apart, start, count, is_inside, axis, padding):
+    """Pack a row: `count` padded coordinates of an axis from `start` on; complex numbers into two rows."""
     raise NotImplementedError("compiled code only")
 
 
 @overload(pack_line)
-def _pack_line(x, base, step, parts, at, apart, start, count, left, right, is_inside, axis, padding):
-    def of_complex(x, base, step, parts, at, apart, start, count, left, right, is_inside, axis, padding):
+def _pack_line(x, base, step, parts, at, apart, start, count, is_inside, axis, padding):
+    def of_complex(x, base, step, parts, at, apart, start, count, is_inside, axis, padding):
+        left, right = inside_line(start, count, is_inside, axis)
         for j in range(count):
             value = padding
             if left <= j < right:
@@ -513,12 +929,22 @@ def _pack_line(x, base, step, parts, at, apart, start, count, left, right, is_in
                 value = load(x, base + source_index(start + j, axis.size, axis.boundary) * step)
             parts[at + j], parts[at + apart + j] = value.real, value.imag
 
-    def of_real(x, base, step, parts, at, apart, start, count, left, right, is_inside, axis, padding):
+    def of_real(x, base, step, parts, at, apart, start, count, is_inside, axis, padding):
+        left, right = inside_line(start, count, is_inside, axis)
         pack_row(x, parts, at, Run(base + start * step, step, count, left, right, 1, 0), padding)
         if is_inside and right - left < count and axis.boundary != CONSTANT:
-            pack_border(x, base, step, parts, at, left, right, count, start, axis)
+            for j in range(count):
+                if j < left or j >= right:
+                    parts[at + j] = load(x, base + source_index(start + j, axis.size, axis.boundary) * step)
 
     return of_complex if hasattr(x.compute, "underlying_float") else of_real
+
+
+@kernel
+def inside_line(start, count, is_inside, axis):
+    """Which of `count` padded coordinates from `start` on are in the input: from, to."""
+    left = min(max(-start, 0), count) if is_inside else 0
+    return left, max(min(axis.size - start, count), left) if is_inside else 0
 
 
 def clear_line(x, parts, at, apart, begin, end):
