@@ -10,6 +10,9 @@ import fastconv
 # hand, signed, unsigned, a truth value. Tests take longest to compile, so that the others are left to the slow ones.
 REPRESENTATIVE = {np.dtype(name) for name in ("f4", "f8", "c8", "f2", "i2", "u1", "?")}
 
+# What does every call, with a bound of the error for each output.
+ALGORITHMS = "auto", "direct", "im2col"
+
 RANK_NAMES = {1: "1d", 2: "2d", 3: "3d"}
 
 

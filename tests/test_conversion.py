@@ -23,6 +23,10 @@ CALLS = {
         ((1, 1, 5, 12), (2, 1, 2, 3), {"padding": 1, "fillvalue": 1}),
         ((1, 2, 19), (1, 2, 3), {}),
     ],
+    "fft_planes": [
+        ((1, 2, 60, 70), (2, 1, 17, 20), {"groups": 2, "padding": "same"}),
+        ((1, 1, 1500), (1, 1, 300), {"padding": "same", "boundary": "wrap"}),
+    ],
     "depthwise": [
         ((1, 3, 19, 37), (3, 1, 3, 3), {"groups": 3, "padding": 1}),
         ((2, 3, 19, 37), (3, 1, 3, 3), {"groups": 3, "padding": 1, "stride": 2}),

@@ -51,9 +51,9 @@ SIZES = (
 _LINE = 64  # bytes of a cache line
 FACTS = 8
 GAIN, WEIGHT, SMALL, TOTAL, FIRST1, LAST1, FIRST2, LAST2 = range(FACTS)
-ERROR = 24.0  # see above: of a transform of up to 2**17 points, with both others that a product takes
+ERROR = 20.0  # see above: of a transform of up to 2**17 points, with both others that a product takes
 SHORTEST = 225  # taps: of fewer, direct sums take less time
-TOO_SHORT, TOO_LONG, MANY_CHANNELS = 1, 2, 3
+TOO_SHORT, TOO_LONG, OTHER_SUMS = 1, 2, 3
 
 
 class Plan(NamedTuple):
@@ -103,9 +103,11 @@ def plan_words(call, axes, element):
 def refuses(call, axes, element):
     """A reason of `TOO_SHORT`, ..., or 0. Asked for by name, all is taken that fits."""
     a0, a1, a2 = axes
+    if call.channels == 0:
+        return OTHER_SUMS
     if call.algorithm == AUTO:
-        if call.channels * a0.kernel > 1:
-            return MANY_CHANNELS
+        if call.channels * a0.kernel > 1 or a1.dilation * a2.dilation > 1:
+            return OTHER_SUMS
         if a1.kernel * a2.kernel < SHORTEST or (min(a1.kernel, a2.kernel) < 8 and not is_line(axes)):
             return TOO_SHORT
     if reach_of(a1) > SIZES[-1] // 2 or (reach_of(a2) > SIZES[-1] // 2 and not is_line(axes)):
@@ -115,8 +117,8 @@ def refuses(call, axes, element):
 
 def reason(refusal, call, axes, element):
     """Why this family does not run a call, in words."""
-    if refusal == MANY_CHANNELS:
-        return "sums have several channels or planes, expected one"
+    if refusal == OTHER_SUMS:
+        return "sums have no channel, several channels or planes, or gaps between their terms"
     if refusal == TOO_SHORT:
         return f"the kernel has {axes[1].kernel * axes[2].kernel} taps in a plane, expected {SHORTEST} or more"
     return f"the kernel has {axes[1].kernel} x {axes[2].kernel} taps in a plane, with dilation too many for a block"
@@ -527,43 +529,54 @@ def write_facts(operands, call, axes, plan, tools, o, term, gain):
         for k2 in range(a2.kernel):
             weight = abs(load(w, start + tap_index(call, a1, k1) * ws.s1 + tap_index(call, a2, k2) * ws.s2))
             total, top = total + weight, max(top, weight)
-    best, gain = 0.0, min(gain, total)
+    gain, best = min(gain, total), 0.0
     for i in range(FACTS):
         parts[at + i] = 0
     parts[at + GAIN], parts[at + TOTAL] = gain, total
     if not (0 < top < math.inf) or a1.dilation * a2.dilation > 1:  # of a window with gaps, cells tell nothing
         return
-    for share in range(2, 5):
-        rows, columns = (a1.kernel * share + 3) // 4, (a2.kernel * share + 3) // 4
-        row, column = (a1.kernel - rows) // 2, (a2.kernel - columns) // 2
-        first1, last1 = cells_inside(row, rows, size1)
-        first2, last2 = cells_inside(column, columns, size2)
-        room = float((last1 - first1 + 1) * size1 * (last2 - first2 + 1) * size2)
+    step1, step2 = -ws.s1 if call.flip else ws.s1, -ws.s2 if call.flip else ws.s2
+    start += tap_index(call, a1, 0) * ws.s1 + tap_index(call, a2, 0) * ws.s2
+    for share in range(1, 5):
+        first1, last1 = core_of(a1.kernel, size1, share)
+        first2, last2 = core_of(a2.kernel, size2, share)
         if last1 < first1 or last2 < first2:
-            continue
-        bound = top
-        for _ in range(12):
-            small = 0
-            for k1 in range(row, row + rows):
-                for k2 in range(column, column + columns):
-                    weight = abs(load(w, start + tap_index(call, a1, k1) * ws.s1 + tap_index(call, a2, k2) * ws.s2))
-                    small += weight < bound
-            # How much may the mean of the block outweigh that of a window, if the largest element is five times it?
-            need = allowed_error(axes, call) * gain / bound + 5.0 * small
+            return
+        small = (0, 0, 0, 0, 0, 0)
+        for k1 in range((first1 - 1) * size1 + 1, (last1 + 1) * size1):
+            for k2 in range((first2 - 1) * size2 + 1, (last2 + 1) * size2):
+                small = count_small(small, abs(load(w, start + k1 * step1 + k2 * step2)), top)
+        room, bound = float((last1 - first1 + 1) * size1 * (last2 - first2 + 1) * size2), top
+        for few in small:
+            # What would a window need, if a block's largest element were 4 times its mean?
+            need = 2 * allowed_error(axes, call) * gain / bound + 4.0 * few
             if room / need > best:
                 best = room / need
-                parts[at + WEIGHT], parts[at + SMALL] = bound, small
+                parts[at + WEIGHT], parts[at + SMALL] = bound, few
                 parts[at + FIRST1], parts[at + LAST1] = first1, last1
                 parts[at + FIRST2], parts[at + LAST2] = first2, last2
-            if small == 0:
-                break
-            bound /= 2
+            bound /= 4
 
 
 @kernel
-def cells_inside(begin, count, size):
-    """Cells in the windows of all outputs of a tile, counted from the tile's own: first, last."""
-    return -(-(begin + size - 1) // size), (begin + count) // size - 1
+def core_of(taps, size, share):
+    """Cells that lie within the core of the windows of all outputs of a tile, counted from the tile's own: first, last.
+
+    The core is so many fourths of the window, as near to its middle as can be.
+    """
+    least = 1 if size > 1 else 0
+    cells = max((taps // size - least) * share // 4, 1)
+    first = max((taps - size * (cells + 1) + 1) // 2 + 2 * size - 2, 0) // size
+    first = max(min(first, taps // size - cells), least)
+    return first, min(first + cells, taps // size) - 1
+
+
+@kernel
+def count_small(small, weight, top):
+    """Count a weight among those that are less than `top`, a fourth of it, and so on."""
+    a, b, c, d, e, f = small
+    a, b, c = a + (weight < top), b + (4 * weight < top), c + (16 * weight < top)
+    return a, b, c, d + (64 * weight < top), e + (256 * weight < top), f + (1024 * weight < top)
 
 
 @kernel
