@@ -22,7 +22,7 @@ from ..fft import PASS_WORDS, Passes, Place, forward, frequency, inverse, root, 
 from ..jit import entry, kernel, overload, plain
 from ..shapes import AUTO, CALL_FIELDS, CONSTANT, HUGE, PLAN, Axis, words_of
 from ..simd.fft import Squares, multiply, transpose_squares, turn
-from ..simd.magnitudes import CELL, Rows, find_largest, survey
+from ..simd.magnitudes import Rows, find_largest, survey
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..strided import (
     five_strides,
@@ -67,6 +67,7 @@ class Plan(NamedTuple):
     blocks1: int
     blocks2: int
     spectra: int  # of an output channel's kernel, that are kept; fewer than there are: one, which is made each time
+    cell: int  # columns of the cells that the guard looks at, and their rows, but for lines
 
 
 class Areas(NamedTuple):
@@ -166,7 +167,8 @@ def choose_plan(call, axes, element):
     most = (1 << 19) // part
     together = 1 if element.is_complex else 2
     line = is_line(axes)
-    best, best_cost = Plan(0, 0, 0, 0, 0, 0, 0, 0), 0
+    best, best_cost = Plan(0, 0, 0, 0, 0, 0, 0, 0, 0), 0
+    cell = 2 if min(a1.kernel, a2.kernel) < 24 and not line else 4
     for rows in SIZES:
         for columns in SIZES:
             if rows * columns > most or (line and (rows % 16 != 0 or 2 * rows < columns or rows > 2 * columns)):
@@ -182,7 +184,7 @@ def choose_plan(call, axes, element):
             cost = (2 * turns * call.batch + 1) * block_cost(-(-rows // 16) * 16, -(-columns // 16) * 16)
             if best_cost == 0 or cost < best_cost:
                 out_rows, out_columns = -(-a1.out // blocks1), -(-a2.out // blocks2)
-                best = Plan(int(line), rows, columns, out_rows, out_columns, blocks1, blocks2, 0)
+                best = Plan(int(line), rows, columns, out_rows, out_columns, blocks1, blocks2, 0, cell)
                 best_cost = cost
     if best.rows == 0:
         return best
@@ -191,7 +193,15 @@ def choose_plan(call, axes, element):
     terms = call.channels * a0.kernel
     spectra = terms if terms <= room else 1
     return Plan(
-        best.is_line, best.rows, best.columns, best.out_rows, best.out_columns, best.blocks1, best.blocks2, spectra
+        best.is_line,
+        best.rows,
+        best.columns,
+        best.out_rows,
+        best.out_columns,
+        best.blocks1,
+        best.blocks2,
+        spectra,
+        cell,
     )
 
 
@@ -199,7 +209,7 @@ def choose_plan(call, axes, element):
 def find_areas(plan, part):
     """Where things lie in the workspace, for parts of so many bytes."""
     lanes, line = VECTOR_BYTES // part, _LINE // part
-    unit = max(lanes, CELL)
+    unit = max(lanes, 4)
     all_rows, all_columns = -(-plan.rows // lanes) * lanes, -(-plan.columns // unit) * unit
     # An odd number of cache lines: the elements of a column spread over all sets of a cache.
     pitch = (-(-all_columns // line) | 1) * line
@@ -209,10 +219,10 @@ def find_areas(plan, part):
     fine = twiddles + 4 * (plan.rows + plan.columns)
     coarse = fine + 2 * all_rows * lanes
     cells = coarse + 2 * all_rows * (all_columns // lanes)
-    cells_of_part = (-(-plan.rows // CELL) if plan.is_line == 0 else plan.rows) * (all_columns // CELL)
+    cells_of_part = -(-plan.rows // (1 if plan.is_line else plan.cell)) * (all_columns // plan.cell)
     fails = cells + 2 * cells_of_part
     largest = -(-(fails + 2 * cells_of_part) // line) * line
-    words = largest + line
+    words = largest + 2 * line
     facts = words + -(-2 * PASS_WORDS * 8 // _LINE) * line
     terms = plan.spectra if plan.spectra > 0 else 1
     spectra = -(-(facts + terms * FACTS) // line) * line
@@ -507,13 +517,24 @@ def facts_at(plan, tools, term):
     return tools.areas.facts + term % plan.spectra * FACTS
 
 
+class Grid(NamedTuple):
+    """The cells of a matrix: their sizes, and how many there are. Outputs are marked by tiles of the same sizes."""
+
+    height: int
+    width: int
+    rows: int
+    columns: int
+
+
 @kernel
-def cell_size(axis, is_long):
-    """Elements of a cell along an axis: of a signal some sixteenth of a window, so that windows hold few of them."""
-    size = CELL
-    while is_long and reach_of(axis) > 16 * size:
-        size *= 2
-    return size
+def find_grid(axes, plan, tools):
+    """The cells that tiles are compared by. Of a signal some 64th of a window."""
+    if plan.is_line == 0:
+        return Grid(plan.cell, plan.cell, -(-plan.rows // plan.cell), tools.areas.all_columns // plan.cell)
+    width = plan.cell
+    while reach_of(axes[2]) > 64 * width:
+        width *= 2
+    return Grid(1, width, 1, -(-plan.rows * plan.columns // width))
 
 
 @kernel
@@ -522,8 +543,8 @@ def write_facts(operands, call, axes, plan, tools, o, term, gain):
     parts, (w, ws), (a0, a1, a2) = tools.parts, operands.w, axes
     at, c, k0 = facts_at(plan, tools, term), term // a0.kernel, term % a0.kernel
     start = o * ws.batch + c * ws.channel + tap_index(call, a0, k0) * ws.s0
-    size2 = cell_size(a2, plan.is_line != 0)
-    size1 = 1 if plan.is_line else CELL
+    grid = find_grid(axes, plan, tools)
+    size1, size2 = grid.height, grid.width
     total = top = 0.0
     for k1 in range(a1.kernel):
         for k2 in range(a2.kernel):
@@ -588,7 +609,8 @@ def allowed_error(axes, call):
 
 @kernel
 def clear_largest(tools):
-    for i in range(lanes_of(tools.parts)):
+    """Set the vectors of the largest numbers and of sums of squares to zero."""
+    for i in range(2 * lanes_of(tools.parts)):
         tools.parts[tools.areas.largest + i] = 0
 
 
@@ -602,41 +624,43 @@ def take_largest(tools):
 
 
 @kernel
-def grid_of(plan, tools):
-    """Rows and columns of the cells of a matrix."""
-    if plan.is_line:
-        return 1, plan.rows * plan.columns // CELL
-    return -(-plan.rows // CELL), tools.areas.all_columns // CELL
-
-
-@kernel
 def examine(operands, call, axes, plan, tools, first, second, term, has_failed):
     """Mark tiles of outputs that have to be summed directly, in the matrix as it is packed. Whether there are any.
 
     What is not finite is replaced by zeros. `has_failed`: an earlier term has marked some.
     """
     parts, areas = tools.parts, tools.areas
-    rows, columns = grid_of(plan, tools)
+    grid, count = find_grid(axes, plan, tools), areas.cells_of_part
     clear_largest(tools)
     for part in range(2):
-        cells = areas.cells + part * areas.cells_of_part
-        for row in range(plan.rows if plan.is_line else rows):
-            height = 1 if plan.is_line else min(CELL, plan.rows - row * CELL)
-            at = 2 * row * (1 if plan.is_line else CELL) * areas.pitch + part * areas.pitch
-            width = plan.columns if plan.is_line else areas.all_columns
-            to = Rows(parts, cells + row * (width // CELL), 0)
-            survey(height, areas.all_columns, Rows(parts, at, 2 * areas.pitch), to, areas.largest)
+        at, to = part * areas.pitch, areas.cells + part * areas.cells_of_part
+        row = 0
+        while row < plan.rows:
+            height = min(grid.height, plan.rows - row)
+            survey(
+                plan.cell,
+                height,
+                areas.all_columns,
+                Rows(parts, at, 2 * areas.pitch),
+                Rows(parts, to, 0),
+                areas.largest,
+            )
+            # The cells of a signal lie side by side: none of a row's end.
+            to += (plan.columns if plan.is_line else areas.all_columns) // plan.cell
+            row, at = row + height, at + 2 * height * areas.pitch
+    if plan.is_line:
+        count = plan.rows * plan.columns // plan.cell
     largest, at = take_largest(tools), facts_at(plan, tools, term)
-    gain, total = float(parts[at + GAIN]), sum_cells(tools, rows * columns)
+    gain, total = float(parts[at + GAIN]), sum_cells(tools, count)
     low, high = safe_range(parts)
     if not (total < high):
         if not has_failed:
             clear_fails(tools)
             has_failed = True
-        drop_unsafe(operands, axes, plan, tools, first, second, high)
+        drop_unsafe(operands, axes, plan, tools, grid, count, high)
         largest, total = 0.0, 0.0
         for part in range(2):
-            for i in range(rows * columns):
+            for i in range(count):
                 cell = float(parts[areas.cells + part * areas.cells_of_part + i])
                 if cell == cell:
                     largest, total = max(largest, cell), total + cell
@@ -646,26 +670,33 @@ def examine(operands, call, axes, plan, tools, first, second, term, has_failed):
         need, weight = math.inf, float(parts[at + WEIGHT])
         scaled = gain / (plan.rows * plan.columns)
         if weight > 0 and min(min(largest, scaled), largest * scaled) > low:
-            mean = math.sqrt(largest * (total / (plan.rows * plan.columns)))
+            mean = mean_square_root(tools, largest, total, plan.rows * plan.columns, math.sqrt(low))
             need = allowed_error(axes, call) * gain / weight * mean + float(parts[at + SMALL]) * largest
     if not is_safe:
         need = math.inf
-    if need < 0 and not plan.is_line:
-        return has_failed
-    size2 = cell_size(axes[2], plan.is_line != 0)
-    for part in range(2):
-        coarsen(parts, areas.cells + part * areas.cells_of_part, columns, size2 if plan.is_line else CELL)
+    for part in range(2 if plan.is_line else 0):
+        join_cells(parts, areas.cells + part * areas.cells_of_part, count, plan.cell, grid.width)
     if need < 0:
         return has_failed
     together = blocks_together(operands.out.array)
     if together == 1:
-        for i in range(rows * columns):
+        for i in range(grid.rows * grid.columns):
             parts[areas.cells + i] += parts[areas.cells + areas.cells_of_part + i]
     for part in range(together):
         block = second if part == 1 else first
         if block.rows > 0:
-            has_failed = compare_tiles(axes, plan, tools, block, part, term, need, size2, has_failed)
+            has_failed = compare_tiles(axes, plan, tools, grid, block, part, term, need, has_failed)
     return has_failed
+
+
+@kernel
+def mean_square_root(tools, largest, total, size, low):
+    """The root of the mean square of a matrix, at most; that of the sum of squares if no square can have been lost."""
+    parts, areas, lanes = tools.parts, tools.areas, lanes_of(tools.parts)
+    mean, squares = math.sqrt(largest * (total / size)), 0.0
+    for i in range(lanes):
+        squares += float(parts[areas.largest + lanes + i])
+    return min(mean, math.sqrt(squares / size)) if low < largest < 1 / low else mean
 
 
 def safe_range(parts):
@@ -700,10 +731,9 @@ def sum_cells(tools, count):
 
 
 @kernel
-def coarsen(parts, at, count, size):
-    """Join cells until they have a size."""
-    width = CELL
-    while width < size:
+def join_cells(parts, at, count, width, wanted):
+    """Join cells until they have a width."""
+    while width < wanted:
         pairs = count // 2
         for i in range(pairs):
             parts[at + i] = parts[at + 2 * i] + parts[at + 2 * i + 1]
@@ -719,46 +749,43 @@ def clear_fails(tools):
 
 
 @kernel
-def drop_unsafe(operands, axes, plan, tools, first, second, high):
+def drop_unsafe(operands, axes, plan, tools, grid, count, high):
     """Replace cells that are not finite, or huge, by zeros, and mark the tiles whose windows meet them."""
     parts, areas, (_, a1, a2) = tools.parts, tools.areas, axes
-    rows, columns = grid_of(plan, tools)
-    size1, size2 = 1 if plan.is_line else CELL, cell_size(a2, plan.is_line != 0)
+    columns = count if plan.is_line else grid.columns
     together = blocks_together(operands.out.array)
     for part in range(2):
-        cells, fails = areas.cells + part * areas.cells_of_part, areas.fails
-        if together == 2:
-            fails += part * areas.cells_of_part
-        for row in range(rows):
-            for column in range(columns):
-                if float(parts[cells + row * columns + column]) < high / (2 * rows * columns):
-                    continue
-                parts[cells + row * columns + column] = math.nan
-                for r in range(size1):
-                    for j in range(CELL):
-                        r1, c1 = row * size1 + r, column * CELL + j
-                        if plan.is_line:
-                            r1, c1 = divmod(c1, plan.columns)
-                        if r1 < plan.rows:
-                            parts[2 * r1 * areas.pitch + part * areas.pitch + c1] = 0
-                top = max(row * size1 - reach_of(a1) + 1, 0) // size1
-                left = max(column * CELL - reach_of(a2) + 1, 0) // size2
-                for i in range(top, row + 1):
-                    for j in range(left, column * CELL // size2 + 1):
-                        parts[fails + i * columns + j] = 1
+        fails = areas.fails + (part * areas.cells_of_part if together == 2 else 0)
+        for i in range(count):
+            at = areas.cells + part * areas.cells_of_part + i
+            if float(parts[at]) < high / (2 * count):
+                continue
+            parts[at] = math.nan
+            row, column = i // columns * grid.height, i % columns * plan.cell
+            for r in range(grid.height):
+                for j in range(plan.cell):
+                    r1, c1 = row + r, column + j
+                    if plan.is_line:
+                        r1, c1 = divmod(c1, plan.columns)
+                    if r1 < plan.rows:
+                        parts[2 * r1 * areas.pitch + part * areas.pitch + c1] = 0
+            top = max(row - reach_of(a1) + 1, 0) // grid.height
+            left = max(column - reach_of(a2) + 1, 0) // grid.width
+            for tile1 in range(top, row // grid.height + 1):
+                for tile2 in range(left, (column + plan.cell - 1) // grid.width + 1):
+                    parts[fails + tile1 * grid.columns + tile2] = 1
 
 
 @kernel
-def compare_tiles(axes, plan, tools, block, part, term, need, size2, has_failed):
+def compare_tiles(axes, plan, tools, grid, block, part, term, need, has_failed):
     """Mark the tiles of a block whose windows hold less than they need."""
     parts, areas, (_, a1, a2) = tools.parts, tools.areas, axes
-    at, size1 = facts_at(plan, tools, term), 1 if plan.is_line else CELL
-    _, columns = grid_of(plan, tools)
+    at, columns = facts_at(plan, tools, term), grid.columns
     cells, fails = areas.cells + part * areas.cells_of_part, areas.fails + part * areas.cells_of_part
     first1, last1 = int(parts[at + FIRST1]), int(parts[at + LAST1])
     first2, last2 = int(parts[at + FIRST2]), int(parts[at + LAST2])
-    tiles1 = -(-((block.rows - 1) * a1.stride + 1) // size1)
-    tiles2 = -(-((block.columns - 1) * a2.stride + 1) // size2)
+    tiles1 = -(-((block.rows - 1) * a1.stride + 1) // grid.height)
+    tiles2 = -(-((block.columns - 1) * a2.stride + 1) // grid.width)
     along, sums = areas.sums, areas.sums + areas.cells_of_part  # neither a sum of spectra nor a patch is there now
     for i in range(tiles1 + last1):
         for j in range(tiles2):
@@ -785,8 +812,8 @@ def compare_tiles(axes, plan, tools, block, part, term, need, size2, has_failed)
 def repair_part(operands, call, axes, plan, tools, block, part):
     """Sum directly what is marked in a block, into the matrix."""
     parts, areas, (a0, a1, a2) = tools.parts, tools.areas, axes
-    _, columns = grid_of(plan, tools)
-    size1, size2 = 1 if plan.is_line else CELL, cell_size(a2, plan.is_line != 0)
+    grid = find_grid(axes, plan, tools)
+    size1, size2 = grid.height, grid.width
     rows1, columns2 = (block.rows - 1) * a1.stride + 1, (block.columns - 1) * a2.stride + 1
     fails = areas.fails + part * areas.cells_of_part
     # Outputs between those that are kept are repaired, too.
@@ -795,7 +822,7 @@ def repair_part(operands, call, axes, plan, tools, block, part):
     for row in range(0, rows1, size1):
         column = 0
         while column < columns2:
-            at, end = fails + row // size1 * columns, column
+            at, end = fails + row // size1 * grid.columns, column
             while end < columns2 and parts[at + end // size2] != 0:
                 end += size2
             if end > column:
@@ -816,6 +843,7 @@ def sum_patch(operands, call, axes, plan, tools, patch, part, row, column):
     for term in range(call.channels * a0.kernel):
         pack_plane(operands, call, axes, parts, patch, term, matrix)
         start = patch.o * ws.batch + term // a0.kernel * ws.channel + tap_index(call, a0, term % a0.kernel) * ws.s0
+        skips_zeros = float(parts[facts_at(plan, tools, term) + TOTAL]) < math.inf and plan.spectra > term
         for r in range(patch.rows):
             done = 0
             while done < patch.columns:
@@ -827,11 +855,42 @@ def sum_patch(operands, call, axes, plan, tools, patch, part, row, column):
                 clear_line(w, parts, to, areas.pitch, 0, count if term == 0 else 0)
                 for k1 in range(a1.kernel):
                     source = areas.sums + (r + k1 * a1.dilation) * pitch + done
+                    reach = count - 1 + reach_of(a2)
+                    begin, end = some_numbers(w, parts, source, rows * pitch, reach) if skips_zeros else (0, reach)
                     at = start + tap_index(call, a1, k1) * ws.s1
-                    for k2 in range(a2.kernel):
+                    # Taps that meet something else than zeros.
+                    k2 = max(-(-(begin - count + 1) // a2.dilation), 0)
+                    while k2 < a2.kernel and k2 * a2.dilation < end:
                         weight = load(w, at + tap_index(call, a2, k2) * ws.s2)
                         add_line(parts, to, areas.pitch, source + k2 * a2.dilation, rows * pitch, count, weight)
+                        k2 += 1
                 done += count
+
+
+def some_numbers(w, parts, at, apart, count):
+    """From where on, and to where, a row holds other numbers than zero."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(some_numbers)
+def _some_numbers(w, parts, at, apart, count):
+    def of_complex(w, parts, at, apart, count):
+        begin, end = 0, count
+        while begin < count and parts[at + begin] == 0 and parts[at + apart + begin] == 0:
+            begin += 1
+        while end > begin and parts[at + end - 1] == 0 and parts[at + apart + end - 1] == 0:
+            end -= 1
+        return begin, end
+
+    def of_real(w, parts, at, apart, count):
+        begin, end = 0, count
+        while begin < count and parts[at + begin] == 0:
+            begin += 1
+        while end > begin and parts[at + end - 1] == 0:
+            end -= 1
+        return begin, end
+
+    return of_complex if hasattr(w.compute, "underlying_float") else of_real
 
 
 def add_line(parts, to, to_apart, at, apart, count, weight):
