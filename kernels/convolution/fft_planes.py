@@ -24,7 +24,9 @@ from ..shapes import AUTO, CALL_FIELDS, CONSTANT, HUGE, PLAN, Axis, words_of
 from ..simd.fft import Squares, multiply, transpose_squares, turn
 from ..simd.magnitudes import Rows, find_largest, survey
 from ..simd.vectors import VECTOR_BYTES, lanes_of
+from ..simd.windows import HEIGHT, WindowWeights, add_windows
 from ..strided import (
+    elements,
     five_strides,
     is_aligned,
     load,
@@ -68,6 +70,7 @@ class Plan(NamedTuple):
     blocks2: int
     spectra: int  # of an output channel's kernel, that are kept; fewer than there are: one, which is made each time
     cell: int  # columns of the cells that the guard looks at, and their rows, but for lines
+    patch: int  # elements of what a few outputs read
 
 
 class Areas(NamedTuple):
@@ -167,8 +170,10 @@ def choose_plan(call, axes, element):
     most = (1 << 19) // part
     together = 1 if element.is_complex else 2
     line = is_line(axes)
-    best, best_cost = Plan(0, 0, 0, 0, 0, 0, 0, 0, 0), 0
+    best, best_cost = Plan(0, 0, 0, 0, 0, 0, 0, 0, 0, 0), 0
     cell = 2 if min(a1.kernel, a2.kernel) < 24 and not line else 4
+    patch_rows, patch_pitch = patch_sizes(axes, VECTOR_BYTES // part)
+    patch = (2 if element.is_complex else 1) * patch_rows * patch_pitch
     for rows in SIZES:
         for columns in SIZES:
             if rows * columns > most or (line and (rows % 16 != 0 or 2 * rows < columns or rows > 2 * columns)):
@@ -184,7 +189,7 @@ def choose_plan(call, axes, element):
             cost = (2 * turns * call.batch + 1) * block_cost(-(-rows // 16) * 16, -(-columns // 16) * 16)
             if best_cost == 0 or cost < best_cost:
                 out_rows, out_columns = -(-a1.out // blocks1), -(-a2.out // blocks2)
-                best = Plan(int(line), rows, columns, out_rows, out_columns, blocks1, blocks2, 0, cell)
+                best = Plan(int(line), rows, columns, out_rows, out_columns, blocks1, blocks2, 0, cell, patch)
                 best_cost = cost
     if best.rows == 0:
         return best
@@ -193,16 +198,17 @@ def choose_plan(call, axes, element):
     terms = call.channels * a0.kernel
     spectra = terms if terms <= room else 1
     return Plan(
-        best.is_line,
-        best.rows,
-        best.columns,
-        best.out_rows,
-        best.out_columns,
-        best.blocks1,
-        best.blocks2,
-        spectra,
-        cell,
-    )
+        best.is_line, best.rows, best.columns, best.out_rows, best.out_columns, best.blocks1, best.blocks2, spectra,
+        cell, patch,
+    )  # fmt: skip
+
+
+@plain
+def patch_sizes(axes, lanes):
+    """Rows that a few outputs read, vectors above each other or, of signals, one behind another; and their distance."""
+    if is_line(axes):
+        return 1, reach_of(axes[2]) - 1 + HEIGHT * lanes
+    return reach_of(axes[1]) - 1 + HEIGHT, reach_of(axes[2]) - 1 + lanes
 
 
 @plain
@@ -214,7 +220,7 @@ def find_areas(plan, part):
     # An odd number of cache lines: the elements of a column spread over all sets of a cache.
     pitch = (-(-all_columns // line) | 1) * line
     matrix = all_rows * 2 * pitch
-    buffer = 2 * matrix
+    buffer = matrix + -(-max(matrix, plan.patch + lanes) // line) * line  # packing writes whole vectors
     twiddles = buffer + 2 * max(all_rows, all_columns) * lanes
     fine = twiddles + 4 * (plan.rows + plan.columns)
     coarse = fine + 2 * all_rows * lanes
@@ -634,8 +640,7 @@ def examine(operands, call, axes, plan, tools, first, second, term, has_failed):
     clear_largest(tools)
     for part in range(2):
         at, to = part * areas.pitch, areas.cells + part * areas.cells_of_part
-        row = 0
-        while row < plan.rows:
+        for row in range(0, plan.rows, grid.height):
             height = min(grid.height, plan.rows - row)
             survey(
                 plan.cell,
@@ -647,7 +652,7 @@ def examine(operands, call, axes, plan, tools, first, second, term, has_failed):
             )
             # The cells of a signal lie side by side: none of a row's end.
             to += (plan.columns if plan.is_line else areas.all_columns) // plan.cell
-            row, at = row + height, at + 2 * height * areas.pitch
+            at += 2 * height * areas.pitch
     if plan.is_line:
         count = plan.rows * plan.columns // plan.cell
     largest, at = take_largest(tools), facts_at(plan, tools, term)
@@ -810,61 +815,83 @@ def compare_tiles(axes, plan, tools, grid, block, part, term, need, has_failed):
 
 @kernel
 def repair_part(operands, call, axes, plan, tools, block, part):
-    """Sum directly what is marked in a block, into the matrix."""
-    parts, areas, (a0, a1, a2) = tools.parts, tools.areas, axes
+    """Sum a few outputs of a block directly, into the matrix, where any tile of theirs is marked."""
+    areas, lanes, (a0, a1, a2) = tools.areas, lanes_of(tools.parts), axes
     grid = find_grid(axes, plan, tools)
-    size1, size2 = grid.height, grid.width
-    rows1, columns2 = (block.rows - 1) * a1.stride + 1, (block.columns - 1) * a2.stride + 1
+    rows, columns = (block.rows - 1) * a1.stride + 1, (block.columns - 1) * a2.stride + 1
+    height, width = (1, HEIGHT * lanes) if plan.is_line else (HEIGHT, lanes)
     fails = areas.fails + part * areas.cells_of_part
-    # Outputs between those that are kept are repaired, too.
+    # Outputs between those that are kept are summed, too.
     b1 = Axis(a1.size, a1.kernel, 1, a1.dilation, a1.before, a1.after, a1.boundary, a1.out)
     b2 = Axis(a2.size, a2.kernel, 1, a2.dilation, a2.before, a2.after, a2.boundary, a2.out)
-    for row in range(0, rows1, size1):
-        column = 0
-        while column < columns2:
-            at, end = fails + row // size1 * grid.columns, column
-            while end < columns2 and parts[at + end // size2] != 0:
-                end += size2
-            if end > column:
-                end = min(end, columns2)
+    for row in range(0, rows, height):
+        for column in range(0, columns, width):
+            is_marked, end1, end2 = False, min(row + height, rows), min(column + width, columns)
+            for tile1 in range(row // grid.height, (end1 - 1) // grid.height + 1):
+                for tile2 in range(column // grid.width, (end2 - 1) // grid.width + 1):
+                    is_marked = is_marked or tools.parts[fails + tile1 * grid.columns + tile2] != 0
+            if is_marked:
                 p1, p2 = block.p1 * a1.stride + row, block.p2 * a2.stride + column
-                patch = Block(block.n, block.o, block.p0, p1, p2, min(size1, rows1 - row), end - column)
-                sum_patch(operands, call, (a0, b1, b2), plan, tools, patch, part, row, column)
-            column = end if end > column else column + size2
+                patch = Block(block.n, block.o, block.p0, p1, p2, height, width)
+                sum_patch(operands, call, (a0, b1, b2), plan, tools, patch)
+                copy_patch(operands, plan, tools, part, row, column, end1 - row, end2 - column)
 
 
 @kernel
-def sum_patch(operands, call, axes, plan, tools, patch, part, row, column):
-    """Sum some outputs directly, which lie from a row and column of the matrix on."""
+def sum_patch(operands, call, axes, plan, tools, patch):
+    """Sum a few outputs directly, into the buffer: vectors of real parts, then those of imaginary ones."""
     parts, areas, (a0, a1, a2), (w, ws) = tools.parts, tools.areas, axes, operands.w
-    rows, columns = patch.rows - 1 + reach_of(a1), patch.columns - 1 + reach_of(a2)
-    pitch = -(-columns // 16) * 16
-    matrix = Matrix(areas.sums, pitch, rows * pitch, rows, columns)
+    lanes = lanes_of(parts)
+    rows, pitch = patch_sizes(axes, lanes)
+    matrix = Matrix(areas.sums, pitch, rows * pitch, rows, pitch)
+    target = Rows(parts, areas.buffer, lanes)
+    clear_line(w, parts, areas.buffer, HEIGHT * lanes, 0, HEIGHT * lanes)
+    step1, step2 = -ws.s1 if call.flip else ws.s1, -ws.s2 if call.flip else ws.s2
     for term in range(call.channels * a0.kernel):
         pack_plane(operands, call, axes, parts, patch, term, matrix)
         start = patch.o * ws.batch + term // a0.kernel * ws.channel + tap_index(call, a0, term % a0.kernel) * ws.s0
-        skips_zeros = float(parts[facts_at(plan, tools, term) + TOTAL]) < math.inf and plan.spectra > term
-        for r in range(patch.rows):
-            done = 0
-            while done < patch.columns:
-                line, first, count = row + r, column + done, patch.columns - done
+        start += tap_index(call, a1, 0) * ws.s1 + tap_index(call, a2, 0) * ws.s2
+        top, bottom, left, right = 0, a1.kernel, 0, a2.kernel
+        if plan.spectra > term and float(parts[facts_at(plan, tools, term) + TOTAL]) < math.inf:
+            top, bottom, left, right = taps_of_numbers(w, axes, parts, matrix, patch)
+        row = lanes if plan.is_line else pitch
+        source = Rows(parts, areas.sums + top * a1.dilation * pitch + left * a2.dilation, row)
+        weights = WindowWeights(elements(w), start + top * step1 + left * step2, step1, step2)
+        steps = a1.dilation * pitch, a2.dilation
+        add_windows(bottom - top, right - left, source, steps[0], steps[1], matrix.apart, weights, target)
+
+
+@kernel
+def taps_of_numbers(w, axes, parts, matrix, patch):
+    """The rows and columns of taps that meet anything but zeros in a patch: from, to, each; finite weights add none."""
+    _, a1, a2 = axes
+    top, bottom, left, right = matrix.rows, 0, matrix.columns, 0
+    for row in range(matrix.rows):
+        at = matrix.start + row * matrix.row
+        begin, end = some_numbers(w, parts, at, matrix.apart, matrix.columns)
+        if begin < end:
+            top, bottom = min(top, row), row + 1
+            left, right = min(left, begin), max(right, end)
+    top = max(-(-(top - patch.rows + 1) // a1.dilation), 0)
+    left = max(-(-(left - patch.columns + 1) // a2.dilation), 0)
+    bottom = min((bottom + a1.dilation - 1) // a1.dilation, a1.kernel)
+    right = min((right + a2.dilation - 1) // a2.dilation, a2.kernel)
+    return top, max(bottom, top), left, max(right, left)
+
+
+@kernel
+def copy_patch(operands, plan, tools, part, row, column, rows, columns):
+    """Copy sums from the buffer to where they belong in the matrix."""
+    parts, areas, lanes = tools.parts, tools.areas, lanes_of(tools.parts)
+    for kind in range(3 - blocks_together(operands.out.array)):
+        source, to = areas.buffer + kind * HEIGHT * lanes, (part + kind) * areas.pitch
+        for r in range(rows):
+            for j in range(columns):
+                at = 2 * (row + r) * areas.pitch + column + j
                 if plan.is_line:
-                    line, first = divmod(column + done, plan.columns)
-                    count = min(count, plan.columns - first)
-                to = 2 * line * areas.pitch + part * areas.pitch + first
-                clear_line(w, parts, to, areas.pitch, 0, count if term == 0 else 0)
-                for k1 in range(a1.kernel):
-                    source = areas.sums + (r + k1 * a1.dilation) * pitch + done
-                    reach = count - 1 + reach_of(a2)
-                    begin, end = some_numbers(w, parts, source, rows * pitch, reach) if skips_zeros else (0, reach)
-                    at = start + tap_index(call, a1, k1) * ws.s1
-                    # Taps that meet something else than zeros.
-                    k2 = max(-(-(begin - count + 1) // a2.dilation), 0)
-                    while k2 < a2.kernel and k2 * a2.dilation < end:
-                        weight = load(w, at + tap_index(call, a2, k2) * ws.s2)
-                        add_line(parts, to, areas.pitch, source + k2 * a2.dilation, rows * pitch, count, weight)
-                        k2 += 1
-                done += count
+                    line, first = divmod(column + j, plan.columns)
+                    at = 2 * line * areas.pitch + first
+                parts[to + at] = parts[source + r * lanes + j]
 
 
 def some_numbers(w, parts, at, apart, count):
@@ -891,26 +918,6 @@ def _some_numbers(w, parts, at, apart, count):
         return begin, end
 
     return of_complex if hasattr(w.compute, "underlying_float") else of_real
-
-
-def add_line(parts, to, to_apart, at, apart, count, weight):
-    """Add multiples of some numbers to others."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(add_line)
-def _add_line(parts, to, to_apart, at, apart, count, weight):
-    def of_complex(parts, to, to_apart, at, apart, count, weight):
-        real, imaginary = weight.real, weight.imag
-        for j in range(count):
-            parts[to + j] += parts[at + j] * real - parts[at + apart + j] * imaginary
-            parts[to + to_apart + j] += parts[at + j] * imaginary + parts[at + apart + j] * real
-
-    def of_real(parts, to, to_apart, at, apart, count, weight):
-        for j in range(count):
-            parts[to + j] += parts[at + j] * weight
-
-    return of_complex if hasattr(weight, "underlying_float") else of_real
 
 
 # ---- input and output
