@@ -24,7 +24,13 @@ def run(kind, size, x, out, twiddles, step, following, again, count, repeats, ha
     """One intrinsic over arrays whose imaginary parts lie `half` behind the real ones."""
     source = Lines(x.data, 0, half, step, following, again)
     target = Lines(out.data, 0, half, step, following, again)
-    if kind == TRANSFORM:
+    if size == 16 and kind == TRANSFORM:  # the size has to be a literal
+        transform(16, source, target, count, repeats)
+    elif size == 16 and kind == AFTER:
+        transform_twiddled(16, source, target, count, repeats, twiddles.data, 0)
+    elif size == 16 and kind == BEFORE:
+        twiddle_transform(16, source, target, count, repeats, twiddles.data, 0)
+    elif kind == TRANSFORM:
         transform(size, source, target, count, repeats)
     elif kind == AFTER:
         transform_twiddled(size, source, target, count, repeats, twiddles.data, 0)

@@ -179,11 +179,17 @@ def test_what_is_not_finite_reaches_its_windows_only(algorithm):
     check("correlate", x[:, 1:], w[:, 1:], algorithm=algorithm)
     if algorithm == "fft":
         check("correlate", x, w, algorithm=algorithm)
+    x, w = values((1, 1, 60, 70), "f4"), values((1, 1, 17, 24), "f4", 1)
+    for at in [(0, 0), (59, 69)]:  # blocks whose end and beginning are the same elements of padding
+        spoiled = x.copy()
+        spoiled[0, 0, *at] = np.inf
+        for options in ({"fillvalue": 3}, {"fillvalue": np.nan}, {"padding_mode": ((2, 9), (20, 3))}):
+            check("correlate", spoiled, w, algorithm=algorithm, **({"padding_mode": "same"} | options))
 
 
 def test_refusals():
-    facts = "the kernel has 3 x 400 taps in a plane, with dilation too many for a block"
-    x, w = np.zeros((1, 1, 3, 2000), "f4"), np.zeros((1, 1, 3, 400), "f4")
+    facts = "the kernel has 3 x 600 taps in a plane, with dilation too many for a block"
+    x, w = np.zeros((1, 1, 3, 2000), "f4"), np.zeros((1, 1, 3, 600), "f4")
     with pytest.raises(ValueError, match=f"algorithm is 'fft', which cannot do this call: .*fft_planes: {facts}"):
         fastconv.correlate2d(x, w, algorithm="fft")
     with pytest.raises(ValueError, match="fft_planes: the numbers are integers, expected floating-point ones"):
@@ -194,7 +200,8 @@ def test_refusals():
         fastconv.correlate2d(x[:, :0], w[:, :0], algorithm="fft")
     assert not takes(np.zeros((1, 2, 90, 90), "f4"), np.zeros((1, 2, 30, 30), "f4"))
     assert not takes(np.zeros((1, 1, 90, 90), "f4"), np.zeros((1, 1, 14, 14), "f4"))
-    assert takes(np.zeros((1, 1, 90, 90), "f4"), np.zeros((1, 1, 15, 15), "f4"))
+    assert not takes(np.zeros((1, 1, 16, 16), "f4"), np.zeros((1, 1, 15, 15), "f4"))
+    assert takes(np.zeros((1, 1, 90, 90), "f4"), np.zeros((1, 1, 31, 31), "f4"))
 
 
 def test_plans_fit_the_workspace():

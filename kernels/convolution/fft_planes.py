@@ -39,6 +39,7 @@ from ..strided import (
 from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, source_index, write_tuple
 from .activation import finish_row
+from .blocking import DEPTHWISE
 from .direct import store_row
 from .operands import Operand, Operands
 from .pack import Run, pack_row, tap_index
@@ -55,7 +56,8 @@ FACTS = 8
 GAIN, WEIGHT, SMALL, TOTAL, FIRST1, LAST1, FIRST2, LAST2 = range(FACTS)
 ERROR = 20.0  # see above: of a transform of up to 2**17 points, with both others that a product takes
 SHORTEST = 225  # taps: of fewer, direct sums take less time
-TOO_SHORT, TOO_LONG, OTHER_SUMS = 1, 2, 3
+TOO_SHORT, TOO_LONG, OTHER_SUMS, SLOW = 1, 2, 3, 4
+MARGIN = 1.25  # of a direct call's time, that would pay for blocks summed directly after all
 
 
 class Plan(NamedTuple):
@@ -114,18 +116,50 @@ def refuses(call, axes, element):
             return OTHER_SUMS
         if a1.kernel * a2.kernel < SHORTEST or (min(a1.kernel, a2.kernel) < 8 and not is_line(axes)):
             return TOO_SHORT
-    if reach_of(a1) > SIZES[-1] // 2 or (reach_of(a2) > SIZES[-1] // 2 and not is_line(axes)):
+    plan = choose_plan(call, axes, element)
+    if plan.rows == 0:
         return TOO_LONG
-    return TOO_LONG if choose_plan(call, axes, element).rows == 0 else 0
+    if call.algorithm == AUTO and MARGIN * plan_cost(plan, call, axes, element) > direct_cost(call, axes, element):
+        return SLOW
+    return 0
 
 
 def reason(refusal, call, axes, element):
     """Why this family does not run a call, in words."""
     if refusal == OTHER_SUMS:
         return "sums have no channel, several channels or planes, or gaps between their terms"
+    taps = f"{axes[1].kernel} x {axes[2].kernel} taps in a plane"
     if refusal == TOO_SHORT:
-        return f"the kernel has {axes[1].kernel * axes[2].kernel} taps in a plane, expected {SHORTEST} or more"
-    return f"the kernel has {axes[1].kernel} x {axes[2].kernel} taps in a plane, with dilation too many for a block"
+        return f"the kernel has {taps}, expected {SHORTEST} or more"
+    if refusal == SLOW:
+        return f"the kernel has {taps}, of which direct sums are expected to take less than {MARGIN} times as long"
+    return f"the kernel has {taps}, with dilation too many for a block"
+
+
+@plain
+def cost(call, axes, element):
+    """What an image of a call takes, in multiply-adds of direct sums of the same type, about."""
+    return plan_cost(choose_plan(call, axes, element), call, axes, element)
+
+
+@plain
+def plan_cost(plan, call, axes, element):
+    """`cost` of a plan, for one image: what is chosen by it must not change with the batch."""
+    together = 1 if element.is_complex else 2
+    turns = float(-(-axes[0].out * plan.blocks1 * plan.blocks2 // together))
+    terms = float(call.channels) * axes[0].kernel
+    again = turns if plan.spectra < terms else 1.0  # a kernel's spectrum is made
+    blocks = turns * (terms + 1) / 2 + again * terms / 2  # a transform there is half of what a block takes
+    return call.groups * call.outputs * blocks * block_cost(plan.rows, plan.columns)
+
+
+@plain
+def direct_cost(call, axes, element):
+    """The same of direct sums: in planes of many taps they run at less than half their speed."""
+    a0, a1, a2 = axes
+    sums = float(call.groups) * call.outputs * a0.out * a1.out * a2.out
+    macs = sums * call.channels * a0.kernel * a1.kernel * a2.kernel
+    return macs * (4 if element.is_complex else 1) * (2 if a1.kernel * a2.kernel > DEPTHWISE.taps else 1)
 
 
 @plain
@@ -148,18 +182,26 @@ def reach_of(axis):
 
 @plain
 def outputs_in(size, axis):
-    """Outputs that a block of so many inputs has."""
+    """Outputs that a block of so many inputs has.
+
+    With a constant around the input, that on both sides may be the same elements of a block that holds all of an axis.
+    """
     reach = reach_of(axis)
+    if axis.boundary == CONSTANT and size >= reach:
+        inputs = min((axis.out - 1) * axis.stride + reach, HUGE)
+        if inputs - size <= min(axis.before, inputs - axis.before - axis.size):
+            return axis.out
     return min((size - reach) // axis.stride + 1, axis.out) if size >= reach else 0
 
 
 @plain
 def block_cost(rows, columns):
-    """What a block takes, in units of an operation on an element, about: transforms, and all that is done once."""
+    """What a block takes, in multiply-adds of direct sums, about: transforms, and all that is done once."""
+    rows, columns = -(-rows // 16) * 16, -(-columns // 16) * 16
     twos, size = 0, rows * columns
     while size > 1:
         size, twos = size // 2, twos + 1
-    return rows * columns * (2 * twos + 20)
+    return float(rows * columns * (8 * twos + 80))
 
 
 @plain
@@ -168,35 +210,36 @@ def choose_plan(call, axes, element):
     a0, a1, a2 = axes
     part = element.itemsize // (2 if element.is_complex else 1)
     most = (1 << 19) // part
-    together = 1 if element.is_complex else 2
     line = is_line(axes)
-    best, best_cost = Plan(0, 0, 0, 0, 0, 0, 0, 0, 0, 0), 0
-    cell = 2 if min(a1.kernel, a2.kernel) < 24 and not line else 4
     patch_rows, patch_pitch = patch_sizes(axes, VECTOR_BYTES // part)
-    patch = (2 if element.is_complex else 1) * patch_rows * patch_pitch
+    patch = (2 if element.is_complex else 1) * min(patch_rows * patch_pitch, HUGE)
+    cell = 2 if min(a1.kernel, a2.kernel) < 24 and not line else 4
+    best, best_cost = Plan(0, 0, 0, 0, 0, 0, 0, 0, cell, patch), 0.0
     for rows in SIZES:
+        out_rows = 1 if line else outputs_in(rows, a1)
+        if out_rows < 1 or (line and rows % 16 != 0):
+            continue
         for columns in SIZES:
-            if rows * columns > most or (line and (rows % 16 != 0 or 2 * rows < columns or rows > 2 * columns)):
-                continue
-            if line:
-                out_rows, out_columns = 1, outputs_in(rows * columns, a2)
-            else:
-                out_rows, out_columns = outputs_in(rows, a1), outputs_in(columns, a2)
-            if out_rows < 1 or out_columns < 1:
+            out_columns = outputs_in(rows * columns if line else columns, a2)
+            if out_columns < 1 or rows * columns > most or (line and (2 * rows < columns or rows > 2 * columns)):
                 continue
             blocks1, blocks2 = -(-a1.out // out_rows), -(-a2.out // out_columns)
-            turns = -(-a0.out * blocks1 * blocks2 // together)
-            cost = (2 * turns * call.batch + 1) * block_cost(-(-rows // 16) * 16, -(-columns // 16) * 16)
+            plan = Plan(
+                int(line), rows, columns, -(-a1.out // blocks1), -(-a2.out // blocks2), blocks1, blocks2, HUGE, cell,
+                patch,
+            )  # fmt: skip
+            cost = plan_cost(plan, call, axes, element)
             if best_cost == 0 or cost < best_cost:
-                out_rows, out_columns = -(-a1.out // blocks1), -(-a2.out // blocks2)
-                best = Plan(int(line), rows, columns, out_rows, out_columns, blocks1, blocks2, 0, cell, patch)
-                best_cost = cost
+                best, best_cost = plan, cost
+            if not line and blocks2 == 1:
+                break  # larger ones hold no more
+        if not line and out_rows == a1.out:
+            break
     if best.rows == 0:
         return best
     areas = find_areas(best, part)
-    room = (WORKSPACE_BYTES // part - areas.spectra - _LINE) // (areas.spectrum + FACTS)
     terms = call.channels * a0.kernel
-    spectra = terms if terms <= room else 1
+    spectra = terms if terms <= (WORKSPACE_BYTES // part - areas.spectra - _LINE) // (areas.spectrum + FACTS) else 1
     return Plan(
         best.is_line, best.rows, best.columns, best.out_rows, best.out_columns, best.blocks1, best.blocks2, spectra,
         cell, patch,
@@ -230,7 +273,7 @@ def find_areas(plan, part):
     largest = -(-(fails + 2 * cells_of_part) // line) * line
     words = largest + 2 * line
     facts = words + -(-2 * PASS_WORDS * 8 // _LINE) * line
-    terms = plan.spectra if plan.spectra > 0 else 1
+    terms = plan.spectra if plan.spectra < HUGE else 1
     spectra = -(-(facts + terms * FACTS) // line) * line
     return Areas(
         pitch, all_rows, all_columns, matrix, buffer, twiddles, fine, coarse, cells, cells_of_part, fails, largest,
@@ -431,9 +474,8 @@ def correlate_blocks(operands, call, axes, plan, tools, first, second):
             store_group(plan, tools, group, Place(parts, at, at + lanes, 2 * lanes))
     restore_columns(plan, tools)
     if has_failed:
-        repair_part(operands, call, axes, plan, tools, first, 0)
-        if second.rows > 0:
-            repair_part(operands, call, axes, plan, tools, second, 1)
+        for part in range(blocks_together(operands.out.array)):
+            repair_part(operands, call, axes, plan, tools, second if part == 1 else first, part)
     store_blocks(operands, call, axes, plan, tools, first, second)
 
 
@@ -774,11 +816,17 @@ def drop_unsafe(operands, axes, plan, tools, grid, count, high):
                         r1, c1 = divmod(c1, plan.columns)
                     if r1 < plan.rows:
                         parts[2 * r1 * areas.pitch + part * areas.pitch + c1] = 0
-            top = max(row - reach_of(a1) + 1, 0) // grid.height
-            left = max(column - reach_of(a2) + 1, 0) // grid.width
-            for tile1 in range(top, row // grid.height + 1):
-                for tile2 in range(left, (column + plan.cell - 1) // grid.width + 1):
-                    parts[fails + tile1 * grid.columns + tile2] = 1
+            # Windows that run over the end of a block meet its beginning.
+            for over1 in range(1 if plan.is_line else 2):
+                for over2 in range(2):
+                    row1, column1 = row + over1 * plan.rows, column + over2 * plan.columns
+                    if plan.is_line:
+                        column1 = column + over2 * plan.rows * plan.columns
+                    top = max(row1 - reach_of(a1) + 1, 0) // grid.height
+                    left = max(column1 - reach_of(a2) + 1, 0) // grid.width
+                    for tile1 in range(top, min(row1 // grid.height + 1, grid.rows)):
+                        for tile2 in range(left, min((column1 + plan.cell - 1) // grid.width + 1, grid.columns)):
+                            parts[fails + tile1 * grid.columns + tile2] = 1
 
 
 @kernel
@@ -792,16 +840,17 @@ def compare_tiles(axes, plan, tools, grid, block, part, term, need, has_failed):
     tiles1 = -(-((block.rows - 1) * a1.stride + 1) // grid.height)
     tiles2 = -(-((block.columns - 1) * a2.stride + 1) // grid.width)
     along, sums = areas.sums, areas.sums + areas.cells_of_part  # neither a sum of spectra nor a patch is there now
-    for i in range(tiles1 + last1):
+    # Cells behind the last one are elsewhere in the block: constants, which may be zeros.
+    for i in range(min(tiles1 + last1, grid.rows)):
         for j in range(tiles2):
             parts[along + i * columns + j] = 0
         for k in range(first2, last2 + 1):
-            for j in range(tiles2):
+            for j in range(min(tiles2, columns - k)):
                 parts[along + i * columns + j] += parts[cells + i * columns + j + k]
     for i in range(tiles1):
         for j in range(tiles2):
             parts[sums + j] = 0
-        for k in range(first1, last1 + 1):
+        for k in range(first1, min(last1 + 1, grid.rows - i)):
             for j in range(tiles2):
                 parts[sums + j] += parts[along + (i + k) * columns + j]
         for j in range(tiles2):
@@ -821,6 +870,8 @@ def repair_part(operands, call, axes, plan, tools, block, part):
     rows, columns = (block.rows - 1) * a1.stride + 1, (block.columns - 1) * a2.stride + 1
     height, width = (1, HEIGHT * lanes) if plan.is_line else (HEIGHT, lanes)
     fails = areas.fails + part * areas.cells_of_part
+    if block.rows == 0:
+        rows = 0
     # Outputs between those that are kept are summed, too.
     b1 = Axis(a1.size, a1.kernel, 1, a1.dilation, a1.before, a1.after, a1.boundary, a1.out)
     b2 = Axis(a2.size, a2.kernel, 1, a2.dilation, a2.before, a2.after, a2.boundary, a2.out)
@@ -843,7 +894,7 @@ def sum_patch(operands, call, axes, plan, tools, patch):
     parts, areas, (a0, a1, a2), (w, ws) = tools.parts, tools.areas, axes, operands.w
     lanes = lanes_of(parts)
     rows, pitch = patch_sizes(axes, lanes)
-    matrix = Matrix(areas.sums, pitch, rows * pitch, rows, pitch)
+    matrix = Matrix(areas.sums, pitch, rows * pitch, rows, pitch, pitch)
     target = Rows(parts, areas.buffer, lanes)
     clear_line(w, parts, areas.buffer, HEIGHT * lanes, 0, HEIGHT * lanes)
     step1, step2 = -ws.s1 if call.flip else ws.s1, -ws.s2 if call.flip else ws.s2
@@ -932,7 +983,7 @@ def pack_blocks(operands, call, axes, plan, tools, first, second, term):
         if plan.is_line:
             pack_signal(operands, call, axes, plan, tools, block, term, at)
         else:
-            window = Matrix(at, 2 * areas.pitch, areas.pitch, plan.rows, areas.all_columns)
+            window = Matrix(at, 2 * areas.pitch, areas.pitch, plan.rows, plan.columns, areas.all_columns)
             pack_plane(operands, call, axes, tools.parts, block, term, window)
 
 
@@ -944,12 +995,13 @@ class Matrix(NamedTuple):
     apart: int
     rows: int
     columns: int
+    width: int  # with zeros behind the columns
 
 
 @kernel
 def find_plane(operands, call, axes, block, term):
     """Where the plane lies that a term of a block reads, and whether it is part of the input; its first row."""
-    xs, (a0, a1, a2) = operands.x.strides, axes
+    xs, a0 = operands.x.strides, axes[0]
     c, k0 = divmod(term, a0.kernel)
     channel = block.o // call.outputs * call.channels + c
     i0 = source_index(block.p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
@@ -959,31 +1011,31 @@ def find_plane(operands, call, axes, block, term):
 @kernel
 def pack_plane(operands, call, axes, parts, block, term, matrix):
     """Fill a matrix with what a term of a block reads, and zeros behind; of a block without rows, with zeros alone."""
-    (x, xs), (a0, a1, a2), padding = operands.x, axes, load(operands.fill, 0)
+    (x, xs), (_, a1, a2), padding = operands.x, axes, load(operands.fill, 0)
     base, is_real = find_plane(operands, call, axes, block, term)
     first_row, column = block.p1 * a1.stride - a1.before, block.p2 * a2.stride - a2.before
     rows = (block.rows - 1) * a1.stride + reach_of(a1) if block.rows > 0 else 0
-    columns = (block.columns - 1) * a2.stride + reach_of(a2)
+    columns = min((block.columns - 1) * a2.stride + reach_of(a2), matrix.columns)
     for row in range(matrix.rows):
         at, count = matrix.start + row * matrix.row, 0
         if row < rows:
             count, i1 = columns, source_index(first_row + row, a1.size, a1.boundary)
             is_inside = is_real and i1 >= 0
             pack_line(x, base + i1 * xs.s1, xs.s2, parts, at, matrix.apart, column, count, is_inside, a2, padding)
-        clear_line(x, parts, at, matrix.apart, count, matrix.columns)
+        clear_line(x, parts, at, matrix.apart, count, matrix.width)
 
 
 @kernel
 def pack_signal(operands, call, axes, plan, tools, block, term, at):
     """Cut what a term of a block reads into rows of the matrix."""
-    (x, xs), (a0, a1, a2), padding, areas = operands.x, axes, load(operands.fill, 0), tools.areas
+    (x, xs), (_, a1, a2), padding, areas = operands.x, axes, load(operands.fill, 0), tools.areas
     base, is_real = find_plane(operands, call, axes, block, term)
     i1 = source_index(block.p1 * a1.stride - a1.before, a1.size, a1.boundary)
     is_inside, base = is_real and i1 >= 0, base + i1 * xs.s1
     left, column = 0, block.p2 * a2.stride - a2.before
     if block.rows > 0:
         left = (block.columns - 1) * a2.stride + reach_of(a2)
-    for row in range(plan.rows):
+    for _row in range(plan.rows):
         count = min(left, plan.columns)
         if count > 0:
             pack_line(x, base, xs.s2, tools.parts, at, areas.pitch, column, count, is_inside, a2, padding)
@@ -1048,15 +1100,16 @@ def _clear_line(x, parts, at, apart, begin, end):
 @kernel
 def store_blocks(operands, call, axes, plan, tools, first, second):
     """Finish the sums of one block, or of two, and copy them to the output."""
-    store_part(operands, call, axes, plan, tools, first, 0)
-    if blocks_together(operands.out.array) == 2 and second.rows > 0:
-        store_part(operands, call, axes, plan, tools, second, tools.areas.pitch)
+    for part in range(blocks_together(operands.out.array)):
+        block = second if part == 1 else first
+        if block.rows > 0:
+            store_part(operands, call, axes, plan, tools, block, part * tools.areas.pitch)
 
 
 @kernel
 def store_part(operands, call, axes, plan, tools, block, part):
     """Finish the sums in a part of the matrix."""
-    (out, outs), areas, (a0, a1, a2) = operands.out, tools.areas, axes
+    (out, outs), areas, (_, a1, a2) = operands.out, tools.areas, axes
     where = block.n * outs.batch + block.o * outs.channel + block.p0 * outs.s0 + block.p1 * outs.s1 + block.p2 * outs.s2
     bias, bias_where = operands.bias, block.o * stride(operands.bias, 0)
     for row in range(plan.rows if plan.is_line else block.rows):

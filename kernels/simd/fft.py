@@ -19,6 +19,7 @@ from .vectors import FLOATS, broadcast, keep_whole, load_vector, multiply_add, s
 
 SIZES = 2, 3, 4, 5, 8, 16
 REAL_SIZES = 8, 16
+PASS_SIZES = SIZES[:-1]  # what a number of the run chooses from; 16, which compiles longest, has to be a literal
 
 _INT64 = ir.IntType(64)
 
@@ -49,7 +50,7 @@ class Place(NamedTuple):
 
 @intrinsic(prefer_literal=True)
 def transform(typingctx, size, source, target, count, repeats):
-    """`repeats` times `count` transforms of a size in `SIZES`; the target may be the source."""
+    """`repeats` times `count` transforms of a size in `SIZES`, or `PASS_SIZES`; the target may be the source."""
     return _passes(_transform, SIZES, size, source, target, count, repeats)
 
 
@@ -172,10 +173,11 @@ def transpose_squares(typingctx, count, source, target):
 def _passes(body, sizes, size, source, target, count, repeats, *twiddles):
     """The typing and the code of an intrinsic: a function for each size, which loops over its transforms."""
     n, element = types.intp, source.types[0].dtype
-    wanted = (size.literal_value,) if isinstance(size, types.IntegerLiteral) else sizes
+    is_literal = isinstance(size, types.IntegerLiteral)
+    wanted = (size.literal_value,) if is_literal else PASS_SIZES if sizes == SIZES else sizes
     if element not in FLOATS or target.types[0].dtype != element or not set(wanted) <= set(sizes):
         return None
-    size = size if isinstance(size, types.IntegerLiteral) else n
+    size = size if is_literal else n
     pointer = ir.PointerType(ir.IntType(8))
     kinds = [pointer, *[_INT64] * 5] * 2 + [_INT64] * 2 + [pointer] * bool(twiddles)
 
