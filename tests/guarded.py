@@ -505,7 +505,36 @@ def write_read_only():
     guarded(numpy_zeros(5, "f4"), end=True, read_only=True)[0] = 1
 
 
+# Blocks of one plane and of pieces of it, of a signal, and what is summed directly.
+TRANSFORMED = [
+    ((1, 1, 70, 81), (1, 1, 16, 17), {"padding_mode": "same"}),
+    ((1, 1, 9, 301), (1, 1, 9, 25), {"boundary": "reflect", "padding_mode": ((3, 0), (0, 4))}),
+    ((2, 2, 40, 33), (2, 1, 17, 16), {"groups": 2, "stride": (2, 3)}),
+    ((1, 1, 3001), (2, 1, 300), {}),
+    ((1, 2, 700), (1, 2, 250), {"padding_mode": "full", "stride": 3, "boundary": "wrap"}),
+]
+
+
+def transformed(dtype):
+    """The kept workspace is given up, so that each call takes one between guards."""
+    given, dtype = arrays_of(dtype)
+    for (x_shape, w_shape, options), view, end in itertools.product(TRANSFORMED, LAYOUTS.values(), (False, True)):
+        print(f"{dtype} {x_shape} {w_shape}, {'end' if end else 'start'} of the block", flush=True)
+        for spoils in (False, True):
+            x, w = values(x_shape, given), values(w_shape, dtype, 1)
+            if spoils and x.dtype.kind in "fc":
+                x[..., -1] = np.nan
+            x, w = guarded(view(x), end=end, read_only=True), guarded(view(w), end=end, read_only=True)
+            fastconv.release_workspace()
+            with Allocations(end):
+                out = fastconv.correlate_nd(x, w, algorithm="fft", dtype=dtype, **options)
+            expected = oracle.correlate(x.astype(dtype), w, **options)
+            oracle.check(out, expected._replace(bound=4 * expected.bound))
+            fastconv.release_workspace()
+
+
 CASES = {
+    **{f"transformed-{dtype}": (transformed, dtype) for dtype in ("f4", "f8", "c8", "u1-f4")},
     **{f"{f.__name__}-{a}": (f, a) for f in (convolution, outputs) for a in ALGORITHMS[1:]},
     **{f"{f.__name__}-{a}-more": (f, a, MORE) for f in (convolution, outputs) for a in ALGORITHMS[1:]},
     **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8", "u1-f4")},

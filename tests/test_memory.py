@@ -27,6 +27,7 @@ GUARDED += ["depthwise-f4", "depthwise-f8", "depthwise-f2", slow("depthwise-i4")
 GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
 GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-u1", slow("pool_vectors-i1")]
 GUARDED += ["blocks-u1-f4", "depthwise-u1-f4", "grouped-u1-f4", "converted_pools"]  # read as another dtype
+GUARDED += ["transformed-f4", slow("transformed-f8"), slow("transformed-c8"), slow("transformed-u1-f4")]
 GUARDED += [slow("depthwise-f4-f8"), slow("grouped-f4-f8")]
 GUARDED += ["ndimage-f4", *(slow(f"ndimage-{dtypes}") for dtypes in ("u1", "f8", "i2", "u1-f4", "f4-i2"))]
 
