@@ -125,7 +125,8 @@ def check_convolution(operation, x, w, **options):
 
 def check_second(operation, x, w, expected, options):
     """Where a call is small, what would run a larger one must agree, too."""
-    from fastconv.kernels.convolution.choose import AUTO, FAMILIES, refusals
+    from fastconv.kernels.convolution.choose import FAMILIES, refusals
+    from fastconv.kernels.shapes import ALGORITHMS
 
     from fastconv import conv  # not before guarded.py has replaced what they take from NumPy
     from fastconv.dispatch import facts_of
@@ -137,7 +138,8 @@ def check_second(operation, x, w, expected, options):
     bias, dtype = options.get("bias"), common_dtype(name, x=x, w=w)
     given = name, x, w, dtype, rank, operation == "convolve", *named, "direct", bias is not None
     facts = facts_of(convolution(*given))
-    taking = [family.name for family, refuses in zip(FAMILIES, refusals, strict=True) if not refuses(*facts, AUTO)]
+    asked = ALGORITHMS.index("direct")
+    taking = [family.name for family, refuses in zip(FAMILIES, refusals, strict=True) if not refuses(*facts, asked)]
     if taking[0] != "small":
         return
     arguments = name, rank, operation == "convolve", x, w, *named, "direct", bias is not None

@@ -229,7 +229,8 @@ def choose_plan(call, axes, element):
                 patch,
             )  # fmt: skip
             cost = plan_cost(plan, call, axes, element)
-            if best_cost == 0 or cost < best_cost:
+            fits = 2 * rows * columns < most or end_of(find_areas(plan, part)) * part <= WORKSPACE_BYTES
+            if fits and (best_cost == 0 or cost < best_cost):
                 best, best_cost = plan, cost
             if not line and blocks2 == 1:
                 break  # larger ones hold no more
@@ -279,6 +280,12 @@ def find_areas(plan, part):
         pitch, all_rows, all_columns, matrix, buffer, twiddles, fine, coarse, cells, cells_of_part, fails, largest,
         words * part, facts, spectra, all_rows * 2 * plan.columns,
     )  # fmt: skip
+
+
+@plain
+def end_of(areas):
+    """Where a workspace ends that keeps one spectrum."""
+    return areas.spectra + areas.spectrum
 
 
 # ---- kernels
