@@ -75,6 +75,9 @@ class Plan(NamedTuple):
     patch: int  # elements of what a few outputs read
 
 
+_PLAN_WORDS = PLAN + words_of(Plan)
+
+
 class Areas(NamedTuple):
     """Where things lie in a workspace, in elements of a part; and what of the plan follows the vectors' width."""
 
@@ -102,7 +105,7 @@ class Areas(NamedTuple):
 @plain
 def plan_words(call, axes, element):
     """How many numbers a call and its plan take."""
-    return PLAN + words_of(Plan)
+    return _PLAN_WORDS
 
 
 @plain
@@ -228,10 +231,10 @@ def choose_plan(call, axes, element):
                 int(line), rows, columns, -(-a1.out // blocks1), -(-a2.out // blocks2), blocks1, blocks2, HUGE, cell,
                 patch,
             )  # fmt: skip
-            cost = plan_cost(plan, call, axes, element)
+            taken = plan_cost(plan, call, axes, element)
             fits = 2 * rows * columns < most or end_of(find_areas(plan, part)) * part <= WORKSPACE_BYTES
-            if fits and (best_cost == 0 or cost < best_cost):
-                best, best_cost = plan, cost
+            if fits and (best_cost == 0 or taken < best_cost):
+                best, best_cost = plan, taken
             if not line and blocks2 == 1:
                 break  # larger ones hold no more
         if not line and out_rows == a1.out:
