@@ -2,8 +2,9 @@
 
 A product of spectra does not ask for their order. So the forward transform is decimated in frequency, in place, and
 leaves its results in the order that `frequency` tells; the inverse, decimated in time, runs the same passes backwards
-and takes them in that order. No pass only sorts. A transform errs by at most about `6 u log2(n)` in the 2-norm, relative
-to its result (Higham, "Accuracy and Stability of Numerical Algorithms", theorem 24.2), by some `u sqrt(log2(n))` mostly.
+and takes them in that order. No pass only sorts. A transform errs by at most about `6 u log2(n)` in the 2-norm,
+relative to its result (Higham, "Accuracy and Stability of Numerical Algorithms", theorem 24.2), by some
+`u sqrt(log2(n))` mostly.
 """
 
 import math

@@ -6,7 +6,7 @@ import numpy as np
 import oracle
 import pytest
 from cases import LAYOUTS, rng, slow, values
-from fastconv.kernels.convolution import fft_planes
+from fastconv.kernels.convolution import fft_blocks, fft_planes
 
 import fastconv
 from fastconv import conv
@@ -135,6 +135,7 @@ def test_no_output_is_worse_than_auto_promises(name, dtype):
         ((1, 1, 75, 90), (1, 1, 16, 23), {"padding_mode": "same"}),
         ((1, 1, 4000), (1, 1, 260), {"padding_mode": "full", "boundary": "reflect"}),
         ((1, 1, 4000), (1, 1, 1300), {"stride": 3}),
+        ((1, 2, 4, 60, 70), (1, 2, 2, 16, 23), {"padding_mode": "same"}),
     ]:
         x = spoil(name, values(x_shape, dtype))
         for w in kernels_of(w_shape, dtype):
@@ -198,7 +199,8 @@ def test_refusals():
         fastconv.correlate2d(x.astype("f2"), w.astype("f2"), algorithm="fft")
     with pytest.raises(ValueError, match="fft_planes: sums have no channel"):
         fastconv.correlate2d(x[:, :0], w[:, :0], algorithm="fft")
-    assert not takes(np.zeros((1, 2, 90, 90), "f4"), np.zeros((1, 2, 30, 30), "f4"))
+    assert not takes(np.zeros((1, 5, 90, 90), "f4"), np.zeros((1, 5, 30, 30), "f4"))
+    assert not takes(np.zeros((1, 1, 90, 90), "f4"), np.zeros((1, 1, 30, 30), "f4"), dilation=2)
     assert not takes(np.zeros((1, 1, 90, 90), "f4"), np.zeros((1, 1, 14, 14), "f4"))
     assert not takes(np.zeros((1, 1, 16, 16), "f4"), np.zeros((1, 1, 15, 15), "f4"))
     assert takes(np.zeros((1, 1, 90, 90), "f4"), np.zeros((1, 1, 31, 31), "f4"))
@@ -206,7 +208,6 @@ def test_refusals():
 
 def test_plans_fit_the_workspace():
     for dtype in ("f4", "f8", "c8", "c16"):
-        element = fft_planes.__dict__  # the module, for its constants
         for x_shape, w_shape in [
             ((1, 1, 2000, 2000), (1, 1, 31, 31)),
             ((1, 1, 2000, 2000), (1, 1, 200, 200)),
@@ -215,16 +216,18 @@ def test_plans_fit_the_workspace():
             ((1, 40, 9, 99, 99), (1, 40, 5, 31, 31)),
         ]:
             plan, part = plan_of(x_shape, w_shape, dtype)
-            areas = fft_planes.find_areas(plan, part)
+            areas = fft_blocks.find_areas(plan, part)
             end = areas.spectra + plan.spectra * areas.spectrum
-            assert 0 < end * part <= element["WORKSPACE_BYTES"], (dtype, x_shape, w_shape, plan)
+            assert 0 < end * part <= fft_planes.WORKSPACE_BYTES, (dtype, x_shape, w_shape, plan)
 
 
 def plan_of(x_shape, w_shape, dtype):
     from fastconv.dispatch import facts_of
     from fastconv.problem import convolution
 
-    x, w = (np.lib.stride_tricks.as_strided(np.zeros(1, dtype), shape, (0,) * len(shape)) for shape in (x_shape, w_shape))
+    x, w = (
+        np.lib.stride_tricks.as_strided(np.zeros(1, dtype), shape, (0,) * len(shape)) for shape in (x_shape, w_shape)
+    )
     options = 1, 1, "valid", 1, "constant", None, "fft", False
     facts = facts_of(convolution("correlate_nd", x, w, np.dtype(dtype), None, False, *options))
     return fft_planes.choose_plan(*facts), facts[2].itemsize // (2 if facts[2].is_complex else 1)

@@ -1,4 +1,4 @@
-"""Sums over the windows of a few outputs, whose input is packed: what is left of a block that a transform would spoil."""
+"""Sums over the windows of a few outputs, whose input is packed: of those that a transform would spoil."""
 
 from typing import Any, NamedTuple
 
@@ -29,9 +29,9 @@ def add_windows(typingctx, taps1, taps2, source, step1, step2, apart, weights, t
     """Add the products of a window's elements and weights to each of `HEIGHT` vectors of outputs.
 
     The elements of output `j` of row `i` are `source.elements[source.start + i * source.row + j + k1 * step1 + k2 *
-    step2]`, its weights `weights.elements[weights.start + k1 * weights.row + k2 * weights.column]`. Complex numbers have
-    imaginary parts `apart` from the real ones, but for weights, which are pairs; both kinds of rows lie in the target,
-    one behind the other.
+    step2]`, its weights `weights.elements[weights.start + k1 * weights.row + k2 * weights.column]`. Complex numbers
+    have imaginary parts `apart` from the real ones, but for weights, which are pairs; both kinds of rows lie in the
+    target, one behind the other.
     """
     n, element, weight = types.intp, source.types[0].dtype, weights.types[0].dtype
     lanes, parts = lanes_in(element), weight.bitwidth // element.bitwidth
