@@ -436,6 +436,12 @@ def scratch_parts(typingctx, workspace, offset, array):
 
 
 @intrinsic
+def scratch_doubles(typingctx, workspace, offset):
+    """The workspace from byte `offset` on, as a pointer to float64."""
+    return _scratch(workspace, types.float64, ())
+
+
+@intrinsic
 def scratch_index(typingctx, workspace, offset):
     """The workspace from byte `offset` on, as a pointer to int64."""
     return _scratch(workspace, types.intp, ())

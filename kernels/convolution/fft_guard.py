@@ -95,8 +95,11 @@ def find_grid(axes, plan, tools):
 
 
 @kernel
-def write_facts(operands, call, axes, plan, tools, o, term, gain):
-    """Write the `Facts` of a term's kernel: of three cores and some bounds of their weights, those that allow most."""
+def write_facts(operands, call, axes, plan, tools, o, term):
+    """Write the `Facts` of a term's kernel: of some cores and bounds of their weights, those that allow most.
+
+    `find_largest` has seen its spectrum, which is scaled.
+    """
     parts, (w, ws), (a0, a1, a2) = tools.parts, operands.w, axes
     at, c, k0 = facts_at(plan, tools, term), term // a0.kernel, term % a0.kernel
     start = o * ws.batch + c * ws.channel + tap_index(call, a0, k0) * ws.s0
@@ -107,7 +110,7 @@ def write_facts(operands, call, axes, plan, tools, o, term, gain):
         for k2 in range(a2.kernel):
             weight = abs(load(w, start + tap_index(call, a1, k1) * ws.s1 + tap_index(call, a2, k2) * ws.s2))
             total, top = total + weight, max(top, weight)
-    gain, best = min(gain, total), 0.0
+    gain, best = min(largest_number(tools) * plan.rows * plan.columns, total), 0.0
     for i in range(FACTS):
         parts[at + i] = 0
     parts[at + AT.gain], parts[at + AT.total] = gain, total
@@ -178,6 +181,21 @@ def take_largest(tools):
     for i in range(lanes_of(tools.parts)):
         largest = max(largest, float(tools.parts[tools.areas.largest + i]))
     return largest
+
+
+@kernel
+def largest_number(tools):
+    """The largest number of a spectrum, at most; by its square, if none can have been lost."""
+    parts, lanes, low, part = (
+        tools.parts,
+        lanes_of(tools.parts),
+        math.sqrt(safe_range(tools.parts)[0]),
+        take_largest(tools),
+    )
+    square = 0.0
+    for i in range(lanes, 2 * lanes):
+        square = max(square, float(parts[tools.areas.largest + i]))
+    return math.sqrt(square) if low < part < 1 / low else math.sqrt(2.0) * part
 
 
 @kernel

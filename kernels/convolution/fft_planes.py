@@ -16,8 +16,6 @@ added up in the spectrum. The spectra of a kernel are kept for all blocks of its
 workspace. Errors are not those of direct sums: `fft_guard` has their bound, and finds what has to be summed directly.
 """
 
-import math
-
 from ..fft import PASS_WORDS, Passes, Place, forward, frequency, inverse, root, write_passes
 from ..jit import entry, kernel, overload, plain
 from ..shapes import AUTO, CALL_FIELDS, CONSTANT, HUGE, PLAN, words_of
@@ -30,6 +28,7 @@ from ..strided import (
     load,
     load_tuple,
     scratch,
+    scratch_doubles,
     scratch_index,
     scratch_parts,
     stride,
@@ -52,7 +51,7 @@ from .fft_blocks import (
     patch_sizes,
     reach_of,
 )
-from .fft_guard import Verdict, clear_largest, examine, repair_part, take_largest, write_facts
+from .fft_guard import Verdict, clear_largest, examine, repair_part, write_facts
 from .operands import Operand, Operands
 from .pack import tap_index
 
@@ -63,6 +62,7 @@ SIZES = (
     16, 24, 32, 40, 48, 64, 72, 80, 96, 108, 120, 128, 144, 160, 180, 192, 216, 240, 256, 288, 320, 360, 384, 400, 432,
     480, 512,
 )  # fmt: skip
+_ROOTS = 256
 SHORTEST = 225  # taps: of fewer, direct sums take less time
 FEW_CHANNELS = 4  # of more, tiles of several outputs have less to do
 MARGIN = 1.25  # of a direct call's time, that would pay for outputs summed directly after all
@@ -238,7 +238,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     turns = -(-blocks // together)
     known, item = -1, take_item(team) if threads > 1 else 0
     if item < call.groups * call.outputs * call.batch * turns:
-        prepare(tools, plan)
+        prepare(tools, plan, scratch_doubles(workspace, 0))
     while item < call.groups * call.outputs * call.batch * turns:
         rest, turn_number = divmod(item, turns)
         o, n = divmod(rest, call.batch)
@@ -256,31 +256,41 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
 
 
 @kernel
-def prepare(tools, plan):
-    """Write all factors, and zeros where a matrix has no rows."""
+def prepare(tools, plan, doubles):
+    """Write all factors, and zeros where a matrix has no rows; `doubles` is the beginning of the workspace."""
     parts, areas, words = tools.parts, tools.areas, tools.columns.words
     end = write_passes(words, 0, plan.rows, parts, areas.twiddles)
     write_passes(words, PASS_WORDS, plan.columns, parts, end)
+    if plan.is_line:
+        write_turns(tools, plan, doubles)
     for i in range(areas.sums):
         parts[i] = 0
-    if plan.is_line:
-        write_turns(tools, plan)
 
 
 @kernel
-def write_turns(tools, plan):
-    """The factors between columns and rows of a signal: of each row, for its first columns and for every square."""
+def write_turns(tools, plan, roots):
+    """The factors between columns and rows of a signal: of each row, for its first columns and for every square.
+
+    Each is the product of two roots of unity: of those that follow each other, and of every 256th.
+    """
     parts, areas, lanes = tools.parts, tools.areas, lanes_of(tools.parts)
     size, squares = plan.rows * plan.columns, areas.all_columns // lanes
+    for j in range(_ROOTS):
+        roots[2 * j], roots[2 * j + 1] = root(j, size)
+    for j in range(size // _ROOTS + 1):
+        roots[2 * (_ROOTS + j)], roots[2 * (_ROOTS + j) + 1] = root(j * _ROOTS % size, size)
     for row in range(areas.all_rows):
         k = frequency(tools.columns, row) if row < plan.rows else 0
         group, lane = divmod(row, lanes)
-        at = areas.fine + group * lanes * 2 * lanes + lane
-        for i in range(lanes):
-            parts[at + 2 * i * lanes], parts[at + (2 * i + 1) * lanes] = root(k * i, size)
-        at = areas.coarse + group * squares * 2 * lanes + lane
-        for i in range(squares):
-            parts[at + 2 * i * lanes], parts[at + (2 * i + 1) * lanes] = root(k * i * lanes % size, size)
+        for kind in range(2):
+            at, count, step = areas.fine + group * lanes * 2 * lanes + lane, lanes, k
+            if kind == 1:
+                at, count, step = areas.coarse + group * squares * 2 * lanes + lane, squares, k * lanes
+            for i in range(count):
+                coarse, fine = divmod(step * i % size, _ROOTS)
+                a, b = roots[2 * fine], roots[2 * fine + 1]
+                c, d = roots[2 * (_ROOTS + coarse)], roots[2 * (_ROOTS + coarse) + 1]
+                parts[at + 2 * i * lanes], parts[at + (2 * i + 1) * lanes] = a * c - b * d, a * d + b * c
 
 
 @kernel
@@ -318,10 +328,10 @@ def transform_kernel(operands, call, axes, plan, tools, o, term):
     for group in range(areas.all_rows // lanes):
         place = load_group(plan, tools, group)
         at = areas.spectra + term % plan.spectra * areas.spectrum + group * plan.columns * 2 * lanes
-        forward(tools.rows, place, place, Place(parts, at, at + lanes, 2 * lanes))
-        find_largest(plan.columns * 2 * lanes, parts, at, areas.largest)
-    gain = take_largest(tools) * math.sqrt(2.0) * plan.rows * plan.columns
-    write_facts(operands, call, axes, plan, tools, o, term, gain)
+        spectrum = Place(parts, at, at + lanes, 2 * lanes)
+        forward(tools.rows, place, place, spectrum)
+        find_largest(plan.columns, spectrum, areas.largest)
+    write_facts(operands, call, axes, plan, tools, o, term)
 
 
 def store_parts(parts, where, apart, value, scale):

@@ -88,23 +88,33 @@ def _store_cells(builder, sums, width, pointer, offset):
 
 
 @intrinsic
-def find_largest(typingctx, count, elements, start, largest):
-    """Put the largest magnitudes of `count` elements, whole vectors, into the vector that begins at `largest`."""
-    n, element = types.intp, elements.dtype
+def find_largest(typingctx, count, numbers, largest):
+    """Put the largest magnitude of parts, and the largest square of `count` complex vectors where `survey` has its own.
+
+    Those are the vectors that begin at `largest`; in each lane, what is larger stays.
+    """
+    n, element = types.intp, numbers.types[0].dtype
     lanes = lanes_in(element)
 
     def emit(context, builder, signature, args):
-        count, pointer, start, largest = args
+        count, value, largest = args
+        place = unpack(builder, numbers, value)
         vector = ir.VectorType(llvm_type(element), lanes)
-        most = builder.gep(pointer, [largest])
-        top = cgutils.alloca_once_value(builder, load_vector(builder, most, vector))
-        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(lanes), inc=True) as (offset, _):
-            value = load_vector(builder, builder.gep(pointer, [builder.add(start, offset)]), vector)
-            builder.store(larger(builder, element, magnitude(builder, value), builder.load(top)), top)
+        most = builder.gep(place.elements, [largest])
+        squared = builder.gep(most, [_INT64(lanes)])
+        top, squares = (cgutils.alloca_once_value(builder, load_vector(builder, at, vector)) for at in (most, squared))
+        with cgutils.for_range(builder, count) as loop:
+            offset, square = builder.mul(loop.index, place.step), ir.Constant(vector, None)
+            for start in (place.real, place.imaginary):
+                value = load_vector(builder, builder.gep(place.elements, [builder.add(start, offset)]), vector)
+                builder.store(larger(builder, element, magnitude(builder, value), builder.load(top)), top)
+                square = multiply_add(builder, element, value, value, square)
+            builder.store(larger(builder, element, square, builder.load(squares)), squares)
         store_vector(builder, builder.load(top), most)
+        store_vector(builder, builder.load(squares), squared)
         return context.get_dummy_value()
 
-    return types.void(n, elements, n, n), emit
+    return types.void(n, numbers, n), emit
 
 
 def magnitude(builder, value):
