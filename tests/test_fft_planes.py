@@ -22,12 +22,17 @@ def check(operation, x, w, algorithm="fft", **options):
     return got
 
 
-def takes(x, w, **options):
-    """Whether "auto" leaves a call to this family."""
+def prepare(x, w, **options):
+    """Have this family run a call, as "auto" would."""
     defaults = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"}
     named = [{**defaults, **options}[name] for name in defaults]
+    conv._prepare("correlate_nd", None, False, x, w, *named, None, "auto", False, only="fft_planes")
+
+
+def takes(x, w, **options):
+    """Whether "auto" leaves a call to this family."""
     try:
-        conv._prepare("correlate_nd", None, False, x, w, *named, None, "auto", False, only="fft_planes")
+        prepare(x, w, **options)
     except ValueError:
         return False
     return True
@@ -47,6 +52,10 @@ SHAPES = [
     ((1, 1, 9, 600), (1, 1, 1, 250), {"padding_mode": "same"}),
     ((1, 1, 600, 9), (1, 1, 200, 1), {}),
     ((1, 1, 8000), (1, 1, 250), {"dilation": 7, "stride": 2}),
+    # Kernels that are cut into pieces.
+    ((1, 1, 3, 1200), (1, 1, 3, 600), {"padding_mode": "same"}),
+    ((1, 1, 700, 40), (1, 1, 600, 3), {"dilation": (1, 9), "boundary": "wrap", "padding_mode": 5}),
+    ((1, 1, 150050), (1, 1, 150000), {"stride": 2}),
 ]
 
 
@@ -105,7 +114,7 @@ def spoil(name, x):
     elif name == "subnormal":
         x *= x.dtype.type(1e-38)
     elif name == "huge":
-        x *= x.dtype.type(1e35)
+        x *= x.dtype.type(1e32)
     elif name == "nothing":
         x[...] = 0
     elif name != "even":
@@ -132,10 +141,10 @@ def kernels_of(shape, dtype):
 @pytest.mark.parametrize("name", SPOILED)
 def test_no_output_is_worse_than_auto_promises(name, dtype):
     for x_shape, w_shape, options in [
-        ((1, 1, 75, 90), (1, 1, 16, 23), {"padding_mode": "same"}),
+        ((1, 1, 100, 110), (1, 1, 20, 23), {"padding_mode": "same"}),
         ((1, 1, 4000), (1, 1, 260), {"padding_mode": "full", "boundary": "reflect"}),
         ((1, 1, 4000), (1, 1, 1300), {"stride": 3}),
-        ((1, 2, 4, 60, 70), (1, 2, 2, 16, 23), {"padding_mode": "same"}),
+        ((1, 2, 3, 70, 80), (1, 2, 2, 25, 23), {"padding_mode": "same"}),
     ]:
         x = spoil(name, values(x_shape, dtype))
         for w in kernels_of(w_shape, dtype):
@@ -189,21 +198,28 @@ def test_what_is_not_finite_reaches_its_windows_only(algorithm):
 
 
 def test_refusals():
-    facts = "the kernel has 3 x 600 taps in a plane, with dilation too many for a block"
-    x, w = np.zeros((1, 1, 3, 2000), "f4"), np.zeros((1, 1, 3, 600), "f4")
-    with pytest.raises(ValueError, match=f"algorithm is 'fft', which cannot do this call: .*fft_planes: {facts}"):
-        fastconv.correlate2d(x, w, algorithm="fft")
-    with pytest.raises(ValueError, match="fft_planes: the numbers are integers, expected floating-point ones"):
+    x, w = np.zeros((1, 1, 90, 90), "f4"), np.zeros((1, 1, 31, 31), "f4")
+    refused = "algorithm is 'fft', which cannot do this call: .*fft_planes: "
+    with pytest.raises(ValueError, match=f"{refused}the numbers are integers, expected floating-point ones"):
         fastconv.correlate2d(x.astype(int), w.astype(int), algorithm="fft")
-    with pytest.raises(ValueError, match="fft_planes: the numbers are computed in another type"):
+    with pytest.raises(ValueError, match=f"{refused}the numbers are computed in another type"):
         fastconv.correlate2d(x.astype("f2"), w.astype("f2"), algorithm="fft")
-    with pytest.raises(ValueError, match="fft_planes: sums have no channel"):
+    with pytest.raises(ValueError, match=f"{refused}sums have no channel, more than 4, too many planes, or gaps"):
         fastconv.correlate2d(x[:, :0], w[:, :0], algorithm="fft")
-    assert not takes(np.zeros((1, 5, 90, 90), "f4"), np.zeros((1, 5, 30, 30), "f4"))
-    assert not takes(np.zeros((1, 1, 90, 90), "f4"), np.zeros((1, 1, 30, 30), "f4"), dilation=2)
-    assert not takes(np.zeros((1, 1, 90, 90), "f4"), np.zeros((1, 1, 14, 14), "f4"))
-    assert not takes(np.zeros((1, 1, 16, 16), "f4"), np.zeros((1, 1, 15, 15), "f4"))
-    assert takes(np.zeros((1, 1, 90, 90), "f4"), np.zeros((1, 1, 31, 31), "f4"))
+    assert takes(x, w)
+    many = np.zeros((1, 5, 90, 90), "f4"), np.zeros((1, 5, 31, 31), "f4")
+    for arrays, options, why in [
+        (many, {}, "sums have no channel, more than 4"),
+        ((x, w), {"dilation": 2}, "gaps between their terms"),
+        ((x, w[:, :, :14, :14]), {}, "the kernel has 14 x 14 taps in a plane, expected 225 or more"),
+        (
+            (x[:, :, :32, :32], w),
+            {},
+            "the kernel has 31 x 31 taps in a plane, of which direct sums are expected to take",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=f"fft_planes cannot do this call: .*{why}"):
+            prepare(*arrays, **options)
 
 
 def test_plans_fit_the_workspace():
@@ -214,6 +230,8 @@ def test_plans_fit_the_workspace():
             ((1, 1, 1000000), (1, 1, 20000)),
             ((1, 9, 300000), (1, 9, 30000)),
             ((1, 40, 9, 99, 99), (1, 40, 5, 31, 31)),
+            ((1, 1, 10000000), (1, 1, 5000000)),
+            ((1, 1, 2000, 2000), (1, 1, 1500, 1000)),
         ]:
             plan, part = plan_of(x_shape, w_shape, dtype)
             areas = fft_blocks.find_areas(plan, part)

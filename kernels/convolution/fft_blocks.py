@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from ..fft import PASS_WORDS, Passes
 from ..jit import kernel, overload, plain
-from ..shapes import CONSTANT, HUGE
+from ..shapes import CONSTANT, HUGE, Axis
 from ..simd.vectors import VECTOR_BYTES
 from ..simd.windows import HEIGHT
 from ..strided import load
 from ..window import source_index
-from .pack import Run, pack_row
+from .pack import Run, pack_row, tap_index
 
 _LINE = 64  # bytes of a cache line
 FACTS = 8  # numbers that the guard knows of a kernel
@@ -32,6 +32,19 @@ class Plan(NamedTuple):
     spectra: int  # of an output channel's kernel, that are kept; fewer than there are: one, which is made each time
     cell: int  # columns of the cells that the guard looks at, and their rows, but for lines
     patch: int  # elements of what a few outputs read
+    taps1: int  # of a piece of the kernel, whose pieces are terms of a sum; fewer in the last one
+    taps2: int
+    pieces1: int
+    pieces2: int
+
+
+class Term(NamedTuple):
+    """A term of a sum: a channel, a plane of taps, and the first tap of a piece of them."""
+
+    c: int  # counted within the group
+    k0: int
+    k1: int
+    k2: int
 
 
 class Areas(NamedTuple):
@@ -69,9 +82,43 @@ def reach_of(axis):
 
 
 @plain
-def patch_sizes(axes, lanes):
+def piece_of(axis, first, taps):
+    """The axis of a kernel that has only some of an axis's taps."""
+    before = axis.before - first * axis.dilation
+    return Axis(axis.size, taps, axis.stride, axis.dilation, before, axis.after, axis.boundary, axis.out)
+
+
+@plain
+def count_terms(call, axes, plan):
+    """Terms of each sum."""
+    return call.channels * axes[0].kernel * plan.pieces1 * plan.pieces2
+
+
+@kernel
+def find_term(axes, plan, number):
+    """A term by its number, and the axes of a kernel that has its taps only."""
+    a0, a1, a2 = axes
+    rest, piece2 = divmod(number, plan.pieces2)
+    rest, piece1 = divmod(rest, plan.pieces1)
+    c, k0 = divmod(rest, a0.kernel)
+    k1, k2 = piece1 * plan.taps1, piece2 * plan.taps2
+    b1, b2 = piece_of(a1, k1, min(plan.taps1, a1.kernel - k1)), piece_of(a2, k2, min(plan.taps2, a2.kernel - k2))
+    return Term(c, k0, k1, k2), (a0, b1, b2)
+
+
+@kernel
+def first_weight(operands, call, axes, o, term):
+    """Where the first weight of a term lies, and the steps to the next row of weights and the next one."""
+    ws, (a0, a1, a2) = operands.w.strides, axes
+    start = o * ws.batch + term.c * ws.channel + tap_index(call, a0, term.k0) * ws.s0
+    start += tap_index(call, a1, term.k1) * ws.s1 + tap_index(call, a2, term.k2) * ws.s2
+    return start, -ws.s1 if call.flip else ws.s1, -ws.s2 if call.flip else ws.s2
+
+
+@plain
+def patch_sizes(axes, lanes, is_line):
     """Rows that a few outputs read, vectors above each other or, of signals, one behind another; and their distance."""
-    if is_line(axes):
+    if is_line:
         return 1, reach_of(axes[2]) - 1 + HEIGHT * lanes
     return reach_of(axes[1]) - 1 + HEIGHT, reach_of(axes[2]) - 1 + lanes
 
@@ -102,12 +149,6 @@ def find_areas(plan, part):
         pitch, all_rows, all_columns, matrix, buffer, twiddles, fine, coarse, cells, cells_of_part, fails, scores,
         largest, words * part, facts, spectra, all_rows * 2 * plan.columns,
     )  # fmt: skip
-
-
-@plain
-def end_of(areas):
-    """Where a workspace ends that keeps one spectrum."""
-    return areas.spectra + areas.spectrum
 
 
 class Tools(NamedTuple):
@@ -143,7 +184,7 @@ def _blocks_together(out):
 
 @kernel
 def pack_blocks(operands, call, axes, plan, tools, first, second, term):
-    """Fill the matrix with what a term of one block reads, or of two."""
+    """Fill the matrix with what a term of one block reads, or of two; the axes are the term's."""
     areas = tools.areas
     for part in range(blocks_together(operands.out.array)):
         block, at = second if part == 1 else first, part * areas.pitch
@@ -169,9 +210,8 @@ class Matrix(NamedTuple):
 def find_plane(operands, call, axes, block, term):
     """Where the plane lies that a term of a block reads, and whether it is part of the input; its first row."""
     xs, a0 = operands.x.strides, axes[0]
-    c, k0 = divmod(term, a0.kernel)
-    channel = block.o // call.outputs * call.channels + c
-    i0 = source_index(block.p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
+    channel = block.o // call.outputs * call.channels + term.c
+    i0 = source_index(block.p0 * a0.stride + term.k0 * a0.dilation - a0.before, a0.size, a0.boundary)
     return block.n * xs.batch + channel * xs.channel + i0 * xs.s0, i0 >= 0
 
 

@@ -35,11 +35,13 @@ from .fft_blocks import (
     Matrix,
     blocks_together,
     clear_line,
+    count_terms,
+    find_term,
+    first_weight,
     pack_plane,
     patch_sizes,
     reach_of,
 )
-from .pack import tap_index
 
 ERROR = 20.0  # some 5 sqrt(log2(N))
 _CHUNK = 512  # sums that are made together
@@ -89,26 +91,26 @@ def find_grid(axes, plan, tools):
     if plan.is_line == 0:
         return Grid(plan.cell, plan.cell, -(-plan.rows // plan.cell), tools.areas.all_columns // plan.cell)
     width = plan.cell
-    while reach_of(axes[2]) > 64 * width:
+    while (plan.taps2 - 1) * axes[2].dilation + 1 > 64 * width:
         width *= 2
     return Grid(1, width, 1, -(-plan.rows * plan.columns // width))
 
 
 @kernel
-def write_facts(operands, call, axes, plan, tools, o, term):
-    """Write the `Facts` of a term's kernel: of some cores and bounds of their weights, those that allow most.
+def write_facts(operands, call, axes, plan, tools, o, number):
+    """Write the `Facts` of a term's weights: of some cores and bounds of their weights, those that allow most.
 
     `find_largest` has seen its spectrum, which is scaled.
     """
-    parts, (w, ws), (a0, a1, a2) = tools.parts, operands.w, axes
-    at, c, k0 = facts_at(plan, tools, term), term // a0.kernel, term % a0.kernel
-    start = o * ws.batch + c * ws.channel + tap_index(call, a0, k0) * ws.s0
+    parts, w, at = tools.parts, operands.w.array, facts_at(plan, tools, number)
+    term, (_, a1, a2) = find_term(axes, plan, number)
+    start, step1, step2 = first_weight(operands, call, axes, o, term)
     grid = find_grid(axes, plan, tools)
     size1, size2 = grid.height, grid.width
     total = top = 0.0
     for k1 in range(a1.kernel):
         for k2 in range(a2.kernel):
-            weight = abs(load(w, start + tap_index(call, a1, k1) * ws.s1 + tap_index(call, a2, k2) * ws.s2))
+            weight = abs(load(w, start + k1 * step1 + k2 * step2))
             total, top = total + weight, max(top, weight)
     gain, best = min(largest_number(tools) * plan.rows * plan.columns, total), 0.0
     for i in range(FACTS):
@@ -116,8 +118,6 @@ def write_facts(operands, call, axes, plan, tools, o, term):
     parts[at + AT.gain], parts[at + AT.total] = gain, total
     if call.algorithm != AUTO or not (0 < top < math.inf):
         return
-    step1, step2 = -ws.s1 if call.flip else ws.s1, -ws.s2 if call.flip else ws.s2
-    start += tap_index(call, a1, 0) * ws.s1 + tap_index(call, a2, 0) * ws.s2
     for share in range(1, 5):
         first1, last1 = core_of(a1.kernel, size1, share)
         first2, last2 = core_of(a2.kernel, size2, share)
@@ -214,7 +214,8 @@ def examine(operands, call, axes, plan, tools, first, second, term, verdict):
         if not has_failed:
             clear_fails(tools)
         has_failed = True
-        largest, total = drop_unsafe(operands, axes, plan, tools, grid, count, high)
+        _, pieces = find_term(axes, plan, term)
+        largest, total = drop_unsafe(operands, pieces, plan, tools, grid, count, high)
     for part in range(2 if plan.is_line else 0):
         join_cells(parts, areas.cells + part * areas.cells_of_part, count, plan.cell, grid.width)
     gain = float(parts[at + AT.gain])
@@ -224,7 +225,7 @@ def examine(operands, call, axes, plan, tools, first, second, term, verdict):
         is_lost = not (min(min(largest, gain / size), largest * (gain / size)) > low)
         mean = mean_square_root(tools, largest, total, size, math.sqrt(low))
         error += math.inf if is_lost else error_unit(axes, call) * gain * mean
-    together, last = blocks_together(operands.out.array), term == call.channels * axes[0].kernel - 1
+    together, last = blocks_together(operands.out.array), term == count_terms(call, axes, plan) - 1
     if error > 0 and together == 1:
         for i in range(grid.rows * grid.columns):
             parts[areas.cells + i] += parts[areas.cells + areas.cells_of_part + i]
@@ -444,23 +445,20 @@ def repair_part(operands, call, axes, plan, tools, block, part):
 @kernel
 def sum_patch(operands, call, axes, plan, tools, patch):
     """Sum a few outputs directly, into the buffer: vectors of real parts, then those of imaginary ones."""
-    parts, areas, (a0, a1, a2), (w, ws) = tools.parts, tools.areas, axes, operands.w
-    lanes = lanes_of(parts)
-    rows, pitch = patch_sizes(axes, lanes)
-    matrix = Matrix(areas.sums, pitch, rows * pitch, rows, pitch, pitch)
+    parts, areas, w, lanes = tools.parts, tools.areas, operands.w.array, lanes_of(tools.parts)
+    terms = count_terms(call, axes, plan)
     target = Rows(parts, areas.buffer, lanes)
     clear_line(w, parts, areas.buffer, HEIGHT * lanes, 0, HEIGHT * lanes)
-    step1, step2 = -ws.s1 if call.flip else ws.s1, -ws.s2 if call.flip else ws.s2
-    for term in range(call.channels * a0.kernel):
-        pack_plane(operands, call, axes, parts, patch, term, matrix)
-        start = patch.o * ws.batch + term // a0.kernel * ws.channel + tap_index(call, a0, term % a0.kernel) * ws.s0
-        start += tap_index(call, a1, 0) * ws.s1 + tap_index(call, a2, 0) * ws.s2
+    for number in range(terms):
+        term, pieces = find_term(axes, plan, number)
+        _, a1, a2 = pieces
+        rows, pitch = patch_sizes(pieces, lanes, plan.is_line)
+        matrix = Matrix(areas.sums, pitch, rows * pitch, rows, pitch, pitch)
+        pack_plane(operands, call, pieces, parts, patch, term, matrix)
+        start, step1, step2 = first_weight(operands, call, axes, patch.o, term)
         top, bottom, left, right = 0, a1.kernel, 0, a2.kernel
-        if (
-            plan.spectra == call.channels * a0.kernel
-            and float(parts[facts_at(plan, tools, term) + AT.total]) < math.inf
-        ):
-            top, bottom, left, right = taps_of_numbers(w, axes, parts, matrix, patch)
+        if plan.spectra == terms and float(parts[facts_at(plan, tools, number) + AT.total]) < math.inf:
+            top, bottom, left, right = taps_of_numbers(w, pieces, parts, matrix, patch)
         row = lanes if plan.is_line else pitch
         source = Rows(parts, areas.sums + top * a1.dilation * pitch + left * a2.dilation, row)
         weights = WindowWeights(elements(w), start + top * step1 + left * step2, step1, step2)

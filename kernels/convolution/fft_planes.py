@@ -44,29 +44,28 @@ from .fft_blocks import (
     Plan,
     Tools,
     blocks_together,
-    end_of,
+    count_terms,
     find_areas,
+    find_term,
+    first_weight,
     is_line,
     pack_blocks,
     patch_sizes,
+    piece_of,
     reach_of,
 )
 from .fft_guard import Verdict, clear_largest, examine, repair_part, write_facts
 from .operands import Operand, Operands
-from .pack import tap_index
 
 WORKSPACE_BYTES = 4 << 20
 
 # Lengths of columns and rows that blocks are chosen from.
-SIZES = (
-    16, 24, 32, 40, 48, 64, 72, 80, 96, 108, 120, 128, 144, 160, 180, 192, 216, 240, 256, 288, 320, 360, 384, 400, 432,
-    480, 512,
-)  # fmt: skip
+SIZES = 16, 24, 32, 40, 48, 64, 72, 80, 96, 120, 144, 160, 192, 240, 256, 320, 384, 512
 _ROOTS = 256
 SHORTEST = 225  # taps: of fewer, direct sums take less time
 FEW_CHANNELS = 4  # of more, tiles of several outputs have less to do
 MARGIN = 1.25  # of a direct call's time, that would pay for outputs summed directly after all
-TOO_SHORT, TOO_LONG, OTHER_SUMS, SLOW = 1, 2, 3, 4
+TOO_SHORT, OTHER_SUMS, SLOW = 1, 2, 3
 _PLAN_WORDS = PLAN + words_of(Plan)
 
 
@@ -90,13 +89,8 @@ def refuses(call, axes, element):
             return OTHER_SUMS
         if a1.kernel * a2.kernel < SHORTEST or (min(a1.kernel, a2.kernel) < 8 and not is_line(axes)):
             return TOO_SHORT
-    plan = choose_plan(call, axes, element)
-    if plan.rows == 0:
-        return TOO_LONG
-    if call.algorithm == AUTO and plan.spectra < call.channels * a0.kernel:
-        return OTHER_SUMS
-    if call.algorithm == AUTO and MARGIN * plan_cost(plan, call, axes, element) > direct_cost(call, axes, element):
-        return SLOW
+        if MARGIN * cost(call, axes, element) > direct_cost(call, axes, element):
+            return SLOW
     return 0
 
 
@@ -107,9 +101,7 @@ def reason(refusal, call, axes, element):
     taps = f"{axes[1].kernel} x {axes[2].kernel} taps in a plane"
     if refusal == TOO_SHORT:
         return f"the kernel has {taps}, expected {SHORTEST} or more"
-    if refusal == SLOW:
-        return f"the kernel has {taps}, of which direct sums are expected to take less than {MARGIN} times as long"
-    return f"the kernel has {taps}, with dilation too many for a block"
+    return f"the kernel has {taps}, of which direct sums are expected to take less than {MARGIN} times as long"
 
 
 @plain
@@ -123,7 +115,7 @@ def plan_cost(plan, call, axes, element):
     """`cost` of a plan, for one image: what is chosen by it must not change with the batch."""
     together = 1 if element.is_complex else 2
     turns = float(-(-axes[0].out * plan.blocks1 * plan.blocks2 // together))
-    terms = float(call.channels) * axes[0].kernel
+    terms = float(count_terms(call, axes, plan))
     again = turns if plan.spectra < terms else 1.0  # a kernel's spectrum is made
     blocks = turns * (terms + 1) / 2 + again * terms / 2  # a transform there is half of what a block takes
     return call.groups * call.outputs * blocks * block_cost(plan.rows, plan.columns)
@@ -145,13 +137,13 @@ def write_plan(call, axes, element, numbers):
 
 
 @plain
-def outputs_in(size, axis):
-    """Outputs that a block of so many inputs has.
+def outputs_in(size, axis, is_piece):
+    """Outputs that a block of so many inputs has, for a kernel or a piece of one.
 
     With a constant around the input, that on both sides may be the same elements of a block that holds all of an axis.
     """
     reach = reach_of(axis)
-    if axis.boundary == CONSTANT and size >= reach:
+    if axis.boundary == CONSTANT and size >= reach and not is_piece:
         inputs = min((axis.out - 1) * axis.stride + reach, HUGE)
         if inputs - size <= min(axis.before, inputs - axis.before - axis.size):
             return axis.out
@@ -169,45 +161,64 @@ def block_cost(rows, columns):
 
 
 @plain
+def piece_taps(size, axis):
+    """Taps of the pieces that a kernel is cut into for blocks of a size: all of them where their windows fit."""
+    if reach_of(axis) <= size:
+        return axis.kernel
+    return max((size // 2 - 1) // axis.dilation + 1, 1)  # as many outputs as a piece reads
+
+
+@plain
 def choose_plan(call, axes, element):
-    """The sizes of blocks that take least, the spectrum of the kernel included. No rows: there are none that fit."""
+    """The sizes of blocks that take least, the spectrum of the kernel included: small ones always fit."""
     a0, a1, a2 = axes
     part = element.itemsize // (2 if element.is_complex else 1)
-    most = (1 << 19) // part
-    line = is_line(axes)
-    patch_rows, patch_pitch = patch_sizes(axes, VECTOR_BYTES // part)
-    patch = (2 if element.is_complex else 1) * min(patch_rows * patch_pitch, HUGE)
-    cell = 2 if min(a1.kernel, a2.kernel) < 24 and not line else 4
-    best, best_cost = Plan(0, 0, 0, 0, 0, 0, 0, 0, cell, patch), 0.0
+    most, line = (1 << 19) // part, is_line(axes)
+    best, best_cost = Plan(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1), 0.0
     for rows in SIZES:
-        out_rows = 1 if line else outputs_in(rows, a1)
+        taps1 = 1 if line else piece_taps(rows, a1)
+        b1 = piece_of(a1, 0, taps1)
+        out_rows = 1 if line else outputs_in(rows, b1, taps1 < a1.kernel)
         if out_rows < 1 or (line and rows % 16 != 0):
             continue
         for columns in SIZES:
-            out_columns = outputs_in(rows * columns if line else columns, a2)
-            if out_columns < 1 or rows * columns > most or (line and (2 * rows < columns or rows > 2 * columns)):
+            size2 = rows * columns if line else columns
+            if rows * columns > most or (line and (2 * rows < columns or rows > 2 * columns)):
+                continue
+            taps2 = piece_taps(size2, a2)
+            b2 = piece_of(a2, 0, taps2)
+            out_columns = outputs_in(size2, b2, taps2 < a2.kernel)
+            if out_columns < 1:
                 continue
             blocks1, blocks2 = -(-a1.out // out_rows), -(-a2.out // out_columns)
+            cell = 2 if min(taps1, taps2) < 24 and not line else 4
+            patch_rows, patch_pitch = patch_sizes((a0, b1, b2), VECTOR_BYTES // part, line)
             plan = Plan(
                 int(line), rows, columns, -(-a1.out // blocks1), -(-a2.out // blocks2), blocks1, blocks2, HUGE, cell,
-                patch,
+                (2 if element.is_complex else 1) * patch_rows * patch_pitch,
+                taps1, taps2, -(-a1.kernel // taps1), -(-a2.kernel // taps2),
             )  # fmt: skip
-            taken = plan_cost(plan, call, axes, element)
-            fits = 2 * rows * columns < most or end_of(find_areas(plan, part)) * part <= WORKSPACE_BYTES
-            if fits and (best_cost == 0 or taken < best_cost):
-                best, best_cost = plan, taken
-            if not line and blocks2 == 1:
+            if best_cost == 0 or plan_cost(plan, call, axes, element) < best_cost:
+                plan = keep_spectra(plan, call, axes, part)
+                taken = plan_cost(plan, call, axes, element)
+                if plan.spectra > 0 and (best_cost == 0 or taken < best_cost):
+                    best, best_cost = plan, taken
+            if not line and blocks2 == 1 and taps2 == a2.kernel:
                 break  # larger ones hold no more
-        if not line and out_rows == a1.out:
+        if not line and out_rows == a1.out and taps1 == a1.kernel:
             break
-    if best.rows == 0:
-        return best
-    areas = find_areas(best, part)
-    terms = call.channels * a0.kernel
-    spectra = terms if terms <= (WORKSPACE_BYTES // part - areas.spectra - 64) // (areas.spectrum + FACTS) else 1
+    return best
+
+
+@plain
+def keep_spectra(plan, call, axes, part):
+    """The plan, with as many spectra of an output channel's kernel as are kept: all, or one at a time; 0: none fits."""
+    areas, terms = find_areas(plan, part), count_terms(call, axes, plan)
+    room = (WORKSPACE_BYTES // part - areas.spectra - 64) // (areas.spectrum + FACTS)
+    spectra = terms if terms <= room else min(room, 1)
     return Plan(
-        best.is_line, best.rows, best.columns, best.out_rows, best.out_columns, best.blocks1, best.blocks2, spectra,
-        cell, patch,
+        plan.is_line, plan.rows, plan.columns, plan.out_rows, plan.out_columns, plan.blocks1, plan.blocks2,
+        max(spectra, 0), plan.cell, plan.patch, plan.taps1, plan.taps2, plan.pieces1, plan.pieces2,
     )  # fmt: skip
 
 
@@ -242,7 +253,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     while item < call.groups * call.outputs * call.batch * turns:
         rest, turn_number = divmod(item, turns)
         o, n = divmod(rest, call.batch)
-        if o != known and plan.spectra == call.channels * axes[0].kernel:
+        if o != known and plan.spectra == count_terms(call, axes, plan):
             for term in range(plan.spectra):
                 transform_kernel(operands, call, axes, plan, tools, o, term)
         known = o
@@ -307,12 +318,11 @@ def find_block(axes, plan, n, o, number):
 @kernel
 def transform_kernel(operands, call, axes, plan, tools, o, term):
     """Write the spectrum of a term's kernel, for convolution: taps lie backwards from the first element."""
-    parts, areas, lanes = tools.parts, tools.areas, lanes_of(tools.parts)
-    (w, ws), (a0, a1, a2) = operands.w, axes
-    c, k0 = divmod(term, a0.kernel)
+    parts, areas, lanes, w = tools.parts, tools.areas, lanes_of(tools.parts), operands.w.array
+    place_of_term, (_, a1, a2) = find_term(axes, plan, term)
+    start, step1, step2 = first_weight(operands, call, axes, o, place_of_term)
     for i in range(2 * plan.rows * areas.pitch):
         parts[i] = 0
-    start = o * ws.batch + c * ws.channel + tap_index(call, a0, k0) * ws.s0
     for k1 in range(a1.kernel):
         row = -k1 * a1.dilation % plan.rows
         for k2 in range(a2.kernel):
@@ -321,7 +331,7 @@ def transform_kernel(operands, call, axes, plan, tools, o, term):
                 row, column = divmod(column % (plan.rows * plan.columns), plan.columns)
             else:
                 column %= plan.columns
-            weight = load(w, start + tap_index(call, a1, k1) * ws.s1 + tap_index(call, a2, k2) * ws.s2)
+            weight = load(w, start + k1 * step1 + k2 * step2)
             store_parts(parts, 2 * row * areas.pitch + column, areas.pitch, weight, 1.0 / (plan.rows * plan.columns))
     transform_columns(plan, tools)
     clear_largest(tools)
@@ -356,13 +366,14 @@ def _store_parts(parts, where, apart, value, scale):
 def correlate_blocks(operands, call, axes, plan, tools, first, second):
     """The outputs of one block, or of two that are the parts of one."""
     parts, areas, lanes = tools.parts, tools.areas, lanes_of(tools.parts)
-    terms = call.channels * axes[0].kernel
+    terms = count_terms(call, axes, plan)
     groups = areas.all_rows // lanes
     verdict = Verdict(False, 0.0)
     for term in range(terms):
         if plan.spectra < terms:
             transform_kernel(operands, call, axes, plan, tools, first.o, term)
-        pack_blocks(operands, call, axes, plan, tools, first, second, term)
+        place_of_term, pieces = find_term(axes, plan, term)
+        pack_blocks(operands, call, pieces, plan, tools, first, second, place_of_term)
         verdict = examine(operands, call, axes, plan, tools, first, second, term, verdict)
         transform_columns(plan, tools)
         for group in range(groups):
