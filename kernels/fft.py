@@ -15,7 +15,6 @@ from .simd.fft import Lines, Place, transform, transform_twiddled, twiddle_trans
 
 MOST_PASSES = 8
 PASS_WORDS = 2 + 3 * MOST_PASSES  # of a `Passes.words`
-LONGEST = 1024
 
 
 class Passes(NamedTuple):
@@ -27,21 +26,8 @@ class Passes(NamedTuple):
 
 
 @plain
-def smooth_size(n):
-    """The least length that can be transformed and is not below `n`."""
-    while True:
-        rest = n
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 1
-
-
-@plain
 def next_radix(n):
-    """The size of the first pass over a length: factors of 8, which take the fewest operations, come last."""
+    """The size of the first pass over a length: eights, which take the fewest operations, come last."""
     if n % 5 == 0:
         return 5
     if n % 3 == 0:

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from fastconv.kernels.convolution.fft_planes import SIZES as LENGTHS
+from fastconv.kernels.fft import Passes, forward, frequency, inverse, write_passes
 from fastconv.kernels.jit import compiled, entry
 from fastconv.kernels.simd.fft import (
     REAL_SIZES,
     SIZES,
     Lines,
+    Place,
     restore_real,
     transform,
     transform_real,
@@ -94,3 +97,41 @@ def test_real_transforms_are_half_of_the_complex_ones(size, name):
     spectrum[:, half:] = np.nan  # not read
     spectrum.imag[:, [0, size // 2]] = np.nan
     assert (abs(call(RESTORE, size, spectrum, none, 3, 2) - size * x) <= 3 * size * bound).all()
+
+
+@entry
+def run_long(n, words, twiddles, x, work, order, lanes, back):
+    """A long transform of vectors whose parts lie side by side, with others in between; the order of its results."""
+    write_passes(words.data, 0, n, twiddles.data, 0)
+    passes = Passes(words.data, 0, twiddles.data)
+    place, buffer = Place(x.data, 0, 2 * lanes, 3 * lanes), Place(work.data, 0, lanes, 2 * lanes)
+    if back:
+        inverse(passes, place, buffer, place)
+    else:
+        forward(passes, place, buffer, place)
+    for i in range(n):
+        order.data[i] = frequency(passes, i)
+    return True
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_long_transforms(name):
+    from numba import types
+
+    rng, lanes, u = np.random.default_rng(1), VECTOR_BYTES // np.dtype(name).itemsize, np.finfo(name).eps / 2
+    reals, words = StridedType(name), StridedType("int64")
+    function = compiled(run_long, types.intp, words, reals, reals, reals, words, types.intp, types.intp)
+    for n in (2, 3, 5, 8, *LENGTHS, 1000):
+        data = rng.standard_normal((n, 3, lanes)).astype(name)
+        x = data[:, 0].astype(float) + 1j * data[:, 2]
+        passes, order = np.zeros(64, np.int64), np.zeros(n, np.int64)
+        twiddles, work = np.zeros(8 * n, name), np.zeros(n * 2 * lanes, name)
+        arguments = n, passes, twiddles, data, work, order, lanes
+        between = data[:, 1].copy()
+        assert function(*arguments, 0)
+        expected = np.fft.fft(x, axis=0)[order]
+        norm = np.linalg.norm(x, axis=0)
+        assert (abs(data[:, 0] + 1j * data[:, 2] - expected) <= 4 * np.log2(n) * u * norm).all(), n
+        assert function(*arguments, 1)
+        assert (abs(data[:, 0] + 1j * data[:, 2] - n * x) <= 8 * np.log2(n) * u * n * norm).all(), n
+        np.testing.assert_array_equal(data[:, 1], between)
