@@ -112,9 +112,9 @@ def spoil(name, x):
     elif name == "checkerboard":
         x += 1e6 * (-1.0) ** np.indices(x.shape).sum(0)
     elif name == "subnormal":
-        x *= x.dtype.type(1e-38)
+        x *= x.real.dtype.type(1e-38)
     elif name == "huge":
-        x *= x.dtype.type(1e32)
+        x *= x.real.dtype.type(1e30)
     elif name == "nothing":
         x[...] = 0
     elif name != "even":
