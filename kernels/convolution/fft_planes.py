@@ -80,7 +80,7 @@ def plan_words(call, axes, element):
 
 @plain
 def refuses(call, axes, element):
-    """A reason of `TOO_SHORT`, ..., or 0. Asked for by name, all is taken that fits."""
+    """A reason of `TOO_SHORT`, ..., or 0. Asked for by name, all that has terms is taken."""
     a0, a1, a2 = axes
     if call.channels == 0:
         return OTHER_SUMS
@@ -97,7 +97,7 @@ def refuses(call, axes, element):
 def reason(refusal, call, axes, element):
     """Why this family does not run a call, in words."""
     if refusal == OTHER_SUMS:
-        return f"sums have no channel, more than {FEW_CHANNELS}, too many planes, or gaps between their terms"
+        return f"sums have no channel, more than {FEW_CHANNELS}, or gaps between their terms"
     taps = f"{axes[1].kernel} x {axes[2].kernel} taps in a plane"
     if refusal == TOO_SHORT:
         return f"the kernel has {taps}, expected {SHORTEST} or more"
