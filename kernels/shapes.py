@@ -29,7 +29,7 @@ VALID, FULL, SAME, GIVEN = range(len(PADDINGS) + 1)
 SUM, MEAN, MAXIMUM, MINIMUM = range(4)
 
 # What callers may ask for with `algorithm=`. The table of `convolution.choose` says which kernels each one is.
-ALGORITHMS = "auto", "direct", "im2col"
+ALGORITHMS = "auto", "direct", "im2col", "fft"
 AUTO = 0
 
 
@@ -39,6 +39,7 @@ class Element(NamedTuple):
     itemsize: int  # bytes
     is_complex: int
     is_converted: int  # memory holds another type
+    is_integer: int
 
 
 # The dtypes of arrays, and the type that each is computed with where that is another one.
@@ -75,7 +76,7 @@ def read_format(name: str, dtype: str) -> str:
 def element_of(name: str) -> Element:
     """The `Element` of arrays of dtype `name`."""
     computed = np.dtype(compute_dtype(name))
-    return Element(computed.itemsize, int(computed.kind == "c"), int(computed.name != name))
+    return Element(computed.itemsize, int(computed.kind == "c"), int(computed.name != name), int(computed.kind in "iu"))
 
 
 class Call(NamedTuple):
@@ -114,7 +115,8 @@ class Axis(NamedTuple):
 
 UNIT = Axis(size=1, kernel=1, stride=1, dilation=1, before=0, after=0, boundary=CONSTANT, out=1)
 CALL_FIELDS, WINDOWS_FIELDS, AXIS_FIELDS = len(Call._fields), len(Windows._fields), len(Axis._fields)
-PLAN = CALL_FIELDS + 3 * AXIS_FIELDS  # where the plan of a family begins, behind the numbers of its call
+ALGORITHM = CALL_FIELDS + 3 * AXIS_FIELDS  # the place of what was asked for in `ALGORITHMS`, for planned families
+PLAN = ALGORITHM + 1  # where the plan of a family begins, behind the numbers of its call
 
 LARGEST = 1 << 62  # bytes: no array has as many
 FAR = 1 << 61  # sizes, pads and reaches are less, so that 64 bits hold the sum of any three

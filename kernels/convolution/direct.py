@@ -101,16 +101,21 @@ def plan_words(call, axes, element):
 @plain
 def write_plan(call, axes, element, numbers):
     """Write the `Plan` behind the numbers of the call."""
-    (a0, a1, a2), itemsize = axes, element.itemsize
+    write_tuple(numbers, PLAN, make_plan(call, axes, element.itemsize))
+
+
+@plain
+def make_plan(call, axes, itemsize):
+    """The `Plan` of a call."""
+    a0, a1, a2 = axes
     masked = allows_masks(call, a0, a1, a2, itemsize, False)
-    plan = Plan(
+    return Plan(
         int(masked),
         int(allows_masks(call, a0, a1, a2, itemsize, True)),
         choose_blocks(call, a0, a1, a2, itemsize, False, False),
         choose_blocks(call, a0, a1, a2, itemsize, False, masked),
         choose_blocks(call, a0, a1, a2, itemsize, True, is_padded(a0, a1, a2)),
     )
-    write_tuple(numbers, PLAN, plan)
 
 
 @plain
