@@ -31,7 +31,8 @@ from ..simd.spectra import (
     multiply_spectra,
     restore_tiles,
     sum_of_squares,
-    transform_kernels,
+    transform_kernel_columns,
+    transform_kernel_rows,
     transform_tiles,
 )
 from ..simd.vectors import VECTOR_BYTES, Bounds, lanes_of
@@ -77,7 +78,7 @@ _TAPS = _TILE + _LARGEST * _LARGEST * VECTOR_BYTES
 _BIAS = _TAPS + TAPS * VECTOR_BYTES
 # Direct sums may overwrite what lies before this.
 _LEVELS = max(_BIAS + VECTOR_BYTES, -(-direct.WORKSPACE_BYTES // 64) * 64)
-_FLAGS = _LEVELS + 8 * (2 * LEVELS + 2)
+_FLAGS = _LEVELS + 64 * 4
 _SPECTRA = _FLAGS + 8 * 1024
 WORKSPACE_BYTES = 4 << 20
 SPECTRA_BYTES = WORKSPACE_BYTES - _SPECTRA
@@ -106,6 +107,20 @@ class Plan(NamedTuple):
     sums: direct.Plan
 
 
+class Places(NamedTuple):
+    """Where the spectra of a block lie, which begins with those of the input, and the steps from part to part."""
+
+    input: int  # step
+    input_chunk: int  # from chunk to chunk
+    sums: int
+    sum: int  # step
+    column: int  # of the kernels' spectra
+    kernels: int  # their rows' spectra
+    kernel: int  # step, of the column too
+    kernel_chunk: int
+    end: int
+
+
 _PLAN_WORDS = PLAN + words_of(Plan)
 
 
@@ -122,7 +137,9 @@ def refuses(call, axes, element):
         return INTEGERS
     if call.channels == 0:
         return SLOW
-    if max(a1.kernel, a2.kernel) * 2 > _LARGEST or a0.kernel * a1.kernel * a2.kernel > TAPS:
+    if max(a1.kernel, a2.kernel) * 2 > _LARGEST or a0.kernel * a1.kernel * a2.kernel > TAPS or a0.kernel > CHUNK:
+        return LARGE_KERNEL
+    if slab_layout(a0, a1, a2, _LARGEST, 1, 1).channel > SLAB_BYTES // element.itemsize:
         return LARGE_KERNEL
     return 0
 
@@ -153,12 +170,13 @@ def write_plan(call, axes, element, numbers):
 
 @plain
 def cost(call, axes, size):
-    """Multiply-adds of one image with tiles of a size; those of transforms count as much as they take time."""
+    """What an image takes with tiles of a size, in multiply-adds of the products."""
     a0, a1, a2 = axes
     tiles = a0.out * float(-(-a1.out // (size - a1.kernel + 1))) * float(-(-a2.out // (size - a2.kernel + 1)))
-    pairs = float(call.channels) * a0.kernel * call.outputs
-    moved = tiles * (call.channels * a0.kernel + call.outputs) * 3 + pairs
-    return call.groups * size * size * (2 * tiles * pairs + 5 * moved)
+    terms = float(call.channels) * a0.kernel
+    # Measured: a number of a tile that is transformed takes 20 with tiles of 16, of a kernel 10, and one restored 15.
+    transforms = tiles * (4 * terms + 3 * call.outputs) + 2 * terms * call.outputs
+    return call.groups * size * size * (2 * tiles * terms * call.outputs + 1.25 * math.log2(size) * transforms)
 
 
 @plain
@@ -174,22 +192,26 @@ def choose_size(call, axes):
 def choose_blocks(call, axes, size, itemsize):
     """The largest blocks whose spectra fit. The chunk of channels depends on nothing but sizes of one image."""
     a0, a1, a2 = axes
-    lanes, room = VECTOR_BYTES // itemsize, SPECTRA_BYTES // (size * size * itemsize)
+    lanes, room = VECTOR_BYTES // itemsize, SPECTRA_BYTES // itemsize
     rows, columns = -(-a1.out // (size - a1.kernel + 1)), -(-a2.out // (size - a2.kernel + 1))
     channels = even_part(max(call.channels, 1), max(CHUNK // a0.kernel, 1))
-    outputs = min(-(-call.outputs // lanes) * lanes, PRODUCT[1] * lanes)
-    while channels * a0.kernel * outputs > room // 3 and channels > 8:
+    while channels > 1 and slab_layout(a0, a1, a2, size, 1, 1).channel * channels > SLAB_BYTES // itemsize:
         channels = (channels + 1) // 2
-    if channels * a0.kernel * outputs > room // 3:
+    outputs = min(-(-call.outputs // lanes) * lanes, PRODUCT[1] * lanes)
+    while size * (a1.kernel + 2) * channels * a0.kernel * outputs > room // 3 and channels > 8:
+        channels = (channels + 1) // 2
+    if size * (a1.kernel + 2) * channels * a0.kernel * outputs > room // 3:
         outputs = lanes
-    while channels * a0.kernel * outputs > room // 3 and channels > 1:
+    while size * (a1.kernel + 2) * channels * a0.kernel * outputs > room // 3 and channels > 1:
         channels = (channels + 1) // 2
     terms = channels * a0.kernel
     chunks = -(-call.channels // channels)
     # What each way to go through the blocks leaves for tiles, and how much it transforms more than once.
-    with_inputs = (room - terms * outputs - 64 - 48 * chunks) // (chunks * terms + outputs)
-    with_kernels = (room - chunks * (terms * outputs + 32) - 80) // (terms + outputs)
-    tiles = (room - terms * outputs - 112) // (terms + outputs)
+    kernels, area = size * a1.kernel * (terms * outputs + 32), size * size
+    room -= 2 * size * (terms * outputs + 32) + area * 80
+    with_inputs = (room - kernels - area * 48 * chunks) // (area * (chunks * terms + outputs))
+    with_kernels = (room - chunks * kernels) // (area * (terms + outputs))
+    tiles = (room - kernels) // (area * (terms + outputs))
     every = float(call.batch) * a0.out * rows * columns
     chunked = chunks * terms * -(-call.outputs // outputs)
     keeps_inputs, keeps_kernels = 0, 0
@@ -247,21 +269,27 @@ def slab_layout(a0, a1, a2, size, rows, columns):
 
 
 @plain
+def find_places(call, axes, blocks):
+    """Where the spectra of a block lie."""
+    area, terms = blocks.size * blocks.size, blocks.channels * axes[0].kernel
+    chunks, tiles = -(-call.channels // blocks.channels), blocks.planes * blocks.rows * blocks.columns
+    inputs, sums, kernels = odd_lines(tiles * terms + 16), odd_lines(tiles * blocks.outputs), odd_lines(terms * blocks.outputs)
+    input_chunk = area * inputs if blocks.keeps_inputs else 0
+    kernel_chunk = blocks.size * axes[1].kernel * kernels if blocks.keeps_kernels else 0
+    at_sums = area * inputs + (chunks - 1) * input_chunk
+    column = at_sums + area * sums
+    at_kernels = column + 2 * blocks.size * kernels
+    end = at_kernels + blocks.size * axes[1].kernel * kernels + (chunks - 1) * kernel_chunk
+    return Places(inputs, input_chunk, at_sums, sums, column, at_kernels, kernels, kernel_chunk, end)
+
+
+@plain
 def odd_lines(count):
     """So many elements or more, an odd number of lines: runs so far apart lie in different places of the caches."""
     return (-(-count // 16) | 1) * 16
 
 
 # ---- kernels
-
-
-class Spectrum(NamedTuple):
-    """Spectra of a block: where they begin, and the steps from part to part and from chunk to chunk."""
-
-    elements: Any
-    start: int
-    part: int
-    chunk: int
 
 
 class TileBlock(NamedTuple):
@@ -346,41 +374,33 @@ def correlate_part(operands, call, axes, plan, group, band, bands, first, count,
     """Some bands of output channels and some blocks of tiles of a group."""
     blocks = plan.tiles
     a0, a1, a2 = axes
-    tiles = blocks.planes * blocks.rows * blocks.columns
-    terms = blocks.channels * a0.kernel
     chunks = -(-call.channels // blocks.channels)
-    numbers = blocks.size * blocks.size
-    part = odd_lines(tiles * terms + 16)
-    room = scratch(operands.workspace, _SPECTRA, operands.out.array)
-    inputs = Spectrum(room, 0, part, numbers * part if blocks.keeps_inputs else 0)
-    start = numbers * part * (chunks if blocks.keeps_inputs else 1)
-    part = odd_lines(tiles * blocks.outputs)
-    sums = Spectrum(room, start, part, 0)
-    start += numbers * part
-    part = odd_lines(terms * blocks.outputs)
-    kernels = Spectrum(room, start, part, numbers * part if blocks.keeps_kernels else 0)
+    room, places = scratch(operands.workspace, _SPECTRA, operands.out.array), find_places(call, axes, blocks)
     for i in range(bands * count):  # LOOP 3
         if blocks.keeps_kernels:
             o, t = divmod(i, count)
         else:
             t, o = divmod(i, bands)
         block = find_block(call, axes, blocks, group, band + o, first + t)
+        if scratch_index(operands.workspace, _LEVELS)[0] != 0:
+            sum_everything(operands, call, axes, plan, block)
+            continue
         has_inputs = blocks.keeps_inputs != 0 and o > 0
         has_kernels = blocks.keeps_kernels != 0 and t > 0
         for chunk in range(chunks):  # LOOP 2
             c = chunk * blocks.channels
             channels = min(blocks.channels, call.channels - c)
-            x = Spectra(room, inputs.start + chunk * inputs.chunk, inputs.part)
-            w = Spectra(room, kernels.start + chunk * kernels.chunk, kernels.part)
+            x = Spectra(room, chunk * places.input_chunk, places.input)
+            w = Spectra(room, places.kernels + chunk * places.kernel_chunk, places.kernel)
+            column, y = Spectra(room, places.column, places.kernel), Spectra(room, places.sums, places.sum)
             if not has_inputs:
                 transform_inputs(operands, call, axes, blocks, block, c, channels, x, is_auto)
             if not has_kernels:
                 transform_weights(operands, call, axes, blocks, block, c, channels, w)
-            y = Spectra(room, sums.start, sums.part)
-            multiply_block(blocks, block, channels * a0.kernel, x, w, y, chunk > 0)
+            multiply_block(blocks, block, a1.kernel, channels * a0.kernel, x, w, column, y, chunk > 0)
         if not has_inputs:
             judge_tiles(operands, call, axes, blocks, block, is_auto)
-        restore_block(operands, call, axes, blocks, block, Spectra(room, sums.start, sums.part))
+        restore_block(operands, call, axes, blocks, block, Spectra(room, places.sums, places.sum))
         if not blocks.keeps_inputs:
             sum_tiles(operands, call, axes, plan, block, block.o, block.outputs)
         elif o == bands - 1:
@@ -450,11 +470,11 @@ def fill_table(table, layout, planes, rows, step1, columns, step2, channels, lan
 
 @kernel
 def transform_weights(operands, call, axes, blocks, block, c, channels, spectra):
-    """The spectra `[number][channel and plane][output]` of the kernels of a chunk."""
+    """The spectra `[row][number][channel and plane][output]` of the rows of a chunk's kernels."""
     a0, a1, a2 = axes
     workspace, array = operands.workspace, operands.w.array
-    room, packed = scratch(workspace, _ROOM, array), scratch(workspace, _TAPS, array)
-    lanes, taps, plane = lanes_of(room), a0.kernel * a1.kernel * a2.kernel, a1.kernel * a2.kernel
+    packed = scratch(workspace, _TAPS, array)
+    lanes, taps, plane = lanes_of(packed), a0.kernel * a1.kernel * a2.kernel, a1.kernel * a2.kernel
     most = TAPS // taps
     for v in range(0, block.outputs, lanes):
         outputs = OutputBlock(block.group, block.o + v, min(lanes, block.outputs - v), 0, 1, 0, 0, 1, 0, 1)
@@ -468,33 +488,40 @@ def transform_weights(operands, call, axes, blocks, block, c, channels, spectra)
                 if call.flip:
                     start, row, column = start + (plane - 1) * lanes, -row, -column
                 to = spectra.start + (i * a0.kernel + j) * blocks.outputs + v
-                transform_kernels(
-                    blocks.size, Taps(packed, start, row, column, a1.kernel, a2.kernel), room,
+                transform_kernel_rows(
+                    blocks.size, Taps(packed, start, row, column, a1.kernel, a2.kernel),
                     Spectra(spectra.elements, to, spectra.step),
                 )  # fmt: skip
 
 
 @kernel
-def multiply_block(blocks, block, terms, inputs, kernels, sums, accumulate):
-    """The products of all numbers of the spectra of a block."""
-    lanes, tiles = lanes_of(sums.elements), block.planes * block.rows * block.columns
+def multiply_block(blocks, block, rows, terms, inputs, kernels, column, sums, accumulate):
+    """The products of all numbers of the spectra of a block.
+
+    The kernels' spectra are completed column by column, so that they are in the caches when they are used.
+    """
+    lanes, tiles, size = lanes_of(sums.elements), block.planes * block.rows * block.columns, blocks.size
     width = -(-block.outputs // lanes)
-    for pair in range(blocks.size * blocks.size // 2):  # LOOP 1
-        is_real = pair == 0 or pair == blocks.size // 2
-        x, w = inputs.start + 2 * pair * inputs.step, kernels.start + 2 * pair * kernels.step
-        y = sums.start + 2 * pair * sums.step
-        for v in range(0, width, PRODUCT[1]):
-            vectors, t = min(PRODUCT[1], width - v), 0
-            while t < tiles:
-                left = tiles - t
-                count = -(-left // -(-left // PRODUCT[0]))
-                multiply_spectra(
-                    count, vectors, is_real,
-                    Factors(inputs.elements, x + t * terms, inputs.step, terms),
-                    Factors(kernels.elements, w + v * lanes, kernels.step, blocks.outputs), terms,
-                    Factors(sums.elements, y + t * blocks.outputs + v * lanes, sums.step, blocks.outputs), accumulate,
-                )  # fmt: skip
-                t += count
+    for j in range(size // 2):
+        transform_kernel_columns(size, rows, j, terms * blocks.outputs, kernels, column)
+        for k in range(size):  # LOOP 1
+            is_real = j == 0 and (k == 0 or k == size // 2)
+            pair = j * size + k
+            x, y = inputs.start + 2 * pair * inputs.step, sums.start + 2 * pair * sums.step
+            w = column.start + 2 * k * column.step
+            for v in range(0, width, PRODUCT[1]):
+                vectors, t = min(PRODUCT[1], width - v), 0
+                while t < tiles:
+                    left = tiles - t
+                    count = -(-left // -(-left // PRODUCT[0]))
+                    multiply_spectra(
+                        count, vectors, is_real,
+                        Factors(inputs.elements, x + t * terms, inputs.step, terms),
+                        Factors(column.elements, w + v * lanes, column.step, blocks.outputs), terms,
+                        Factors(sums.elements, y + t * blocks.outputs + v * lanes, sums.step, blocks.outputs),
+                        accumulate,
+                    )  # fmt: skip
+                    t += count
 
 
 @kernel
@@ -538,20 +565,171 @@ def restore_block(operands, call, axes, blocks, block, sums):
                             finish(out, at, restored[start + j * lanes + i], bias, (o + i) * stride(bias, 0), call)
 
 
+# ---- which blocks are summed directly
+
+
+@kernel
+def norm_limits(array):
+    """The least and the most that sums of squares may be: less are no longer exact, more overflow in a transform."""
+    return (1e-30, 1e30) if compute_size(array) == 4 else (1e-280, 1e300)
+
+
 @kernel
 def judge_kernels(operands, call, axes, group, is_auto):
-    """Whether the kernels of a group are finite, and how many small taps they have."""
-    levels = scratch_index(operands.workspace, _LEVELS)
+    """Which of a group's kernels' taps are small, in the words at `_LEVELS`.
+
+    Word 0: 1 if the kernels are such that no tile may be transformed. Word `i`: how many taps of a kernel are below
+    `2**-i` of the root of its mean square, at most.
+    """
+    a0, a1, a2 = axes
+    w, levels = operands.w, scratch_index(operands.workspace, _LEVELS)
+    run = scratch(operands.workspace, _TAPS, w.array)
+    taps = a0.kernel * a1.kernel * a2.kernel
+    least, most = norm_limits(w.array)
+    in_order = lies_in_order(w.strides, call, axes)
     for i in range(LEVELS + 1):
         levels[i] = 0
+    counts = scratch_index(operands.workspace, _LEVELS + 8 * (LEVELS + 1))
+    for o in range(call.outputs):
+        start = (group * call.outputs + o) * w.strides.batch
+        square = zero(w.array)
+        if in_order:
+            square = sum_of_squares(elements(w.array), start, call.channels * taps)
+        else:
+            for c in range(call.channels):
+                copy_kernel(w, start + c * w.strides.channel, axes, run)
+                square += sum_of_squares(run, 0, taps)
+        if not square < most or (is_auto and 0 < square < least):
+            levels[0] = 1
+        if not is_auto or square == 0:
+            continue
+        root = type(square)(math.sqrt(square / (call.channels * taps)))
+        for i in range(LEVELS):
+            counts[i] = 0
+        if in_order:
+            count_below(elements(w.array), start, call.channels * taps, counts, root)
+        else:
+            for c in range(call.channels):
+                copy_kernel(w, start + c * w.strides.channel, axes, run)
+                count_below(run, 0, taps, counts, root)
+        for i in range(LEVELS):
+            levels[1 + i] = max(levels[1 + i], counts[i])
+
+
+@kernel
+def copy_kernel(w, start, axes, run):
+    """The taps of a kernel, one after another."""
+    a0, a1, a2 = axes
+    at = 0
+    for k0 in range(a0.kernel):
+        for k1 in range(a1.kernel):
+            for k2 in range(a2.kernel):
+                run[at] = load(w.array, start + k0 * w.strides.s0 + k1 * w.strides.s1 + k2 * w.strides.s2)
+                at += 1
 
 
 @kernel
 def judge_tiles(operands, call, axes, blocks, block, is_auto):
     """Flag the tiles of a block that are to be summed directly."""
+    a0, a1, a2 = axes
+    workspace, size, array = operands.workspace, blocks.size, operands.x.array
+    step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
+    flags = scratch_index(workspace, _FLAGS)
+    sums, squares = scratch(workspace, _SUMS, array), scratch(workspace, _SQUARES, array)
+    low = scratch(workspace, _WINDOWS, array)
+    least, most = norm_limits(array)
+    n = call.channels * a0.kernel * a1.kernel * a2.kernel
+    factor, tile, position = (n + 2) / (2 * math.sqrt(n)), 0, 0
+    for _ in range(block.planes):
+        for r in range(0, block.rows, blocks.strip):
+            rows = min(blocks.strip, block.rows - r)
+            layout = slab_layout(a0, a1, a2, size, rows, block.columns)
+            if is_auto:
+                find_least(operands, a1, a2, layout, sums, squares, position)
+            for i in range(rows):
+                for q in range(block.columns):
+                    at = i * step1 * layout.pitch + q * step2
+                    total, square = sum_tile(sums, squares, position + at, layout.pitch, size)
+                    is_good = square < most
+                    if is_auto and total != 0:
+                        height = min(step1, a1.out - (block.row + r + i) * step1)
+                        width = min(step2, a2.out - (block.column + q) * step2)
+                        enough = least_of(low, at, layout.pitch, height, width) * factor
+                        is_good = is_good and least < square <= enough * enough
+                    flags[tile] = 0 if is_good else 1
+                    tile += 1
+            position += -(-layout.plane // 16) * 16
+
+
+@kernel
+def sum_tile(sums, squares, start, pitch, size):
+    """The sums of a tile's magnitudes and of their squares."""
+    total = square = 0.0
+    for i in range(size):
+        for j in range(size):
+            total += sums[start + i * pitch + j]
+            square += squares[start + i * pitch + j]
+    return total, square
+
+
+@kernel
+def least_of(low, start, pitch, rows, columns):
+    """The least of a tile's outputs, above 0."""
+    least = math.inf
+    for i in range(rows):
+        for j in range(columns):
+            value = low[start + i * pitch + j]
+            least = value if not value > least else least
+    return max(least, 0.0)
+
+
+@kernel
+def find_least(operands, a1, a2, layout, sums, squares, position):
+    """Write to the words at `_WINDOWS` what sums of products of magnitudes are, at least, for each window of a slab.
+
+    The unit is the root of the mean square of a kernel. Of a window's magnitudes, those that meet one of `count` taps
+    below a level sum to `sqrt(count * sum of squares)` at most; the others are multiplied by the level or by more.
+    """
+    workspace, levels = operands.workspace, scratch_index(operands.workspace, _LEVELS)
+    low = scratch(workspace, _WINDOWS, operands.x.array)
+    total = scratch(workspace, _WINDOWS + 8 * STRIP, operands.x.array)
+    square = scratch(workspace, _WINDOWS + 16 * STRIP, operands.x.array)
+    add_windows(sums, position, low, total, layout, a1.kernel, a2.kernel)
+    add_windows(squares, position, low, square, layout, a1.kernel, a2.kernel)
+    for i in range(layout.plane):
+        square[i] = math.sqrt(square[i])
+        low[i] = 0
+    level = zero(operands.x.array) + 1
+    for k in range(LEVELS):
+        level = level / 2
+        count = type(level)(math.sqrt(levels[1 + k]))
+        for i in range(layout.plane):
+            low[i] = max(low[i], level * (total[i] - count * square[i]))
+
+
+@kernel
+def add_windows(source, start, row_sums, target, layout, rows, columns):
+    """`target[i]`: the sum of the source over a window that begins at its place `start + i`."""
+    count = layout.plane
+    for i in range(count):
+        row_sums[i] = source[start + i]
+    for q in range(1, columns):
+        for i in range(count - q):
+            row_sums[i] += source[start + i + q]
+    for i in range(count):
+        target[i] = row_sums[i]
+    for r in range(1, rows):
+        for i in range(count - r * layout.pitch):
+            target[i] += row_sums[i + r * layout.pitch]
+
+
+@kernel
+def sum_everything(operands, call, axes, plan, block):
+    """Sum all outputs of a block directly."""
     flags = scratch_index(operands.workspace, _FLAGS)
     for tile in range(block.planes * block.rows * block.columns):
-        flags[tile] = 0
+        flags[tile] = 1
+    sum_tiles(operands, call, axes, plan, block, block.o, block.outputs)
 
 
 @kernel

@@ -69,7 +69,7 @@ def transform_tiles(typingctx, size, rows, scratch, spectra):
         with cgutils.for_range(codelet.builder, _INT64(n)) as row:
             at = codelet.builder.mul(row.index, pitch)
             codelet.store_row(room, n, row.index, codelet.dft_of_real(codelet.gather(data, table, at, n)))
-        codelet.transform_columns(room, n, n, target, step)
+        codelet.transform_columns(room, n, target, step)
 
     def emit(context, builder, signature, args):
         number, rows_, room, out = args
@@ -93,17 +93,18 @@ class Taps(NamedTuple):
 
 
 @intrinsic
-def transform_kernels(typingctx, size, taps, scratch, spectra):
-    """The spectra of a vector of tiles that begin with kernels of up to `size / 2` rows and columns, else zero.
+def transform_kernel_rows(typingctx, size, taps, spectra):
+    """Half spectra of the rows of kernels at the beginning of rows of zeros, `size` parts for each.
 
-    `scratch` is that of `transform_tiles`.
+    There are up to `size / 2` columns. Part `row * size` and the next one are the first and the middle number, which
+    are real.
     """
-    element = scratch.dtype
+    element = taps.types[0].dtype
     if element not in FLOATS:
         return None
 
     def body(codelet, n, args):
-        data, row_step, column_step, rows, columns, room, target, step = args
+        data, row_step, column_step, rows, columns, target, step = args
         builder, half, empty = codelet.builder, n // 2, codelet.constant(0)
         last = builder.sub(columns, _INT64(1))
         with cgutils.for_range(builder, rows) as row:
@@ -112,19 +113,65 @@ def transform_kernels(typingctx, size, taps, scratch, spectra):
                 inside = builder.icmp_signed("<=", _INT64(j), last)
                 at = builder.mul(builder.select(inside, _INT64(j), last), column_step)
                 vectors.append(builder.select(inside, codelet.vector_at(first, at), empty))
-            codelet.store_row(room, n, row.index, codelet.dft_of_real(vectors + [None] * half))
-        with cgutils.for_range_slice(builder, rows, _INT64(half), _INT64(1), inc=True) as (row, _):
-            codelet.store_row(room, n, row, [(empty, empty)] * (half + 1))
-        codelet.transform_columns(room, n, half, target, step)
+            to = codelet.address(target, builder.mul(row.index, builder.mul(step, _INT64(n))))
+            for i, value in enumerate(codelet.row_of(codelet.dft_of_real(vectors + [None] * half))):
+                store_vector(builder, value, codelet.address(to, builder.mul(step, _INT64(i))))
 
     def emit(context, builder, signature, args):
-        number, group, room, out = args
+        number, group, out = args
         data, start, *steps = cgutils.unpack_tuple(builder, group)
         target, first, step = cgutils.unpack_tuple(builder, out)
-        values = [builder.gep(data, [start]), *steps, room, builder.gep(target, [first]), step]
-        return _emit(context, builder, "kernels", element, body, number, values)
+        values = [builder.gep(data, [start]), *steps, builder.gep(target, [first]), step]
+        return _emit(context, builder, "kernel_rows", element, body, number, values)
 
-    return types.void(types.intp, taps, scratch, spectra), emit
+    return types.void(types.intp, taps, spectra), emit
+
+
+@intrinsic
+def transform_kernel_columns(typingctx, size, rows, column, count, rows_spectra, spectra):
+    """One column of what `transform_kernel_rows` makes, transformed: `size` pairs, of `count` elements each.
+
+    Column 0 stands for both real ones.
+    """
+    element = spectra.types[0].dtype
+
+    def body(codelet, n, args):
+        rows, column, count, source, step, target, pair_step = args
+        builder, half, empty = codelet.builder, n // 2, codelet.constant(0)
+        first = codelet.address(source, builder.mul(builder.shl(column, _INT64(1)), step))
+        insides = [builder.icmp_signed("<", _INT64(r), rows) for r in range(half)]
+        row_step = builder.mul(step, _INT64(n))
+        steps = [builder.select(inside, builder.mul(row_step, _INT64(r)), _INT64(0)) for r, inside in enumerate(insides)]
+        with builder.if_else(builder.icmp_signed("==", column, _INT64(0))) as branches:
+            for branch, is_real in zip(branches, (True, False), strict=True):
+                with branch, cgutils.for_range_slice(
+                    builder, _INT64(0), count, _INT64(codelet.lanes), inc=True
+                ) as (offset, _):
+                    at, to = codelet.address(first, offset), codelet.address(target, offset)
+                    parts = [
+                        [
+                            builder.select(inside, codelet.vector_at(at, place, *[step] * part), empty)
+                            for inside, place in zip(insides, steps, strict=True)
+                        ]
+                        for part in (0, 1)
+                    ]
+                    if is_real:
+                        pairs = [pair for values in parts for pair in codelet.real_column(values + [None] * half)]
+                    else:
+                        pairs = codelet.dft_of_tile([*zip(*parts, strict=True)] + [(None, None)] * half)
+                    for k, pair in enumerate(pairs):
+                        codelet.store_pair(to, pair_step, _INT64(k), pair)
+
+    def emit(context, builder, signature, args):
+        number, height, which, elements, *groups = args
+        values = [height, which, elements]
+        for group in groups:
+            data, start, step = cgutils.unpack_tuple(builder, group)
+            values += [builder.gep(data, [start]), step]
+        return _emit(context, builder, "kernel_columns", element, body, number, values)
+
+    n = types.intp
+    return types.void(n, n, n, n, rows_spectra, spectra), emit
 
 
 @intrinsic
@@ -202,31 +249,34 @@ class _TileCodelet(Codelet):
     def scratch_row(self, room, n, row):
         return self.address(room, self.builder.mul(row, _INT64((n + 2) * self.lanes)))
 
-    def store_row(self, room, n, row, spectrum):
-        """Keep half a spectrum: the two real numbers first."""
+    def row_of(self, spectrum):
+        """The parts of half a spectrum: the two real numbers first."""
         first, *inner, last = spectrum
-        values = [first[0], last[0], *(part for pair in inner for part in pair)]
+        return [first[0], last[0], *(part for pair in inner for part in pair)]
+
+    def real_column(self, values):
+        """The pairs of a real column: the two numbers that are real are the first one."""
+        first, *inner, last = self.dft_of_real(values)
+        return [(first[0], last[0]), *inner]
+
+    def store_row(self, room, n, row, spectrum):
         to = self.scratch_row(room, n, row)
-        for i, value in enumerate(values):
+        for i, value in enumerate(self.row_of(spectrum)):
             store_vector(self.builder, value, self.address(to, i * self.lanes))
 
     def dft_of_tile(self, values):
         return self.join(values, 2) if len(values) == 32 else self.dft(values)
 
-    def transform_columns(self, room, n, rows, target, step):
-        """From half spectra of the first `rows` rows to pairs; other rows are zero."""
+    def transform_columns(self, room, n, target, step):
+        """From half spectra of rows to pairs."""
         builder, half, pitch = self.builder, n // 2, (n + 2) * self.lanes
         for column in (0, 1):
-            values = [self.vector_at(room, r * pitch + column * self.lanes) for r in range(rows)]
-            first, *inner, last = self.dft_of_real(values + [None] * (n - rows))
-            for k, pair in enumerate([(first[0], last[0]), *inner]):
+            values = [self.vector_at(room, r * pitch + column * self.lanes) for r in range(n)]
+            for k, pair in enumerate(self.real_column(values)):
                 self.store_pair(target, step, _INT64(column * half + k), pair)
         with cgutils.for_range_slice(builder, _INT64(1), _INT64(half), _INT64(1), inc=True) as (j, _):
             column = self.address(room, builder.mul(j, _INT64(2 * self.lanes)))
-            values = [
-                tuple(self.vector_at(column, r * pitch + part * self.lanes) for part in (0, 1)) for r in range(rows)
-            ]
-            values += [(None, None)] * (n - rows)
+            values = [tuple(self.vector_at(column, r * pitch + part * self.lanes) for part in (0, 1)) for r in range(n)]
             first = builder.mul(j, _INT64(n))
             for k, pair in enumerate(self.dft_of_tile(values)):
                 self.store_pair(target, step, builder.add(first, _INT64(k)), pair)
