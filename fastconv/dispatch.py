@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import workspace
-from .kernels.shapes import ALGORITHM, ALGORITHMS, BOUNDARIES, CONSTANT, Axis, compute_dtype, element_of, pack_numbers, three_axes
+from .kernels.shapes import ALGORITHMS, BOUNDARIES, CONSTANT, Axis, compute_dtype, element_of, pack_numbers, three_axes
 from .launch import entry_point, family_formats
 from .problem import Array, Problem, aligned, check_name
 from .threads import get_num_threads, share
@@ -100,7 +100,6 @@ def _run_family(problem: Problem, place: int) -> Run:
     numbers = pack_numbers(problem.call, three_axes(problem.axes), module.plan_words(*facts))
     if hasattr(module, "write_plan"):
         module.write_plan(*facts, numbers)
-        numbers[ALGORITHM] = ALGORITHMS.index(problem.algorithm)
     correlate = entry_point(module.correlate, *family_formats(module, problem.dtype.name, problem.read.name))
     if module.WORKSPACE_BYTES:
         return _with_workspace(problem, correlate, numbers, module.WORKSPACE_BYTES)

@@ -90,6 +90,7 @@ class Call(NamedTuple):
     flip: int  # 1: the kernel runs backwards over every spatial axis, a convolution proper
     has_bias: int
     activation: int
+    algorithm: int  # what the caller asks for: a place in `ALGORITHMS`
 
 
 class Windows(NamedTuple):
@@ -115,8 +116,7 @@ class Axis(NamedTuple):
 
 UNIT = Axis(size=1, kernel=1, stride=1, dilation=1, before=0, after=0, boundary=CONSTANT, out=1)
 CALL_FIELDS, WINDOWS_FIELDS, AXIS_FIELDS = len(Call._fields), len(Windows._fields), len(Axis._fields)
-ALGORITHM = CALL_FIELDS + 3 * AXIS_FIELDS  # the place of what was asked for in `ALGORITHMS`, for planned families
-PLAN = ALGORITHM + 1  # where the plan of a family begins, behind the numbers of its call
+PLAN = CALL_FIELDS + 3 * AXIS_FIELDS  # where the plan of a family begins, behind the numbers of its call
 
 LARGEST = 1 << 62  # bytes: no array has as many
 FAR = 1 << 61  # sizes, pads and reaches are less, so that 64 bits hold the sum of any three

@@ -3,7 +3,6 @@
 from ..convolution.choose import FAMILIES, choose, plan_words, write_plan
 from ..jit import entry, kernel
 from ..shapes import (
-    ALGORITHM,
     AXIS_FIELDS,
     CALL_FIELDS,
     GIVEN,
@@ -155,7 +154,6 @@ def run_planned(frame, family):
             words_at(heap).data[i] = words[AT.call + i]
         words[AT.numbers] = heap
     write_plan(family, call, axes, element, words_at(words[AT.numbers]).data)
-    words_at(words[AT.numbers]).data[ALGORITHM] = words[AT.algorithm]
     block = take_block(table)
     if block != 0:
         alone = memory_at(block), frame, 1, 0  # the words of a team are not read

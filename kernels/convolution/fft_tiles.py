@@ -17,7 +17,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..jit import entry, inlined, kernel, plain
-from ..shapes import ALGORITHM, AUTO, CALL_FIELDS, LAST_CLAMP, NONE, PLAN, even_part, words_of
+from ..shapes import AUTO, CALL_FIELDS, LAST_CLAMP, NONE, PLAN, even_part, words_of
 from ..simd.packing import finish_transposed
 from ..simd.spectra import (
     LEVELS,
@@ -66,6 +66,7 @@ POSITIONS = 16384  # of the slabs of a block, side by side, and
 STRIP = 8192  # of one slab
 ENTRIES = 8192  # tiles and channels of one slab
 TAPS = 1024  # of all kernels that are packed together, a vector of output channels
+TILES = 1024  # of a block
 _LARGEST = SIZES[-1]
 
 _SUMS = SLAB_BYTES + 64  # packing writes full vectors
@@ -78,11 +79,10 @@ _TAPS = _TILE + _LARGEST * _LARGEST * VECTOR_BYTES
 _BIAS = _TAPS + TAPS * VECTOR_BYTES
 # Direct sums may overwrite what lies before this.
 _LEVELS = max(_BIAS + VECTOR_BYTES, -(-direct.WORKSPACE_BYTES // 64) * 64)
-_FLAGS = _LEVELS + 64 * 4
-_SPECTRA = _FLAGS + 8 * 1024
+_BOXES = _LEVELS + 64 * 4
+_SPECTRA = _BOXES + 4 * 8 * TILES
 WORKSPACE_BYTES = 4 << 20
 SPECTRA_BYTES = WORKSPACE_BYTES - _SPECTRA
-TILES = 1024  # of a block
 OTHER_AXES, INTEGERS, LARGE_KERNEL, SLOW = 1, 2, 3, 4  # why a call is refused
 
 
@@ -129,29 +129,35 @@ _PLAN_WORDS = PLAN + words_of(Plan)
 
 @plain
 def refuses(call, axes, element):
-    """Why other kernels should run a call: `OTHER_AXES`, `LARGE_KERNEL` or `SLOW`; 0: they should not."""
+    """Why other kernels should run a call: `INTEGERS`, `OTHER_AXES`, `LARGE_KERNEL` or `SLOW`; 0: they should not."""
     a0, a1, a2 = axes
-    if call.rank < 2 or a1.stride * a2.stride * a1.dilation * a2.dilation != 1:
-        return OTHER_AXES
     if element.is_integer:
         return INTEGERS
-    if call.channels == 0:
-        return SLOW
-    if max(a1.kernel, a2.kernel) * 2 > _LARGEST or a0.kernel * a1.kernel * a2.kernel > TAPS or a0.kernel > CHUNK:
+    if call.rank < 2 or a1.stride != 1 or a2.stride != 1 or a1.dilation != 1 or a2.dilation != 1:
+        return OTHER_AXES
+    if max(a1.kernel, a2.kernel) * 2 > _LARGEST or a0.kernel > CHUNK or a0.kernel * a1.kernel * a2.kernel > TAPS:
         return LARGE_KERNEL
     if slab_layout(a0, a1, a2, _LARGEST, 1, 1).channel > SLAB_BYTES // element.itemsize:
         return LARGE_KERNEL
+    if call.channels == 0:
+        return SLOW
+    if call.algorithm == AUTO:
+        positions = float(a0.out) * float(a1.out) * float(a2.out)
+        sums = call.groups * positions * call.outputs * call.channels * (a0.kernel * a1.kernel * a2.kernel)
+        # What is no product runs at less than its speed, most of all where tiles do not fit.
+        return SLOW if 1.6 * cost(call, axes, choose_size(call, axes)) > sums else 0
     return 0
 
 
 def reason(refusal, call, axes, element):
     """A refusal in words."""
-    if refusal == OTHER_AXES:
-        return "the last two axes need a stride and dilation of 1"
     if refusal == INTEGERS:
         return "the numbers are integers, expected floats"
+    if refusal == OTHER_AXES:
+        return "expected two axes or more, the last two with stride and dilation 1"
     if refusal == LARGE_KERNEL:
-        return f"the kernel is {axes[1].kernel} by {axes[2].kernel}, expected {_LARGEST // 2} by {_LARGEST // 2} or less"
+        most = _LARGEST // 2
+        return f"the kernel is {' by '.join(str(axis.kernel) for axis in axes)}, expected {most} by {most} or less"
     return "direct sums take less time"
 
 
@@ -221,7 +227,7 @@ def choose_blocks(call, axes, size, itemsize):
         if again < best:
             best, tiles, keeps_inputs = again, with_inputs, 1
     if with_kernels >= min(every, 4.0):
-        again = every * 2 * chunked + chunked * outputs
+        again = every * 2 * chunked + 0.6 * max(every / with_kernels, 1.0) * chunked * outputs
         if again < best:
             best, tiles, keeps_inputs, keeps_kernels = again, with_kernels, 0, 1
     return fit_tiles(call, axes, TileBlocks(size, channels, outputs, 1, 1, 1, 1, keeps_inputs, keeps_kernels),
@@ -247,7 +253,8 @@ def fit_tiles(call, axes, blocks, tiles, itemsize):
         rows = (rows + 1) // 2
     planes = 1
     if rows == all_rows and columns == all_columns:
-        planes = max(1, min(tiles // (rows * columns), POSITIONS // (-(-rows // strip) * positions)))
+        planes = min(tiles // (rows * columns), POSITIONS // (-(-rows // strip) * positions), call.batch * a0.out)
+        planes = max(planes, 1)
     return TileBlocks(blocks.size, blocks.channels, blocks.outputs, planes, rows, columns, strip,
                       blocks.keeps_inputs, blocks.keeps_kernels)  # fmt: skip
 
@@ -329,7 +336,6 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
     plan = load_tuple(numbers.data, PLAN, Plan)
-    is_auto = numbers.data[ALGORITHM] == AUTO
     blocks = plan.tiles
     bands = -(-call.outputs // blocks.outputs)
     tiles = count_blocks(call, axes, blocks)
@@ -349,11 +355,11 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         g, rest = divmod(item, band_parts * tile_parts)
         i, j = divmod(rest, tile_parts)
         if g != known:
-            judge_kernels(operands, call, axes, g, is_auto)
+            judge_kernels(operands, call, axes, g)
             known = g
         band, tile = i * band_part, j * tile_part
         correlate_part(
-            operands, call, axes, plan, g, band, min(band_part, bands - band), tile, min(tile_part, tiles - tile), is_auto
+            operands, call, axes, plan, g, band, min(band_part, bands - band), tile, min(tile_part, tiles - tile)
         )
         item = take_item(team) if threads > 1 else item + 1
     if threads > 1 and thread == 0:
@@ -370,7 +376,7 @@ def count_blocks(call, axes, blocks):
 
 
 @kernel
-def correlate_part(operands, call, axes, plan, group, band, bands, first, count, is_auto):
+def correlate_part(operands, call, axes, plan, group, band, bands, first, count):
     """Some bands of output channels and some blocks of tiles of a group."""
     blocks = plan.tiles
     a0, a1, a2 = axes
@@ -394,12 +400,12 @@ def correlate_part(operands, call, axes, plan, group, band, bands, first, count,
             w = Spectra(room, places.kernels + chunk * places.kernel_chunk, places.kernel)
             column, y = Spectra(room, places.column, places.kernel), Spectra(room, places.sums, places.sum)
             if not has_inputs:
-                transform_inputs(operands, call, axes, blocks, block, c, channels, x, is_auto)
+                transform_inputs(operands, call, axes, blocks, block, c, channels, x)
             if not has_kernels:
                 transform_weights(operands, call, axes, blocks, block, c, channels, w)
             multiply_block(blocks, block, a1.kernel, channels * a0.kernel, x, w, column, y, chunk > 0)
         if not has_inputs:
-            judge_tiles(operands, call, axes, blocks, block, is_auto)
+            judge_tiles(operands, call, axes, blocks, block)
         restore_block(operands, call, axes, blocks, block, Spectra(room, places.sums, places.sum))
         if not blocks.keeps_inputs:
             sum_tiles(operands, call, axes, plan, block, block.o, block.outputs)
@@ -423,7 +429,7 @@ def find_block(call, axes, blocks, group, band, number):
 
 
 @kernel
-def transform_inputs(operands, call, axes, blocks, block, c, channels, spectra, is_auto):
+def transform_inputs(operands, call, axes, blocks, block, c, channels, spectra):
     """The spectra `[number][tile][channel and plane]` of a chunk of the input of a block, and magnitudes of it."""
     a0, a1, a2 = axes
     workspace, size = operands.workspace, blocks.size
@@ -530,7 +536,7 @@ def restore_block(operands, call, axes, blocks, block, sums):
     a0, a1, a2 = axes
     workspace, out, bias, outs = operands.workspace, operands.out.array, operands.bias, operands.out.strides
     room, restored, added = scratch(workspace, _ROOM, out), scratch(workspace, _TILE, out), scratch(workspace, _BIAS, out)
-    flags, lanes, size = scratch_index(workspace, _FLAGS), lanes_of(sums.elements), blocks.size
+    boxes, lanes, size = scratch_index(workspace, _BOXES), lanes_of(sums.elements), blocks.size
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
     low, high = bounds(call, room, out)
     limits = Bounds(call.activation != NONE, low, high)
@@ -540,13 +546,13 @@ def restore_block(operands, call, axes, blocks, block, sums):
             has = call.has_bias and i < outputs
             added[i] = load(bias, (o + i) * stride(bias, 0)) if has else zero(out)
         for tile in range(block.planes * block.rows * block.columns):
-            if flags[tile] != 0:
-                continue
             rest, q = divmod(tile, block.columns)
             i, r = divmod(rest, block.rows)
             n, p0 = divmod(block.plane + i, a0.out)
             p1, p2 = (block.row + r) * step1, (block.column + q) * step2
             rows, columns = min(step1, a1.out - p1), min(step2, a2.out - p2)
+            if boxes[4 * tile + 1] - boxes[4 * tile] == rows and boxes[4 * tile + 3] - boxes[4 * tile + 2] == columns:
+                continue
             where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
             spectra = Spectra(sums.elements, sums.start + tile * blocks.outputs + v, sums.step)
             restore_tiles(size, spectra, room, rows, restored)
@@ -575,7 +581,7 @@ def norm_limits(array):
 
 
 @kernel
-def judge_kernels(operands, call, axes, group, is_auto):
+def judge_kernels(operands, call, axes, group):
     """Which of a group's kernels' taps are small, in the words at `_LEVELS`.
 
     Word 0: 1 if the kernels are such that no tile may be transformed. Word `i`: how many taps of a kernel are below
@@ -599,9 +605,9 @@ def judge_kernels(operands, call, axes, group, is_auto):
             for c in range(call.channels):
                 copy_kernel(w, start + c * w.strides.channel, axes, run)
                 square += sum_of_squares(run, 0, taps)
-        if not square < most or (is_auto and 0 < square < least):
+        if not square < most or (call.algorithm == AUTO and 0 < square < least):
             levels[0] = 1
-        if not is_auto or square == 0:
+        if call.algorithm != AUTO or square == 0:
             continue
         root = type(square)(math.sqrt(square / (call.channels * taps)))
         for i in range(LEVELS):
@@ -629,12 +635,12 @@ def copy_kernel(w, start, axes, run):
 
 
 @kernel
-def judge_tiles(operands, call, axes, blocks, block, is_auto):
-    """Flag the tiles of a block that are to be summed directly."""
+def judge_tiles(operands, call, axes, blocks, block):
+    """Write, at `_BOXES`, of each tile of a block the first and last row and column of what is to be summed directly."""
     a0, a1, a2 = axes
     workspace, size, array = operands.workspace, blocks.size, operands.x.array
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
-    flags = scratch_index(workspace, _FLAGS)
+    boxes = scratch_index(workspace, _BOXES)
     sums, squares = scratch(workspace, _SUMS, array), scratch(workspace, _SQUARES, array)
     low = scratch(workspace, _WINDOWS, array)
     least, most = norm_limits(array)
@@ -644,19 +650,23 @@ def judge_tiles(operands, call, axes, blocks, block, is_auto):
         for r in range(0, block.rows, blocks.strip):
             rows = min(blocks.strip, block.rows - r)
             layout = slab_layout(a0, a1, a2, size, rows, block.columns)
-            if is_auto:
+            if call.algorithm == AUTO:
                 find_least(operands, a1, a2, layout, sums, squares, position)
             for i in range(rows):
                 for q in range(block.columns):
                     at = i * step1 * layout.pitch + q * step2
+                    height = min(step1, a1.out - (block.row + r + i) * step1)
+                    width = min(step2, a2.out - (block.column + q) * step2)
                     total, square = sum_tile(sums, squares, position + at, layout.pitch, size)
-                    is_good = square < most
-                    if is_auto and total != 0:
-                        height = min(step1, a1.out - (block.row + r + i) * step1)
-                        width = min(step2, a2.out - (block.column + q) * step2)
-                        enough = least_of(low, at, layout.pitch, height, width) * factor
-                        is_good = is_good and least < square <= enough * enough
-                    flags[tile] = 0 if is_good else 1
+                    box = 0, 0, 0, 0
+                    if not square < most:
+                        box = 0, height, 0, width
+                    elif call.algorithm == AUTO and total != 0:
+                        box = 0, height, 0, width
+                        if least < square:
+                            box = box_below(low, at, layout.pitch, height, width, math.sqrt(square) / factor)
+                    for k in range(4):
+                        boxes[4 * tile + k] = box[k]
                     tile += 1
             position += -(-layout.plane // 16) * 16
 
@@ -673,14 +683,18 @@ def sum_tile(sums, squares, start, pitch, size):
 
 
 @kernel
-def least_of(low, start, pitch, rows, columns):
-    """The least of a tile's outputs, above 0."""
-    least = math.inf
+def box_below(low, start, pitch, rows, columns, bound):
+    """The smallest box that holds the outputs of a tile that are below a bound; all of it, if that is most of it."""
+    top, bottom, left, right = rows, 0, columns, 0
     for i in range(rows):
         for j in range(columns):
-            value = low[start + i * pitch + j]
-            least = value if not value > least else least
-    return max(least, 0.0)
+            if not low[start + i * pitch + j] >= bound:
+                top, bottom, left, right = min(top, i), i + 1, min(left, j), max(right, j + 1)
+    if bottom == 0:
+        return 0, 0, 0, 0
+    if 2 * (bottom - top) * (right - left) > rows * columns:
+        return 0, rows, 0, columns
+    return top, bottom, left, right
 
 
 @kernel
@@ -726,9 +740,13 @@ def add_windows(source, start, row_sums, target, layout, rows, columns):
 @kernel
 def sum_everything(operands, call, axes, plan, block):
     """Sum all outputs of a block directly."""
-    flags = scratch_index(operands.workspace, _FLAGS)
+    a0, a1, a2 = axes
+    boxes, size = scratch_index(operands.workspace, _BOXES), plan.tiles.size
+    step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
     for tile in range(block.planes * block.rows * block.columns):
-        flags[tile] = 1
+        r, q = tile // block.columns % block.rows, tile % block.columns
+        boxes[4 * tile], boxes[4 * tile + 1] = 0, min(step1, a1.out - (block.row + r) * step1)
+        boxes[4 * tile + 2], boxes[4 * tile + 3] = 0, min(step2, a2.out - (block.column + q) * step2)
     sum_tiles(operands, call, axes, plan, block, block.o, block.outputs)
 
 
@@ -736,18 +754,16 @@ def sum_everything(operands, call, axes, plan, block):
 def sum_tiles(operands, call, axes, plan, block, o, outputs):
     """Sum the outputs of flagged tiles directly."""
     a0, a1, a2 = axes
-    flags, size = scratch_index(operands.workspace, _FLAGS), plan.tiles.size
+    boxes, size = scratch_index(operands.workspace, _BOXES), plan.tiles.size
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
     source = direct.choose_source(operands.x.array, operands.x.strides, operands.fill, plan.sums, a0, a1, a2)
     blocks = plan.sums.in_place if source.in_place else plan.sums.masked if source.masked else plan.sums.packed
     for tile in range(block.planes * block.rows * block.columns):
-        if flags[tile] == 0:
-            continue
         rest, q = divmod(tile, block.columns)
         i, r = divmod(rest, block.rows)
         n, p0 = divmod(block.plane + i, a0.out)
-        p1, p2 = (block.row + r) * step1, (block.column + q) * step2
-        rows, columns = min(step1, a1.out - p1), min(step2, a2.out - p2)
+        p1, p2 = (block.row + r) * step1 + boxes[4 * tile], (block.column + q) * step2 + boxes[4 * tile + 2]
+        rows, columns = boxes[4 * tile + 1] - boxes[4 * tile], boxes[4 * tile + 3] - boxes[4 * tile + 2]
         for m in range(0, outputs, blocks.outputs):
             for i in range(0, rows, blocks.rows):
                 for j in range(0, columns, blocks.columns):
