@@ -60,6 +60,8 @@ from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_outp
 from .pack import SLACK, SlabLayout, lies_in_order, pack_slab, tap_index
 
 SIZES = 16, 32  # of tiles; kernels reach over half of one at most
+ERROR = 4.0  # of an output, in units of roundoff and norms: see above
+EVEN = 0.012  # a fifth of what sums of normal numbers reach, half of what they do where half of them are zero
 CHUNK = 32  # channels whose products are added up on their own: a sum of sums errs less
 SLAB_BYTES = 256 << 10
 POSITIONS = 16384  # of the slabs of a block, side by side, and
@@ -144,8 +146,11 @@ def refuses(call, axes, element):
     if call.algorithm == AUTO:
         positions = float(a0.out) * float(a1.out) * float(a2.out)
         sums = call.groups * positions * call.outputs * call.channels * (a0.kernel * a1.kernel * a2.kernel)
+        size = choose_size(call, axes)
+        if unevenness(call, axes, size) > EVEN:
+            return SLOW
         # What is no product runs at less than its speed, most of all where tiles do not fit.
-        return SLOW if 1.6 * cost(call, axes, choose_size(call, axes)) > sums else 0
+        return SLOW if 1.6 * cost(call, axes, size) > sums else 0
     return 0
 
 
@@ -187,11 +192,21 @@ def cost(call, axes, size):
 
 @plain
 def choose_size(call, axes):
-    """The size of tiles that costs least."""
+    """The size of tiles that costs least, if neither is too large for sums to be even."""
     small, large = SIZES
-    if 2 * max(axes[1].kernel, axes[2].kernel) > small or cost(call, axes, large) < cost(call, axes, small):
+    if 2 * max(axes[1].kernel, axes[2].kernel) > small:
         return large
-    return small
+    if call.algorithm == AUTO and unevenness(call, axes, large) > EVEN:
+        return small
+    return large if cost(call, axes, large) < cost(call, axes, small) else small
+
+
+@plain
+def unevenness(call, axes, size):
+    """What part of its terms' mean product a sum of normal ones needs in magnitude, so that it is not summed directly."""
+    a0, a1, a2 = axes
+    plane = float(a1.kernel * a2.kernel)
+    return ERROR / 4 * size / (call.channels * a0.kernel * plane * math.sqrt(plane))
 
 
 @plain
@@ -645,7 +660,7 @@ def judge_tiles(operands, call, axes, blocks, block):
     low = scratch(workspace, _WINDOWS, array)
     least, most = norm_limits(array)
     n = call.channels * a0.kernel * a1.kernel * a2.kernel
-    factor, tile, position = (n + 2) / (2 * math.sqrt(n)), 0, 0
+    factor, tile, position = 4 * (n + 2) / (ERROR * math.sqrt(n)), 0, 0
     for _ in range(block.planes):
         for r in range(0, block.rows, blocks.strip):
             rows = min(blocks.strip, block.rows - r)
