@@ -397,6 +397,7 @@ def correlate_part(operands, call, axes, plan, group, band, bands, first, count)
     a0, a1, a2 = axes
     chunks = -(-call.channels // blocks.channels)
     room, places = scratch(operands.workspace, _SPECTRA, operands.out.array), find_places(call, axes, blocks)
+    known = -1  # the band whose kernels' spectra are complete
     for i in range(bands * count):  # LOOP 3
         if blocks.keeps_kernels:
             o, t = divmod(i, count)
@@ -406,9 +407,9 @@ def correlate_part(operands, call, axes, plan, group, band, bands, first, count)
         if scratch_index(operands.workspace, _LEVELS)[0] != 0:
             sum_everything(operands, call, axes, plan, block)
             continue
-        has_inputs = blocks.keeps_inputs != 0 and o > 0
-        has_kernels = blocks.keeps_kernels != 0 and t > 0
-        for chunk in range(chunks):  # LOOP 2
+        has_inputs, has_kernels = blocks.keeps_inputs != 0 and o > 0, blocks.keeps_kernels != 0 and o == known
+        is_lost = has_inputs and is_all_direct(operands, axes, call, blocks, block)
+        for chunk in range(0 if is_lost else chunks):  # LOOP 2
             c = chunk * blocks.channels
             channels = min(blocks.channels, call.channels - c)
             x = Spectra(room, chunk * places.input_chunk, places.input)
@@ -416,12 +417,19 @@ def correlate_part(operands, call, axes, plan, group, band, bands, first, count)
             column, y = Spectra(room, places.column, places.kernel), Spectra(room, places.sums, places.sum)
             if not has_inputs:
                 transform_inputs(operands, call, axes, blocks, block, c, channels, x)
+                if chunk == 0:  # data that are too uneven here are so elsewhere: spare the rest
+                    judge_tiles(operands, call, axes, blocks, block, channels, True)
+                    is_lost = is_all_direct(operands, axes, call, blocks, block)
+            if is_lost:
+                break
             if not has_kernels:
                 transform_weights(operands, call, axes, blocks, block, c, channels, w)
             multiply_block(blocks, block, a1.kernel, channels * a0.kernel, x, w, column, y, chunk > 0)
-        if not has_inputs:
-            judge_tiles(operands, call, axes, blocks, block)
-        restore_block(operands, call, axes, blocks, block, Spectra(room, places.sums, places.sum))
+        if not is_lost:
+            known = o
+            if not has_inputs and chunks > 1:
+                judge_tiles(operands, call, axes, blocks, block, call.channels, False)
+            restore_block(operands, call, axes, blocks, block, Spectra(room, places.sums, places.sum))
         if not blocks.keeps_inputs:
             sum_tiles(operands, call, axes, plan, block, block.o, block.outputs)
         elif o == bands - 1:
@@ -565,8 +573,8 @@ def restore_block(operands, call, axes, blocks, block, sums):
             i, r = divmod(rest, block.rows)
             n, p0 = divmod(block.plane + i, a0.out)
             p1, p2 = (block.row + r) * step1, (block.column + q) * step2
-            rows, columns = min(step1, a1.out - p1), min(step2, a2.out - p2)
-            if boxes[4 * tile + 1] - boxes[4 * tile] == rows and boxes[4 * tile + 3] - boxes[4 * tile + 2] == columns:
+            rows, columns = tile_extent(axes, blocks, block, tile)
+            if is_direct(boxes, tile, rows, columns):
                 continue
             where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
             spectra = Spectra(sums.elements, sums.start + tile * blocks.outputs + v, sums.step)
@@ -650,8 +658,12 @@ def copy_kernel(w, start, axes, run):
 
 
 @kernel
-def judge_tiles(operands, call, axes, blocks, block):
-    """Write, at `_BOXES`, of each tile of a block the first and last row and column of what is to be summed directly."""
+def judge_tiles(operands, call, axes, blocks, block, channels, is_first):
+    """Write, at `_BOXES`, of each tile of a block the first and last row and column of what is to be summed directly.
+
+    If only some channels were seen, the others are taken to be like them. What `is_first` finds to be all of a tile
+    stays so.
+    """
     a0, a1, a2 = axes
     workspace, size, array = operands.workspace, blocks.size, operands.x.array
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
@@ -659,14 +671,14 @@ def judge_tiles(operands, call, axes, blocks, block):
     sums, squares = scratch(workspace, _SUMS, array), scratch(workspace, _SQUARES, array)
     low = scratch(workspace, _WINDOWS, array)
     least, most = norm_limits(array)
-    n = call.channels * a0.kernel * a1.kernel * a2.kernel
-    factor, tile, position = 4 * (n + 2) / (ERROR * math.sqrt(n)), 0, 0
+    n, share = call.channels * a0.kernel * a1.kernel * a2.kernel, channels / call.channels
+    factor, tile, position = ERROR * math.sqrt(n * share) / (4 * (n + 2)), 0, 0
     for _ in range(block.planes):
         for r in range(0, block.rows, blocks.strip):
             rows = min(blocks.strip, block.rows - r)
             layout = slab_layout(a0, a1, a2, size, rows, block.columns)
             if call.algorithm == AUTO:
-                find_least(operands, a1, a2, layout, sums, squares, position)
+                find_least(operands, a1, a2, layout, sums, squares, position, share)
             for i in range(rows):
                 for q in range(block.columns):
                     at = i * step1 * layout.pitch + q * step2
@@ -674,16 +686,43 @@ def judge_tiles(operands, call, axes, blocks, block):
                     width = min(step2, a2.out - (block.column + q) * step2)
                     total, square = sum_tile(sums, squares, position + at, layout.pitch, size)
                     box = 0, 0, 0, 0
-                    if not square < most:
+                    if not square < most or (not is_first and is_direct(boxes, tile, height, width)):
                         box = 0, height, 0, width
                     elif call.algorithm == AUTO and total != 0:
                         box = 0, height, 0, width
                         if least < square:
-                            box = box_below(low, at, layout.pitch, height, width, math.sqrt(square) / factor)
+                            box = box_below(low, at, layout.pitch, height, width, factor * math.sqrt(square))
                     for k in range(4):
                         boxes[4 * tile + k] = box[k]
                     tile += 1
             position += -(-layout.plane // 16) * 16
+
+
+@kernel
+def is_direct(boxes, tile, height, width):
+    """Whether all of a tile is summed directly."""
+    at = 4 * tile
+    return boxes[at + 1] - boxes[at] == height and boxes[at + 3] - boxes[at + 2] == width
+
+
+@kernel
+def is_all_direct(operands, axes, call, blocks, block):
+    """Whether all tiles of a block are summed directly."""
+    boxes = scratch_index(operands.workspace, _BOXES)
+    for tile in range(block.planes * block.rows * block.columns):
+        rows, columns = tile_extent(axes, blocks, block, tile)
+        if not is_direct(boxes, tile, rows, columns):
+            return False
+    return True
+
+
+@kernel
+def tile_extent(axes, blocks, block, tile):
+    """Rows and columns of outputs of a tile."""
+    _, a1, a2 = axes
+    step1, step2 = blocks.size - a1.kernel + 1, blocks.size - a2.kernel + 1
+    r, q = tile // block.columns % block.rows, tile % block.columns
+    return min(step1, a1.out - (block.row + r) * step1), min(step2, a2.out - (block.column + q) * step2)
 
 
 @kernel
@@ -713,7 +752,7 @@ def box_below(low, start, pitch, rows, columns, bound):
 
 
 @kernel
-def find_least(operands, a1, a2, layout, sums, squares, position):
+def find_least(operands, a1, a2, layout, sums, squares, position, share):
     """Write to the words at `_WINDOWS` what sums of products of magnitudes are, at least, for each window of a slab.
 
     The unit is the root of the mean square of a kernel. Of a window's magnitudes, those that meet one of `count` taps
@@ -731,7 +770,7 @@ def find_least(operands, a1, a2, layout, sums, squares, position):
     level = zero(operands.x.array) + 1
     for k in range(LEVELS):
         level = level / 2
-        count = type(level)(math.sqrt(levels[1 + k]))
+        count = type(level)(math.sqrt(share * levels[1 + k]))
         for i in range(layout.plane):
             low[i] = max(low[i], level * (total[i] - count * square[i]))
 
@@ -755,30 +794,36 @@ def add_windows(source, start, row_sums, target, layout, rows, columns):
 @kernel
 def sum_everything(operands, call, axes, plan, block):
     """Sum all outputs of a block directly."""
-    a0, a1, a2 = axes
-    boxes, size = scratch_index(operands.workspace, _BOXES), plan.tiles.size
-    step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
+    boxes = scratch_index(operands.workspace, _BOXES)
     for tile in range(block.planes * block.rows * block.columns):
-        r, q = tile // block.columns % block.rows, tile % block.columns
-        boxes[4 * tile], boxes[4 * tile + 1] = 0, min(step1, a1.out - (block.row + r) * step1)
-        boxes[4 * tile + 2], boxes[4 * tile + 3] = 0, min(step2, a2.out - (block.column + q) * step2)
+        boxes[4 * tile] = boxes[4 * tile + 2] = 0
+        boxes[4 * tile + 1], boxes[4 * tile + 3] = tile_extent(axes, plan.tiles, block, tile)
     sum_tiles(operands, call, axes, plan, block, block.o, block.outputs)
 
 
 @kernel
 def sum_tiles(operands, call, axes, plan, block, o, outputs):
-    """Sum the outputs of flagged tiles directly."""
+    """Sum directly what the boxes of a block's tiles say; neighbours that are summed as a whole, together."""
     a0, a1, a2 = axes
     boxes, size = scratch_index(operands.workspace, _BOXES), plan.tiles.size
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
     source = direct.choose_source(operands.x.array, operands.x.strides, operands.fill, plan.sums, a0, a1, a2)
     blocks = plan.sums.in_place if source.in_place else plan.sums.masked if source.masked else plan.sums.packed
-    for tile in range(block.planes * block.rows * block.columns):
+    tile = 0
+    while tile < block.planes * block.rows * block.columns:
         rest, q = divmod(tile, block.columns)
         i, r = divmod(rest, block.rows)
         n, p0 = divmod(block.plane + i, a0.out)
         p1, p2 = (block.row + r) * step1 + boxes[4 * tile], (block.column + q) * step2 + boxes[4 * tile + 2]
         rows, columns = boxes[4 * tile + 1] - boxes[4 * tile], boxes[4 * tile + 3] - boxes[4 * tile + 2]
+        while rows == step1 and columns % step2 == 0 and columns > 0 and q + 1 < block.columns:
+            q, tile = q + 1, tile + 1
+            height, width = tile_extent(axes, plan.tiles, block, tile)
+            if not is_direct(boxes, tile, height, width):
+                tile -= 1
+                break
+            columns += width
+        tile += 1
         for m in range(0, outputs, blocks.outputs):
             for i in range(0, rows, blocks.rows):
                 for j in range(0, columns, blocks.columns):
