@@ -803,32 +803,38 @@ def sum_everything(operands, call, axes, plan, block):
 
 @kernel
 def sum_tiles(operands, call, axes, plan, block, o, outputs):
-    """Sum directly what the boxes of a block's tiles say; neighbours that are summed as a whole, together."""
+    """Sum directly what the boxes of a block's tiles say; tiles that are summed as a whole, together."""
     a0, a1, a2 = axes
     boxes, size = scratch_index(operands.workspace, _BOXES), plan.tiles.size
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
-    source = direct.choose_source(operands.x.array, operands.x.strides, operands.fill, plan.sums, a0, a1, a2)
-    blocks = plan.sums.in_place if source.in_place else plan.sums.masked if source.masked else plan.sums.packed
-    tile = 0
-    while tile < block.planes * block.rows * block.columns:
+    p1, p2 = block.row * step1, block.column * step2
+    if is_all_direct(operands, axes, call, plan.tiles, block):
+        rows, columns = min(block.rows * step1, a1.out - p1), min(block.columns * step2, a2.out - p2)
+        for i in range(block.planes):
+            n, p0 = divmod(block.plane + i, a0.out)
+            sum_box(operands, call, axes, plan, OutputBlock(block.group, o, outputs, n, 1, p0, p1, rows, p2, columns))
+        return
+    for tile in range(block.planes * block.rows * block.columns):
         rest, q = divmod(tile, block.columns)
         i, r = divmod(rest, block.rows)
         n, p0 = divmod(block.plane + i, a0.out)
-        p1, p2 = (block.row + r) * step1 + boxes[4 * tile], (block.column + q) * step2 + boxes[4 * tile + 2]
-        rows, columns = boxes[4 * tile + 1] - boxes[4 * tile], boxes[4 * tile + 3] - boxes[4 * tile + 2]
-        while rows == step1 and columns % step2 == 0 and columns > 0 and q + 1 < block.columns:
-            q, tile = q + 1, tile + 1
-            height, width = tile_extent(axes, plan.tiles, block, tile)
-            if not is_direct(boxes, tile, height, width):
-                tile -= 1
-                break
-            columns += width
-        tile += 1
-        for m in range(0, outputs, blocks.outputs):
-            for i in range(0, rows, blocks.rows):
-                for j in range(0, columns, blocks.columns):
-                    part = OutputBlock(
-                        block.group, o + m, min(blocks.outputs, outputs - m), n, 1,
-                        p0, p1 + i, min(blocks.rows, rows - i), p2 + j, min(blocks.columns, columns - j),
-                    )  # fmt: skip
-                    direct.correlate_block(operands, call, axes, blocks, source, part, False, False)
+        top, bottom, left, right = boxes[4 * tile], boxes[4 * tile + 1], boxes[4 * tile + 2], boxes[4 * tile + 3]
+        i1, i2 = p1 + r * step1 + top, p2 + q * step2 + left
+        box = OutputBlock(block.group, o, outputs, n, 1, p0, i1, bottom - top, i2, right - left)
+        sum_box(operands, call, axes, plan, box)
+
+
+@kernel
+def sum_box(operands, call, axes, plan, box):
+    """Sum a block of the output directly."""
+    a0, a1, a2 = axes
+    source = direct.choose_source(operands.x.array, operands.x.strides, operands.fill, plan.sums, a0, a1, a2)
+    blocks = plan.sums.in_place if source.in_place else plan.sums.masked if source.masked else plan.sums.packed
+    for i in range(0, box.rows, blocks.rows):
+        for j in range(0, box.columns, blocks.columns):
+            for m in range(0, box.outputs, blocks.outputs):
+                part = OutputBlock(
+                    box.group, box.o + m, min(blocks.outputs, box.outputs - m), box.n, 1, box.p0,
+                    box.p1 + i, min(blocks.rows, box.rows - i), box.p2 + j, min(blocks.columns, box.columns - j),
+                )  # fmt: skip
+                direct.correlate_block(operands, call, axes, blocks, source, part, m > 0, m > 0)
