@@ -160,6 +160,13 @@ def convolution(algorithm, dtypes=DTYPES):
             oracle.check(got, getattr(oracle, operation)(x, w, bias=bias, **options))
 
 
+TILED = [
+    ((2, 24, 28, 29), (20, 24, 5, 5), {"padding_mode": 2}),
+    ((1, 24, 28, 28), (17, 24, 5, 5), {}),
+    ((1, 4, 30, 31), (6, 2, 3, 9), {"groups": 2, "padding_mode": 1, "boundary": "wrap"}),
+    ((1, 3, 4, 19, 17), (4, 3, 2, 5, 4), {"padding_mode": "same"}),
+]
+
 # Sizes at which a slab, the table of taps or the sums are cut into blocks.
 BLOCKED = [
     ((1, 1, 700), (1, 1, 500), {"padding_mode": "same", "boundary": "reflect"}),
@@ -289,6 +296,22 @@ def _windows(end, name, x, *sizes, **options):
             got += getattr(fastconv, name)(x, *sizes, return_indices=True, **options)
     assert all(map(allocations.hold, got)), f"the result of {name} was not made by np.empty, np.zeros or np.full"
     return check_windows(name, x, *sizes, **options)
+
+
+def fft_tiles(dtype):
+    """Tiles that end inside, at the end of and beyond planes, transformed and summed directly."""
+    for end, (x_shape, w_shape, options) in itertools.product((True, False), TILED):
+        for algorithm, view in (("fft", "contiguous"), ("fft", "reversed"), ("auto", "contiguous")):
+            x, w = LAYOUTS[view](values(x_shape, dtype)), LAYOUTS[view](values(w_shape, dtype, 1))
+            if algorithm == "auto":
+                x[..., :3] *= 1e3
+            x, w = guarded(x, end=end, read_only=True), guarded(w, end=end, read_only=True)
+            bias = guarded(values(w_shape[0], dtype, 2), end=end, read_only=True)
+            with Allocations(end):
+                got = fastconv.correlate_nd(x, w, bias=bias, algorithm=algorithm, **options)
+                want = fastconv.correlate_nd(x, w, bias=bias, algorithm="direct", **options)
+            size = abs(want).max()
+            np.testing.assert_allclose(got, want, atol=1e-4 * size, rtol=0)
 
 
 def pools(dtypes=DTYPES):
@@ -512,6 +535,7 @@ CASES = {
     **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8", "u1-f4")},
     **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2", "u1-f4", "f4-f8")},
     **{f"grouped-{dtype}": (grouped, dtype) for dtype in ("f4", "f8", "c8", "f2", "u1-f4", "f4-f8")},
+    **{f"fft_tiles-{dtype}": (fft_tiles, dtype) for dtype in ("f4", "f8")},
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
     **{f"ndimage-{dtype}": (ndimage_filters, dtype) for dtype in NDIMAGE},
     **{f.__name__: (f,) for f in (pools, converted_pools, unpools, patches, filters)},

@@ -43,6 +43,10 @@ CALLS = {
         ((1, 40, 4, 600), (5, 40, 3, 3), {"padding": 1}),
         ((1, 80, 5, 500), (4, 80, 3, 3), {"padding": 1}),  # channels that do not fit at once
     ],
+    "fft_tiles": [
+        ((2, 24, 15, 31), (17, 24, 5, 5), {"padding": 2, "algorithm": "fft"}),
+        ((1, 6, 15, 31), (4, 3, 7, 9), {"padding": 2, "groups": 2, "fillvalue": 2, "algorithm": "fft"}),
+    ],
     "generic": [((1, 2, 4, 5, 3, 4), (3, 2, 2, 2, 2, 2), {"padding": 1})],
     "im2col": [((1, 4, 9, 11), (6, 2, 3, 3), {"groups": 2, "padding": 1, "fillvalue": 1, "algorithm": "im2col"})],
 }

@@ -114,7 +114,7 @@ def _passes(body, sizes, size, source, target, count, repeats, *twiddles):
 def _loop(builder, element, body, size, args):
     """The code of a function for one size."""
     source, target, (count, repeats), twiddles = args[:6], args[6:12], args[12:14], args[14:]
-    codelet = Codelet(builder, element)
+    codelet = _Codelet(builder, element)
     parts = [
         [builder.gep(data, [start], source_etype=codelet.scalar) for start in (real, imaginary)]
         for data, real, imaginary, *_ in (source, target)
@@ -161,7 +161,7 @@ def _restore_real(codelet, size, source, target):
     codelet.store(target, [(value, None) for value in values])
 
 
-class Codelet:
+class _Codelet:
     """Code for complex vectors: pairs of parts, of which None is zero."""
 
     def __init__(self, builder, element):
@@ -263,7 +263,7 @@ class Codelet:
             return [self.add(*values), self.subtract(*values)]
         if n == 3 or n == 5:
             return self._odd_dft(values)
-        return self.join(values, 2 if n == 8 else math.isqrt(n))
+        return self._joined_dft(values, 2 if n == 8 else math.isqrt(n))
 
     def _odd_dft(self, values):
         """Of a prime size: numbers `j` and `n - j` meet the same cosine and opposite sines."""
@@ -283,7 +283,7 @@ class Codelet:
             results[k], results[n - k] = self.add(even, self.rotate(up, 1, 4)), self.add(even, self.rotate(up, 3, 4))
         return results
 
-    def join(self, values, parts):
+    def _joined_dft(self, values, parts):
         """Transforms of every `parts`-th number, turned and joined (decimation in time)."""
         n, size = len(values), len(values) // parts
         rows = [self.dft(values[i::parts]) for i in range(parts)]

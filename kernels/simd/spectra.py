@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .elements import lanes_in, llvm_type, outline
-from .fft import Codelet
+from .fft import _Codelet
 from .tiles import close_loop
 from .vectors import (
     FLOATS,
@@ -141,12 +141,15 @@ def transform_kernel_columns(typingctx, size, rows, column, count, rows_spectra,
         first = codelet.address(source, builder.mul(builder.shl(column, _INT64(1)), step))
         insides = [builder.icmp_signed("<", _INT64(r), rows) for r in range(half)]
         row_step = builder.mul(step, _INT64(n))
-        steps = [builder.select(inside, builder.mul(row_step, _INT64(r)), _INT64(0)) for r, inside in enumerate(insides)]
+        steps = [
+            builder.select(inside, builder.mul(row_step, _INT64(r)), _INT64(0)) for r, inside in enumerate(insides)
+        ]
         with builder.if_else(builder.icmp_signed("==", column, _INT64(0))) as branches:
             for branch, is_real in zip(branches, (True, False), strict=True):
-                with branch, cgutils.for_range_slice(
-                    builder, _INT64(0), count, _INT64(codelet.lanes), inc=True
-                ) as (offset, _):
+                with (
+                    branch,
+                    cgutils.for_range_slice(builder, _INT64(0), count, _INT64(codelet.lanes), inc=True) as (offset, _),
+                ):
                     at, to = codelet.address(first, offset), codelet.address(target, offset)
                     parts = [
                         [
@@ -215,7 +218,7 @@ def _emit(context, builder, name, element, body, number, values):
     return context.get_dummy_value()
 
 
-class _TileCodelet(Codelet):
+class _TileCodelet(_Codelet):
     """Code for the passes over a vector of tiles. Rows of the scratch memory are odd multiples of a line apart."""
 
     def __init__(self, builder, element):
@@ -265,7 +268,7 @@ class _TileCodelet(Codelet):
             store_vector(self.builder, value, self.address(to, i * self.lanes))
 
     def dft_of_tile(self, values):
-        return self.join(values, 2) if len(values) == 32 else self.dft(values)
+        return self._joined_dft(values, 2) if len(values) == 32 else self.dft(values)
 
     def transform_columns(self, room, n, target, step):
         """From half spectra of rows to pairs."""
@@ -392,8 +395,7 @@ class _Product:
         totals = [builder.phi(self.vector) for _ in range(2 * self.tiles * self.vectors)]
         parts = w, self.at(w, kernel_part)
         factors = [
-            [load_vector(builder, self.at(part, v * lanes), self.vector) for part in parts]
-            for v in range(self.vectors)
+            [load_vector(builder, self.at(part, v * lanes), self.vector) for part in parts] for v in range(self.vectors)
         ]
         results = []
         for t in range(self.tiles):
@@ -500,8 +502,10 @@ def sum_of_squares(typingctx, source, start, count):
 
 @intrinsic
 def count_below(typingctx, source, start, count, counts, bound):
-    """Count in `counts[i]` how many of `count` numbers from `source[start]` on are below `bound / 2**(i + 1)`, all signs
-    taken away, for `LEVELS` values of `i`; what was counted before stays."""
+    """Add to `counts[i]` how many of `count` magnitudes from `source[start]` on are below `bound / 2**(i + 1)`.
+
+    There are `LEVELS` counts.
+    """
     element = source.dtype
     vector = ir.VectorType(llvm_type(element), lanes_in(element))
     tally = ir.VectorType(ir.IntType(element.bitwidth), vector.count)
@@ -511,9 +515,7 @@ def count_below(typingctx, source, start, count, counts, bound):
         data = builder.gep(data, [start])
         magnitude = magnitude_of(builder, element, vector)
         totals = [cgutils.alloca_once_value(builder, ir.Constant(tally, None)) for _ in range(LEVELS)]
-        bounds = [
-            broadcast(builder, builder.fmul(bound, bound.type(0.5 ** (i + 1))), vector) for i in range(LEVELS)
-        ]
+        bounds = [broadcast(builder, builder.fmul(bound, bound.type(0.5 ** (i + 1))), vector) for i in range(LEVELS)]
 
         def body(offset, mask):
             value = load_vector(builder, builder.gep(data, [offset]), vector, mask)
@@ -546,7 +548,9 @@ def reduce(builder, value, join):
     while count > 1:
         count //= 2
         halves = [
-            builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(i, i + count))))
+            builder.shuffle_vector(
+                value, value, ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(i, i + count)))
+            )
             for i in (0, count)
         ]
         value = join(*halves)
