@@ -263,9 +263,14 @@ def axis(size, kernel, padding):
 
 def test_every_plan_fits_the_workspace():
     tried = itertools.product(
-        (1, 3, 900), (1, 7, 40, 700), (1, 30, 33, 2000),
-        ((1, 3), (1, 5), (1, 8), (1, 9), (1, 16), (3, 3), (4, 16), (24, 5)), (0, 8), (16, 61, 3000), ("float32", "float64"),
-    )  # fmt: skip
+        (1, 3, 900),
+        (1, 7, 40, 700),
+        (1, 30, 33, 2000),
+        ((1, 3), (1, 5), (1, 8), (1, 9), (1, 16), (3, 3), (4, 16), (24, 5)),
+        (0, 8),
+        (16, 61, 3000),
+        ("float32", "float64"),
+    )
     for batch, channels, outputs, (depth, kernel), padding, size, dtype in tried:
         element = element_of(dtype)
         for columns in (size, 5000):

@@ -45,6 +45,7 @@ from ..simd.spectra import (
     Spectra,
     Taps,
     add_magnitudes,
+    add_up,
     count_below,
     multiply_spectra,
     restore_tiles,
@@ -55,10 +56,12 @@ from ..simd.spectra import (
 )
 from ..simd.vectors import VECTOR_BYTES, Bounds, lanes_of
 from ..strided import (
+    address,
     compute_size,
     elements,
     five_strides,
     is_aligned,
+    item_size,
     load,
     load_tuple,
     scratch,
@@ -84,6 +87,7 @@ STRIP = 8192  # of one slab
 ENTRIES = 8192  # tiles and channels of one slab
 TAPS = 1024  # of all kernels that are packed together, a vector of output channels
 TILES = 1024  # of a block
+JOINED = 2048  # places of tiles that are stored together, a vector of output channels
 _LARGEST = SIZES[-1]
 
 _SUMS = SLAB_BYTES + 64  # packing writes full vectors
@@ -92,7 +96,7 @@ _WINDOWS = _SQUARES + 8 * POSITIONS
 _TABLE = _WINDOWS + 3 * 8 * STRIP
 _ROOM = _TABLE + 8 * (ENTRIES + 16)
 _TILE = _ROOM + _LARGEST * (_LARGEST + 2) * VECTOR_BYTES
-_TAPS = _TILE + _LARGEST * _LARGEST * VECTOR_BYTES
+_TAPS = _TILE + JOINED * VECTOR_BYTES
 _BIAS = _TAPS + TAPS * VECTOR_BYTES
 # Direct sums may overwrite what lies before this.
 _LEVELS = max(_BIAS + VECTOR_BYTES, -(-direct.WORKSPACE_BYTES // 64) * 64)
@@ -373,8 +377,9 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
     plan = load_tuple(numbers.data, PLAN, Plan)
+    bands = -(-call.outputs // plan.tiles.outputs)
+    plan = Plan(split_blocks(call, axes, plan.tiles, bands, threads), plan.sums)
     blocks = plan.tiles
-    bands = -(-call.outputs // blocks.outputs)
     tiles = count_blocks(call, axes, blocks)
     band_parts, tile_parts = 1, tiles
     if blocks.keeps_kernels:
@@ -412,6 +417,24 @@ def count_blocks(call, axes, blocks):
     return -(-call.batch * a0.out // blocks.planes) * -(-rows // blocks.rows) * -(-columns // blocks.columns)
 
 
+@inlined
+def split_blocks(call, axes, blocks, bands, threads):
+    """The blocks, of fewer tiles if need be: so that there is one for each thread."""
+    planes, rows, columns = blocks.planes, blocks.rows, blocks.columns
+    while call.groups * bands * count_blocks(call, axes, blocks) < threads and planes * rows * columns > 1:
+        if planes > 1:
+            planes = (planes + 1) // 2
+        elif rows > 1:
+            rows = (rows + 1) // 2
+        else:
+            columns = (columns + 1) // 2
+        blocks = TileBlocks(
+            blocks.size, blocks.channels, blocks.outputs, planes, rows, columns, min(blocks.strip, rows),
+            blocks.keeps_inputs, blocks.keeps_kernels,
+        )  # fmt: skip
+    return blocks
+
+
 @kernel
 def correlate_part(operands, call, axes, plan, group, band, bands, first, count):
     """Some bands of output channels and some blocks of tiles of a group."""
@@ -419,6 +442,7 @@ def correlate_part(operands, call, axes, plan, group, band, bands, first, count)
     a0, a1, a2 = axes
     chunks = -(-call.channels // blocks.channels)
     room, places = scratch(operands.workspace, _SPECTRA, operands.out.array), find_places(call, axes, blocks)
+    boxes = scratch_index(operands.workspace, _BOXES)
     known = -1  # the band whose kernels' spectra are complete
     for i in range(bands * count):  # LOOP 3
         if blocks.keeps_kernels:
@@ -430,7 +454,7 @@ def correlate_part(operands, call, axes, plan, group, band, bands, first, count)
             sum_everything(operands, call, axes, plan, block)
             continue
         has_inputs, has_kernels = blocks.keeps_inputs != 0 and o > 0, blocks.keeps_kernels != 0 and o == known
-        is_lost = has_inputs and is_all_direct(operands, axes, call, blocks, block)
+        is_lost = has_inputs and is_all_direct(axes, blocks, block, boxes)
         for chunk in range(0 if is_lost else chunks):  # LOOP 2
             c = chunk * blocks.channels
             channels = min(blocks.channels, call.channels - c)
@@ -441,7 +465,7 @@ def correlate_part(operands, call, axes, plan, group, band, bands, first, count)
                 transform_inputs(operands, call, axes, blocks, block, c, channels, x)
                 if chunk == 0:  # data that are too uneven here are so elsewhere: spare the rest
                     judge_tiles(operands, call, axes, blocks, block, channels, True)
-                    is_lost = is_all_direct(operands, axes, call, blocks, block)
+                    is_lost = is_all_direct(axes, blocks, block, boxes)
             if is_lost:
                 break
             if not has_kernels:
@@ -589,35 +613,48 @@ def restore_block(operands, call, axes, blocks, block, sums):
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
     low, high = bounds(call, room, out)
     limits = Bounds(call.activation != NONE, low, high)
+    most = max((JOINED // step1 - (size - step2)) // step2, 1)  # neighbours that are stored together
     for v in range(0, block.outputs, lanes):
         o, outputs = block.group * call.outputs + block.o + v, min(lanes, block.outputs - v)
         for i in range(lanes):
             has = call.has_bias and i < outputs
             added[i] = load(bias, (o + i) * stride(bias, 0)) if has else zero(out)
-        for tile in range(block.planes * block.rows * block.columns):
-            rest, q = divmod(tile, block.columns)
-            i, r = divmod(rest, block.rows)
-            n, p0 = divmod(block.plane + i, a0.out)
-            p1, p2 = (block.row + r) * step1, (block.column + q) * step2
-            rows, columns = tile_extent(axes, blocks, block, tile)
-            if is_direct(boxes, tile, rows, columns):
-                continue
-            where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
-            spectra = Spectra(sums.elements, sums.start + tile * blocks.outputs + v, sums.step)
-            restore_tiles(size, spectra, room, rows, restored)
-            for row in range(rows):
-                to, start = where + row * outs.s1, row * size * lanes
-                if outs.s2 == 1 and call.activation <= LAST_CLAMP:
-                    for j in range(0, columns, lanes):
+        for i in range(block.planes * block.rows):
+            plane, r = divmod(i, block.rows)
+            n, p0 = divmod(block.plane + plane, a0.out)
+            for q in range(0, block.columns, most):
+                count, tile = min(most, block.columns - q), i * block.columns + q
+                p1, p2 = (block.row + r) * step1, (block.column + q) * step2
+                rows, columns = min(step1, a1.out - p1), min(count * step2, a2.out - p2)
+                pitch = (count * step2 + size - step2) * lanes
+                for j in range(count):
+                    if is_direct(axes, blocks, block, boxes, tile + j):
+                        continue  # its outputs are written later
+                    spectra = Spectra(sums.elements, sums.start + (tile + j) * blocks.outputs + v, sums.step)
+                    restore_tiles(size, spectra, room, rows, restored, j * step2 * lanes, pitch)
+                where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
+                for row in range(rows):
+                    to, start = where + row * outs.s1, row * pitch
+                    if outs.s2 != 1 or call.activation > LAST_CLAMP:
+                        store_elements(out, to, outs, restored, start, lanes, columns, outputs, bias, o, call)
+                        continue
+                    past = (address(out) // item_size(out) + to) % lanes  # full cache lines, from the first one on
+                    j = 0
+                    while j < columns:
+                        some = min(columns - j, lanes - past if j == 0 and columns > 4 * lanes else lanes)
                         finish_transposed(
-                            out, to + j, outs.channel, restored, start + j * lanes, lanes,
-                            min(lanes, columns - j), outputs, added, limits,
-                        )  # fmt: skip
-                else:
-                    for i in range(outputs):
-                        for j in range(columns):
-                            at = to + i * outs.channel + j * outs.s2
-                            finish(out, at, restored[start + j * lanes + i], bias, (o + i) * stride(bias, 0), call)
+                            out, to + j, outs.channel, restored, start + j * lanes, lanes, some, outputs, added, limits
+                        )
+                        j += some
+
+
+@kernel
+def store_elements(out, to, outs, restored, start, lanes, columns, outputs, bias, o, call):
+    """Finish and store one row, an element at a time."""
+    for i in range(outputs):
+        for j in range(columns):
+            at = to + i * outs.channel + j * outs.s2
+            finish(out, at, restored[start + j * lanes + i], bias, (o + i) * stride(bias, 0), call)
 
 
 # ---- which blocks are summed directly
@@ -712,7 +749,7 @@ def judge_tiles(operands, call, axes, blocks, block, channels, is_first):
                     width = min(step2, a2.out - (block.column + q) * step2)
                     total, square = sum_tile(sums, squares, position + at, layout.pitch, size)
                     box = 0, 0, 0, 0
-                    if not square < most or (not is_first and is_direct(boxes, tile, height, width)):
+                    if not square < most or (not is_first and is_direct(axes, blocks, block, boxes, tile)):
                         box = 0, height, 0, width
                     elif call.algorithm == AUTO and total != 0:
                         box = 0, height, 0, width
@@ -725,19 +762,17 @@ def judge_tiles(operands, call, axes, blocks, block, channels, is_first):
 
 
 @kernel
-def is_direct(boxes, tile, height, width):
+def is_direct(axes, blocks, block, boxes, tile):
     """Whether all of a tile is summed directly."""
-    at = 4 * tile
-    return boxes[at + 1] - boxes[at] == height and boxes[at + 3] - boxes[at + 2] == width
+    (rows, columns), at = tile_extent(axes, blocks, block, tile), 4 * tile
+    return boxes[at + 1] - boxes[at] == rows and boxes[at + 3] - boxes[at + 2] == columns
 
 
 @kernel
-def is_all_direct(operands, axes, call, blocks, block):
+def is_all_direct(axes, blocks, block, boxes):
     """Whether all tiles of a block are summed directly."""
-    boxes = scratch_index(operands.workspace, _BOXES)
     for tile in range(block.planes * block.rows * block.columns):
-        rows, columns = tile_extent(axes, blocks, block, tile)
-        if not is_direct(boxes, tile, rows, columns):
+        if not is_direct(axes, blocks, block, boxes, tile):
             return False
     return True
 
@@ -788,8 +823,9 @@ def find_least(operands, a1, a2, layout, sums, squares, position, share):
     low = scratch(workspace, _WINDOWS, operands.x.array)
     total = scratch(workspace, _WINDOWS + 8 * STRIP, operands.x.array)
     square = scratch(workspace, _WINDOWS + 16 * STRIP, operands.x.array)
-    add_windows(sums, position, low, total, layout, a1.kernel, a2.kernel)
-    add_windows(squares, position, low, square, layout, a1.kernel, a2.kernel)
+    for source, target in ((sums, total), (squares, square)):
+        add_up(source, position, 1, a2.kernel, layout.plane, low)
+        add_up(low, 0, layout.pitch, a1.kernel, layout.plane - (a1.kernel - 1) * layout.pitch, target)
     for i in range(layout.plane):
         square[i] = math.sqrt(square[i])
         low[i] = 0
@@ -799,22 +835,6 @@ def find_least(operands, a1, a2, layout, sums, squares, position, share):
         count = type(level)(math.sqrt(share * levels[1 + k]))
         for i in range(layout.plane):
             low[i] = max(low[i], level * (total[i] - count * square[i]))
-
-
-@kernel
-def add_windows(source, start, row_sums, target, layout, rows, columns):
-    """`target[i]`: the sum of the source over a window that begins at its place `start + i`."""
-    count = layout.plane
-    for i in range(count):
-        row_sums[i] = source[start + i]
-    for q in range(1, columns):
-        for i in range(count - q):
-            row_sums[i] += source[start + i + q]
-    for i in range(count):
-        target[i] = row_sums[i]
-    for r in range(1, rows):
-        for i in range(count - r * layout.pitch):
-            target[i] += row_sums[i + r * layout.pitch]
 
 
 @kernel
@@ -834,7 +854,7 @@ def sum_tiles(operands, call, axes, plan, block, o, outputs):
     boxes, size = scratch_index(operands.workspace, _BOXES), plan.tiles.size
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
     p1, p2 = block.row * step1, block.column * step2
-    if is_all_direct(operands, axes, call, plan.tiles, block):
+    if is_all_direct(axes, plan.tiles, block, boxes):
         rows, columns = min(block.rows * step1, a1.out - p1), min(block.columns * step2, a2.out - p2)
         for i in range(block.planes):
             n, p0 = divmod(block.plane + i, a0.out)

@@ -178,25 +178,26 @@ def transform_kernel_columns(typingctx, size, rows, column, count, rows_spectra,
 
 
 @intrinsic
-def restore_tiles(typingctx, size, spectra, scratch, count, target):
-    """The first `count` rows of the tiles that a vector of spectra is of, `size` vectors each."""
+def restore_tiles(typingctx, size, spectra, scratch, count, target, start, pitch):
+    """The first `count` rows of the tiles that a vector of spectra is of, of `size` vectors, `pitch` elements apart."""
     element = scratch.dtype
     if element not in FLOATS:
         return None
 
     def body(codelet, n, args):
-        source, step, room, count, target = args
+        source, step, room, count, target, pitch = args
         codelet.restore_columns(source, step, n, room)
         with cgutils.for_range(codelet.builder, count) as row:
-            codelet.restore_row(room, n, row.index, target)
+            codelet.restore_row(room, n, row.index, target, pitch)
 
     def emit(context, builder, signature, args):
-        number, out, room, rows, to = args
+        number, out, room, rows, to, at, pitch = args
         source, first, step = cgutils.unpack_tuple(builder, out)
-        values = [builder.gep(source, [first]), step, room, rows, to]
+        values = [builder.gep(source, [first]), step, room, rows, builder.gep(to, [at]), pitch]
         return _emit(context, builder, "restore", element, body, number, values)
 
-    return types.void(types.intp, spectra, scratch, types.intp, target), emit
+    n = types.intp
+    return types.void(n, spectra, scratch, n, target, n, n), emit
 
 
 def _emit(context, builder, name, element, body, number, values):
@@ -310,11 +311,11 @@ class _TileCodelet(_Codelet):
                 store_vector(builder, real, self.address(column, r * pitch))
                 store_vector(builder, imaginary, self.address(column, r * pitch + self.lanes))
 
-    def restore_row(self, room, n, row, target):
+    def restore_row(self, room, n, row, target, pitch):
         builder, at = self.builder, self.scratch_row(room, n, row)
         values = [self.vector_at(at, i * self.lanes) for i in range(n)]
         inner = list(zip(values[2::2], values[3::2], strict=True))
-        to = self.address(target, builder.mul(row, _INT64(n * self.lanes)))
+        to = self.address(target, builder.mul(row, pitch))
         scale = self.constant(1 / n**2)
         for i, value in enumerate(self.real_dft([(values[0], None), *inner, (values[1], None)])):
             store_vector(builder, builder.fmul(value, scale), self.address(to, i * self.lanes))
@@ -555,3 +556,25 @@ def reduce(builder, value, join):
         ]
         value = join(*halves)
     return builder.extract_element(value, ir.IntType(32)(0))
+
+
+@intrinsic
+def add_up(typingctx, source, start, step, terms, count, target):
+    """`target[i] = sum over k < terms of source[start + i + k * step]` for `i < count`, by whole vectors."""
+    element = source.dtype
+    vector = ir.VectorType(llvm_type(element), lanes_in(element))
+
+    def emit(context, builder, signature, args):
+        data, start, step, terms, count, target = args
+        data = builder.gep(data, [start])
+        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(vector.count), inc=True) as (offset, _):
+            here, total = builder.gep(data, [offset]), cgutils.alloca_once(builder, vector)
+            builder.store(load_vector(builder, here, vector), total)
+            with cgutils.for_range_slice(builder, _INT64(1), terms, _INT64(1), inc=True) as (term, _):
+                value = load_vector(builder, builder.gep(here, [builder.mul(term, step)]), vector)
+                builder.store(builder.fadd(builder.load(total), value), total)
+            store_vector(builder, builder.load(total), builder.gep(target, [offset]))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(source, n, n, n, n, target), emit
