@@ -35,7 +35,7 @@ import math
 from typing import NamedTuple
 
 from ..jit import entry, inlined, kernel, plain
-from ..shapes import AUTO, CALL_FIELDS, LAST_CLAMP, NONE, PLAN, even_part, words_of
+from ..shapes import AUTO, CALL_FIELDS, LAST_CLAMP, NONE, PLAN, Axis, even_part, words_of
 from ..simd.packing import finish_transposed
 from ..simd.spectra import (
     LEVELS,
@@ -154,11 +154,12 @@ def refuses(call, axes, element):
     a0, a1, a2 = axes
     if element.is_integer:
         return INTEGERS
-    if call.rank < 2 or a1.stride != 1 or a2.stride != 1 or a1.dilation != 1 or a2.dilation != 1:
+    if a1.stride != 1 or a2.stride != 1 or a1.dilation != 1 or a2.dilation != 1:
         return OTHER_AXES
-    if max(a1.kernel, a2.kernel) * 2 > _LARGEST or a0.kernel > CHUNK or a0.kernel * a1.kernel * a2.kernel > TAPS:
+    b0, b1, b2 = tile_axes(call, axes, _LARGEST)
+    if max(b1.kernel, b2.kernel) * 2 > _LARGEST or a0.kernel > CHUNK or a0.kernel * a1.kernel * a2.kernel > TAPS:
         return LARGE_KERNEL
-    if slab_layout(a0, a1, a2, _LARGEST, 1, 1).channel > SLAB_BYTES // element.itemsize:
+    if slab_layout(b0, b1, b2, _LARGEST, 1, 1).channel > SLAB_BYTES // element.itemsize:
         return LARGE_KERNEL
     if call.channels == 0:
         return SLOW
@@ -178,9 +179,11 @@ def reason(refusal, call, axes, element):
     if refusal == INTEGERS:
         return "the numbers are integers, expected floats"
     if refusal == OTHER_AXES:
-        return "expected two axes or more, the last two with stride and dilation 1"
+        return "expected stride and dilation 1 along the last two axes"
     if refusal == LARGE_KERNEL:
         most = _LARGEST // 2
+        if call.rank == 1:
+            return f"the kernel has {axes[2].kernel} taps, expected {most**2} or fewer"
         return f"the kernel is {' by '.join(str(axis.kernel) for axis in axes)}, expected {most} by {most} or less"
     return "direct sums take less time"
 
@@ -194,14 +197,31 @@ def plan_words(call, axes, element):
 @plain
 def write_plan(call, axes, element, numbers):
     """Write the `Plan` behind the numbers of the call."""
-    tiles = choose_blocks(call, axes, choose_size(call, axes), element.itemsize)
+    size = choose_size(call, axes)
+    tiles = choose_blocks(call, tile_axes(call, axes, size), size, element.itemsize)
     write_tuple(numbers, PLAN, Plan(tiles, direct.make_plan(call, axes, element.itemsize)))
+
+
+@plain
+def tile_axes(call, axes, size):
+    """The axes that tiles lie over.
+
+    A signal is a plane whose rows follow each other in it: output `p` is output `p % width` of row `p // width`, which
+    meets as many rows of taps as its kernel has, `width` taps each. Rows of input reach into the next ones.
+    """
+    a0, a1, a2 = axes
+    if call.rank > 1:
+        return a0, a1, a2
+    width = size // 2 if a2.kernel > size // 2 else size - a2.kernel + 1
+    rows, taps = -(-a2.out // width), -(-a2.kernel // width)
+    b1 = Axis(rows + taps - 1, taps, a1.stride, a1.dilation, a1.before, a1.after, a1.boundary, rows)
+    return a0, b1, Axis(size, min(a2.kernel, width), a1.stride, a1.dilation, a1.before, a1.after, a1.boundary, width)
 
 
 @plain
 def cost(call, axes, size):
     """What an image takes with tiles of a size, in multiply-adds of the products."""
-    a0, a1, a2 = axes
+    a0, a1, a2 = tile_axes(call, axes, size)
     tiles = a0.out * float(-(-a1.out // (size - a1.kernel + 1))) * float(-(-a2.out // (size - a2.kernel + 1)))
     terms = float(call.channels) * a0.kernel
     # Measured: a number of a tile that is transformed takes 20 with tiles of 16, of a kernel 10, and one restored 15.
@@ -213,7 +233,8 @@ def cost(call, axes, size):
 def choose_size(call, axes):
     """The size of tiles that costs least, if neither is too large for sums to be even."""
     small, large = SIZES
-    if 2 * max(axes[1].kernel, axes[2].kernel) > small:
+    _, a1, a2 = tile_axes(call, axes, small)
+    if 2 * max(a1.kernel, a2.kernel) > small:
         return large
     if call.algorithm == AUTO and unevenness(call, axes, large) > EVEN:
         return small
@@ -223,7 +244,7 @@ def choose_size(call, axes):
 @plain
 def unevenness(call, axes, size):
     """What part of a kernel's and the input's mean magnitudes, multiplied, sums have to reach to be transformed."""
-    a0, a1, a2 = axes
+    a0, a1, a2 = tile_axes(call, axes, size)
     plane = float(a1.kernel * a2.kernel)
     return ERROR / 4 * size / (call.channels * a0.kernel * plane * math.sqrt(plane))
 
@@ -354,6 +375,16 @@ class TileBlock(NamedTuple):
     outputs: int
 
 
+class Work(NamedTuple):
+    """A part of the work of a group: the first band of output channels and block of tiles, and how many."""
+
+    group: int
+    band: int
+    bands: int
+    first: int
+    count: int
+
+
 @entry
 def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1.
@@ -378,9 +409,10 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
     plan = load_tuple(numbers.data, PLAN, Plan)
     bands = -(-call.outputs // plan.tiles.outputs)
-    plan = Plan(split_blocks(call, axes, plan.tiles, bands, threads), plan.sums)
+    tiled = tile_axes(call, axes, plan.tiles.size)
+    plan = Plan(split_blocks(call, tiled, plan.tiles, bands, threads), plan.sums)
     blocks = plan.tiles
-    tiles = count_blocks(call, axes, blocks)
+    tiles = count_blocks(call, tiled, blocks)
     band_parts, tile_parts = 1, tiles
     if blocks.keeps_kernels:
         band_parts, tile_parts = bands, 1
@@ -397,12 +429,11 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         g, rest = divmod(item, band_parts * tile_parts)
         i, j = divmod(rest, tile_parts)
         if g != known:
-            judge_kernels(operands, call, axes, g)
+            judge_kernels(operands, call, axes, tiled, g)
             known = g
         band, tile = i * band_part, j * tile_part
-        correlate_part(
-            operands, call, axes, plan, g, band, min(band_part, bands - band), tile, min(tile_part, tiles - tile)
-        )
+        work = Work(g, band, min(band_part, bands - band), tile, min(tile_part, tiles - tile))
+        correlate_part(operands, call, axes, tiled, plan, work)
         item = take_item(team) if threads > 1 else item + 1
     if threads > 1 and thread == 0:
         close_team(team)
@@ -436,25 +467,25 @@ def split_blocks(call, axes, blocks, bands, threads):
 
 
 @kernel
-def correlate_part(operands, call, axes, plan, group, band, bands, first, count):
+def correlate_part(operands, call, axes, tiled, plan, work):
     """Some bands of output channels and some blocks of tiles of a group."""
     blocks = plan.tiles
-    a0, a1, a2 = axes
+    a0, a1, _ = tiled
     chunks = -(-call.channels // blocks.channels)
-    room, places = scratch(operands.workspace, _SPECTRA, operands.out.array), find_places(call, axes, blocks)
+    room, places = scratch(operands.workspace, _SPECTRA, operands.out.array), find_places(call, tiled, blocks)
     boxes = scratch_index(operands.workspace, _BOXES)
     known = -1  # the band whose kernels' spectra are complete
-    for i in range(bands * count):  # LOOP 3
+    for i in range(work.bands * work.count):  # LOOP 3
         if blocks.keeps_kernels:
-            o, t = divmod(i, count)
+            o, t = divmod(i, work.count)
         else:
-            t, o = divmod(i, bands)
-        block = find_block(call, axes, blocks, group, band + o, first + t)
+            t, o = divmod(i, work.bands)
+        block = find_block(call, tiled, blocks, work.group, work.band + o, work.first + t)
         if scratch_index(operands.workspace, _LEVELS)[0] != 0:
-            sum_everything(operands, call, axes, plan, block)
+            sum_everything(operands, call, axes, tiled, plan, block)
             continue
         has_inputs, has_kernels = blocks.keeps_inputs != 0 and o > 0, blocks.keeps_kernels != 0 and o == known
-        is_lost = has_inputs and is_all_direct(axes, blocks, block, boxes)
+        is_lost = has_inputs and is_all_direct(tiled, blocks, block, boxes)
         for chunk in range(0 if is_lost else chunks):  # LOOP 2
             c = chunk * blocks.channels
             channels = min(blocks.channels, call.channels - c)
@@ -462,25 +493,25 @@ def correlate_part(operands, call, axes, plan, group, band, bands, first, count)
             w = Spectra(room, places.kernels + chunk * places.kernel_chunk, places.kernel)
             column, y = Spectra(room, places.column, places.kernel), Spectra(room, places.sums, places.sum)
             if not has_inputs:
-                transform_inputs(operands, call, axes, blocks, block, c, channels, x)
+                transform_inputs(operands, call, axes, tiled, blocks, block, c, channels, x)
                 if chunk == 0:  # data that are too uneven here are so elsewhere: spare the rest
-                    judge_tiles(operands, call, axes, blocks, block, channels, True)
-                    is_lost = is_all_direct(axes, blocks, block, boxes)
+                    judge_tiles(operands, call, axes, tiled, blocks, block, channels, True)
+                    is_lost = is_all_direct(tiled, blocks, block, boxes)
             if is_lost:
                 break
             if not has_kernels:
-                transform_weights(operands, call, axes, blocks, block, c, channels, w)
+                transform_weights(operands, call, axes, tiled, blocks, block, c, channels, w)
             multiply_block(blocks, block, a1.kernel, channels * a0.kernel, x, w, column, y, chunk > 0)
         if not is_lost:
             known = o
             if not has_inputs and chunks > 1:
-                judge_tiles(operands, call, axes, blocks, block, call.channels, False)
-            restore_block(operands, call, axes, blocks, block, Spectra(room, places.sums, places.sum))
+                judge_tiles(operands, call, axes, tiled, blocks, block, call.channels, False)
+            restore_block(operands, call, axes, tiled, blocks, block, Spectra(room, places.sums, places.sum))
         if not blocks.keeps_inputs:
-            sum_tiles(operands, call, axes, plan, block, block.o, block.outputs)
-        elif o == bands - 1:
-            begin = band * blocks.outputs
-            sum_tiles(operands, call, axes, plan, block, begin, block.o + block.outputs - begin)
+            sum_tiles(operands, call, axes, tiled, plan, block, block.o, block.outputs)
+        elif o == work.bands - 1:
+            begin = work.band * blocks.outputs
+            sum_tiles(operands, call, axes, tiled, plan, block, begin, block.o + block.outputs - begin)
 
 
 @inlined
@@ -498,9 +529,9 @@ def find_block(call, axes, blocks, group, band, number):
 
 
 @kernel
-def transform_inputs(operands, call, axes, blocks, block, c, channels, spectra):
+def transform_inputs(operands, call, axes, tiled, blocks, block, c, channels, spectra):
     """The spectra `[number][tile][channel and plane]` of a chunk of the input of a block, and magnitudes of it."""
-    a0, a1, a2 = axes
+    a0, a1, a2 = tiled
     workspace, size = operands.workspace, blocks.size
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
     slab, table = scratch(workspace, 0, operands.x.array), scratch_index(workspace, _TABLE)
@@ -513,8 +544,11 @@ def transform_inputs(operands, call, axes, blocks, block, c, channels, spectra):
             rows = min(blocks.strip, block.rows - r)
             layout = slab_layout(a0, a1, a2, size, rows, block.columns)
             first = n, block.group * call.channels + c, p0, (block.row + r) * step1, block.column * step2
-            taps = ReductionBlock(0, channels, 0, a0.kernel, 0, a1.kernel, 0, a2.kernel)
-            pack_slab(operands.x, operands.fill, workspace, axes, layout, first, taps)
+            if call.rank > 1:
+                terms = ReductionBlock(0, channels, 0, a0.kernel, 0, a1.kernel, 0, a2.kernel)
+                pack_slab(operands.x, operands.fill, workspace, axes, layout, first, terms)
+            else:
+                pack_rows(operands, axes, layout, first, channels, a2.out)
             for k in range(a0.kernel):
                 add_magnitudes(
                     slab, k * layout.plane, layout.channel, channels, layout.plane, sums, squares, position, c + k > 0
@@ -526,6 +560,17 @@ def transform_inputs(operands, call, axes, blocks, block, c, channels, spectra):
                 )
             to += count
             position += -(-layout.plane // 16) * 16
+
+
+@kernel
+def pack_rows(operands, axes, layout, first, channels, width):
+    """Fill the slab with the rows of a signal, each of which reaches into the next one."""
+    n, channel, p0, row, _ = first
+    one = SlabLayout(1, 1, 1, layout.pitch, layout.pitch, layout.pitch, layout.channel)
+    terms = ReductionBlock(0, channels, 0, 1, 0, 1, 0, axes[2].kernel)
+    for r in range(layout.rows):
+        room = part_of(operands.workspace, r * layout.pitch * compute_size(operands.x.array))
+        pack_slab(operands.x, operands.fill, room, axes, one, (n, channel, p0, 0, (row + r) * width), terms)
 
 
 @kernel
@@ -544,11 +589,12 @@ def fill_table(table, layout, planes, rows, step1, columns, step2, channels, lan
 
 
 @kernel
-def transform_weights(operands, call, axes, blocks, block, c, channels, spectra):
+def transform_weights(operands, call, axes, tiled, blocks, block, c, channels, spectra):
     """The spectra `[row][number][channel and plane][output]` of the rows of a chunk's kernels."""
     a0, a1, a2 = axes
+    _, b1, b2 = tiled
     workspace, array = operands.workspace, operands.w.array
-    packed = scratch(workspace, _TAPS, array)
+    packed, room, size = scratch(workspace, _TAPS, array), spectra.elements, blocks.size
     lanes, taps, plane = lanes_of(packed), a0.kernel * a1.kernel * a2.kernel, a1.kernel * a2.kernel
     most = TAPS // taps
     for v in range(0, block.outputs, lanes):
@@ -559,14 +605,19 @@ def transform_weights(operands, call, axes, blocks, block, c, channels, spectra)
             for j in range(count * a0.kernel):
                 channel, k = divmod(j, a0.kernel)
                 start = (channel * a0.kernel + tap_index(call, a0, k)) * plane * lanes
-                row, column = a2.kernel * lanes, lanes
+                row, column = b2.kernel * lanes, lanes
                 if call.flip:
                     start, row, column = start + (plane - 1) * lanes, -row, -column
                 to = spectra.start + (i * a0.kernel + j) * blocks.outputs + v
+                # The last row of a signal's kernel may be shorter.
+                full = b1.kernel if call.rank > 1 else a2.kernel // b2.kernel
                 transform_kernel_rows(
-                    blocks.size, Taps(packed, start, row, column, a1.kernel, a2.kernel),
-                    Spectra(spectra.elements, to, spectra.step),
-                )  # fmt: skip
+                    size, Taps(packed, start, row, column, full, b2.kernel), Spectra(room, to, spectra.step)
+                )
+                if full < b1.kernel:
+                    start, to = start + full * row, to + full * size * spectra.step
+                    rest = Taps(packed, start, row, column, 1, a2.kernel - full * b2.kernel)
+                    transform_kernel_rows(size, rest, Spectra(room, to, spectra.step))
 
 
 @kernel
@@ -600,9 +651,9 @@ def multiply_block(blocks, block, rows, terms, inputs, kernels, column, sums, ac
 
 
 @kernel
-def restore_block(operands, call, axes, blocks, block, sums):
+def restore_block(operands, call, axes, tiled, blocks, block, sums):
     """Transform a block's sums back, and finish and store them."""
-    a0, a1, a2 = axes
+    a0, a1, a2 = tiled
     workspace, out, bias, outs = operands.workspace, operands.out.array, operands.bias, operands.out.strides
     room, restored, added = (
         scratch(workspace, _ROOM, out),
@@ -613,6 +664,7 @@ def restore_block(operands, call, axes, blocks, block, sums):
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
     low, high = bounds(call, room, out)
     limits = Bounds(call.activation != NONE, low, high)
+    step = outs.s1 if call.rank > 1 else a2.out * outs.s2
     most = max((JOINED // step1 - (size - step2)) // step2, 1)  # neighbours that are stored together
     for v in range(0, block.outputs, lanes):
         o, outputs = block.group * call.outputs + block.o + v, min(lanes, block.outputs - v)
@@ -628,13 +680,15 @@ def restore_block(operands, call, axes, blocks, block, sums):
                 rows, columns = min(step1, a1.out - p1), min(count * step2, a2.out - p2)
                 pitch = (count * step2 + size - step2) * lanes
                 for j in range(count):
-                    if is_direct(axes, blocks, block, boxes, tile + j):
+                    if is_direct(tiled, blocks, block, boxes, tile + j):
                         continue  # its outputs are written later
                     spectra = Spectra(sums.elements, sums.start + (tile + j) * blocks.outputs + v, sums.step)
                     restore_tiles(size, spectra, room, rows, restored, j * step2 * lanes, pitch)
-                where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * outs.s1 + p2 * outs.s2
+                where = n * outs.batch + o * outs.channel + p0 * outs.s0 + p1 * step + p2 * outs.s2
                 for row in range(rows):
-                    to, start = where + row * outs.s1, row * pitch
+                    to, start = where + row * step, row * pitch
+                    if call.rank == 1:
+                        columns = min(a2.out, axes[2].out - (p1 + row) * a2.out)
                     if outs.s2 != 1 or call.activation > LAST_CLAMP:
                         store_elements(out, to, outs, restored, start, lanes, columns, outputs, bias, o, call)
                         continue
@@ -667,7 +721,7 @@ def norm_limits(array):
 
 
 @kernel
-def judge_kernels(operands, call, axes, group):
+def judge_kernels(operands, call, axes, tiled, group):
     """How many of the taps of a group's kernels are small, in the words at `_LEVELS`.
 
     Word 0: 1 if the kernels are such that no tile may be transformed. Word `i`: how many taps of a kernel are below
@@ -677,6 +731,7 @@ def judge_kernels(operands, call, axes, group):
     w, levels = operands.w, scratch_index(operands.workspace, _LEVELS)
     run = scratch(operands.workspace, _TAPS, w.array)
     taps = a0.kernel * a1.kernel * a2.kernel
+    none = a0.kernel * tiled[1].kernel * tiled[2].kernel - taps  # taps of a window that no kernel has
     least, most = norm_limits(w.array)
     in_order = lies_in_order(w.strides, call, axes)
     for i in range(LEVELS + 1):
@@ -705,7 +760,7 @@ def judge_kernels(operands, call, axes, group):
                 copy_kernel(w, start + c * w.strides.channel, axes, run)
                 count_below(run, 0, taps, counts, root)
         for i in range(LEVELS):
-            levels[1 + i] = max(levels[1 + i], counts[i])
+            levels[1 + i] = max(levels[1 + i], counts[i] + call.channels * none)
 
 
 @kernel
@@ -721,25 +776,25 @@ def copy_kernel(w, start, axes, run):
 
 
 @kernel
-def judge_tiles(operands, call, axes, blocks, block, channels, is_first):
+def judge_tiles(operands, call, axes, tiled, blocks, block, channels, is_first):
     """Write, at `_BOXES`, of each tile of a block the first and last row and column of what is to be summed directly.
 
     If only some channels were seen, the others are taken to be like them. What `is_first` finds to be all of a tile
     stays so.
     """
-    a0, a1, a2 = axes
+    _, a1, a2 = tiled
     workspace, size, array = operands.workspace, blocks.size, operands.x.array
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
     boxes = scratch_index(workspace, _BOXES)
     sums, squares = scratch(workspace, _SUMS, array), scratch(workspace, _SQUARES, array)
     low = scratch(workspace, _WINDOWS, array)
     least, most = norm_limits(array)
-    n, share = call.channels * a0.kernel * a1.kernel * a2.kernel, channels / call.channels
+    n, share = call.channels * axes[0].kernel * axes[1].kernel * axes[2].kernel, channels / call.channels
     factor, tile, position = ERROR * math.sqrt(n * share) / (4 * (n + 2)), 0, 0
     for _ in range(block.planes):
         for r in range(0, block.rows, blocks.strip):
             rows = min(blocks.strip, block.rows - r)
-            layout = slab_layout(a0, a1, a2, size, rows, block.columns)
+            layout = slab_layout(axes[0], a1, a2, size, rows, block.columns)
             if call.algorithm == AUTO:
                 find_least(operands, a1, a2, layout, sums, squares, position, share)
             for i in range(rows):
@@ -749,7 +804,7 @@ def judge_tiles(operands, call, axes, blocks, block, channels, is_first):
                     width = min(step2, a2.out - (block.column + q) * step2)
                     total, square = sum_tile(sums, squares, position + at, layout.pitch, size)
                     box = 0, 0, 0, 0
-                    if not square < most or (not is_first and is_direct(axes, blocks, block, boxes, tile)):
+                    if not square < most or (not is_first and is_direct(tiled, blocks, block, boxes, tile)):
                         box = 0, height, 0, width
                     elif call.algorithm == AUTO and total != 0:
                         box = 0, height, 0, width
@@ -762,25 +817,25 @@ def judge_tiles(operands, call, axes, blocks, block, channels, is_first):
 
 
 @kernel
-def is_direct(axes, blocks, block, boxes, tile):
+def is_direct(tiled, blocks, block, boxes, tile):
     """Whether all of a tile is summed directly."""
-    (rows, columns), at = tile_extent(axes, blocks, block, tile), 4 * tile
+    (rows, columns), at = tile_extent(tiled, blocks, block, tile), 4 * tile
     return boxes[at + 1] - boxes[at] == rows and boxes[at + 3] - boxes[at + 2] == columns
 
 
 @kernel
-def is_all_direct(axes, blocks, block, boxes):
+def is_all_direct(tiled, blocks, block, boxes):
     """Whether all tiles of a block are summed directly."""
     for tile in range(block.planes * block.rows * block.columns):
-        if not is_direct(axes, blocks, block, boxes, tile):
+        if not is_direct(tiled, blocks, block, boxes, tile):
             return False
     return True
 
 
 @kernel
-def tile_extent(axes, blocks, block, tile):
+def tile_extent(tiled, blocks, block, tile):
     """Rows and columns of outputs of a tile."""
-    _, a1, a2 = axes
+    _, a1, a2 = tiled
     step1, step2 = blocks.size - a1.kernel + 1, blocks.size - a2.kernel + 1
     r, q = tile // block.columns % block.rows, tile % block.columns
     return min(step1, a1.out - (block.row + r) * step1), min(step2, a2.out - (block.column + q) * step2)
@@ -838,27 +893,29 @@ def find_least(operands, a1, a2, layout, sums, squares, position, share):
 
 
 @kernel
-def sum_everything(operands, call, axes, plan, block):
+def sum_everything(operands, call, axes, tiled, plan, block):
     """Sum all outputs of a block directly."""
     boxes = scratch_index(operands.workspace, _BOXES)
     for tile in range(block.planes * block.rows * block.columns):
         boxes[4 * tile] = boxes[4 * tile + 2] = 0
-        boxes[4 * tile + 1], boxes[4 * tile + 3] = tile_extent(axes, plan.tiles, block, tile)
-    sum_tiles(operands, call, axes, plan, block, block.o, block.outputs)
+        boxes[4 * tile + 1], boxes[4 * tile + 3] = tile_extent(tiled, plan.tiles, block, tile)
+    sum_tiles(operands, call, axes, tiled, plan, block, block.o, block.outputs)
 
 
 @kernel
-def sum_tiles(operands, call, axes, plan, block, o, outputs):
+def sum_tiles(operands, call, axes, tiled, plan, block, o, outputs):
     """Sum directly what the boxes of a block's tiles say; tiles that are summed as a whole, together."""
-    a0, a1, a2 = axes
+    a0, a1, a2 = tiled
     boxes, size = scratch_index(operands.workspace, _BOXES), plan.tiles.size
     step1, step2 = size - a1.kernel + 1, size - a2.kernel + 1
     p1, p2 = block.row * step1, block.column * step2
-    if is_all_direct(axes, plan.tiles, block, boxes):
+    if is_all_direct(tiled, plan.tiles, block, boxes):
         rows, columns = min(block.rows * step1, a1.out - p1), min(block.columns * step2, a2.out - p2)
         for i in range(block.planes):
             n, p0 = divmod(block.plane + i, a0.out)
-            sum_box(operands, call, axes, plan, OutputBlock(block.group, o, outputs, n, 1, p0, p1, rows, p2, columns))
+            sum_box(
+                operands, call, axes, tiled, plan, OutputBlock(block.group, o, outputs, n, 1, p0, p1, rows, p2, columns)
+            )
         return
     for tile in range(block.planes * block.rows * block.columns):
         rest, q = divmod(tile, block.columns)
@@ -867,15 +924,18 @@ def sum_tiles(operands, call, axes, plan, block, o, outputs):
         top, bottom, left, right = boxes[4 * tile], boxes[4 * tile + 1], boxes[4 * tile + 2], boxes[4 * tile + 3]
         i1, i2 = p1 + r * step1 + top, p2 + q * step2 + left
         box = OutputBlock(block.group, o, outputs, n, 1, p0, i1, bottom - top, i2, right - left)
-        sum_box(operands, call, axes, plan, box)
+        sum_box(operands, call, axes, tiled, plan, box)
 
 
 @kernel
-def sum_box(operands, call, axes, plan, box):
-    """Sum a block of the output directly."""
+def sum_box(operands, call, axes, tiled, plan, box):
+    """Sum a block of the output directly; of a signal, whole rows."""
     a0, a1, a2 = axes
     source = direct.choose_source(operands.x.array, operands.x.strides, operands.fill, plan.sums, a0, a1, a2)
     blocks = plan.sums.in_place if source.in_place else plan.sums.masked if source.masked else plan.sums.packed
+    if call.rank == 1:
+        begin, end = box.p1 * tiled[2].out, min((box.p1 + box.rows) * tiled[2].out, a2.out)
+        box = OutputBlock(box.group, box.o, box.outputs, box.n, 1, box.p0, 0, 1, begin, end - begin)
     for i in range(0, box.rows, blocks.rows):
         for j in range(0, box.columns, blocks.columns):
             for m in range(0, box.outputs, blocks.outputs):
