@@ -165,6 +165,8 @@ TILED = [
     ((1, 24, 28, 28), (17, 24, 5, 5), {}),
     ((1, 4, 30, 31), (6, 2, 3, 9), {"groups": 2, "padding_mode": 1, "boundary": "wrap"}),
     ((1, 3, 4, 19, 17), (4, 3, 2, 5, 4), {"padding_mode": "same"}),
+    ((1, 24, 800), (32, 24, 25), {}),
+    ((2, 3, 301), (4, 3, 40), {"padding_mode": "same", "boundary": "edge"}),
 ]
 
 # Sizes at which a slab, the table of taps or the sums are cut into blocks.
