@@ -14,8 +14,7 @@ import weakref
 
 import numpy as np
 import oracle
-from cases import LAYOUTS, check_convolution, check_windows, rng, values
-from fastconv.kernels.shapes import ALGORITHMS
+from cases import ALGORITHMS, LAYOUTS, check_convolution, check_windows, rng, values
 
 import fastconv
 from fastconv import ndimage

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import slow, values
-from fastconv.kernels.shapes import ALGORITHMS
+from cases import ALGORITHMS, slow, values
 from subprocesses import run
 
 import fastconv
