@@ -311,7 +311,7 @@ def test_every_plan_fits_the_workspace():
         ((1, 2, 300), (2, 2, 257), "f4", {}, "the kernel has 257 taps, expected 256 or fewer"),
         ((1, 2, 30, 30), (2, 2, 5, 5), "f4", {"stride": 2}, "expected stride and dilation 1"),
         ((1, 2, 30, 30), (2, 2, 17, 5), "f4", {}, "the kernel is 1 by 17 by 5, expected 16 by 16 or less"),
-        ((1, 2, 30, 30), (2, 2, 5, 5), "i4", {}, "the numbers are integers, expected floats"),
+        ((1, 2, 30, 30), (2, 2, 5, 5), "i4", {}, "the numbers are integers, expected floating-point ones"),
     ],
 )
 def test_what_it_does_not_take(x_shape, w_shape, dtype, options, reason):

@@ -104,7 +104,7 @@ _BOXES = _LEVELS + 64 * 4
 _SPECTRA = _BOXES + 4 * 8 * TILES
 WORKSPACE_BYTES = 4 << 20
 SPECTRA_BYTES = WORKSPACE_BYTES - _SPECTRA
-OTHER_AXES, INTEGERS, LARGE_KERNEL, SLOW = 1, 2, 3, 4  # why a call is refused
+OTHER_AXES, LARGE_KERNEL, SLOW = 1, 2, 3  # why a call is refused
 
 
 class TileBlocks(NamedTuple):
@@ -150,10 +150,8 @@ _PLAN_WORDS = PLAN + words_of(Plan)
 
 @plain
 def refuses(call, axes, element):
-    """Why other kernels should run a call: `INTEGERS`, `OTHER_AXES`, `LARGE_KERNEL` or `SLOW`; 0: they should not."""
+    """Why other kernels should run a call: `OTHER_AXES`, `LARGE_KERNEL` or `SLOW`; 0: they should not."""
     a0, a1, a2 = axes
-    if element.is_integer:
-        return INTEGERS
     if a1.stride != 1 or a2.stride != 1 or a1.dilation != 1 or a2.dilation != 1:
         return OTHER_AXES
     b0, b1, b2 = tile_axes(call, axes, _LARGEST)
@@ -176,8 +174,6 @@ def refuses(call, axes, element):
 
 def reason(refusal, call, axes, element):
     """A refusal in words."""
-    if refusal == INTEGERS:
-        return "the numbers are integers, expected floats"
     if refusal == OTHER_AXES:
         return "expected stride and dilation 1 along the last two axes"
     if refusal == LARGE_KERNEL:
