@@ -182,6 +182,16 @@ def test_from_compiled_code():
     np.testing.assert_array_equal(chosen, fastconv.correlate2d(x, w, padding_mode=2))
 
 
+@numba.njit
+def strided(x, w):
+    return fastconv.correlate2d(x, w, algorithm="fft", stride=2)
+
+
+def test_compiled_code_is_told_what_is_not_taken():
+    with pytest.raises(ValueError, match=r"algorithm is 'fft', which cannot .* fft_tiles: the numbers are int"):
+        strided(values((1, 1, 8, 8), "i4"), values((1, 1, 3, 3), "i4"))
+
+
 def uneven_inputs():
     """Inputs of which some windows are far below the others, or kernels of which some taps are."""
     x, w, _ = inputs((1, 24, 28, 29), (32, 24, 5, 5))

@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import problem as checks
 from .. import workspace
+from ..dispatch import check_taken
 from ..extending import SYMBOL, TABLE
 from ..kernels.calls import convolution as calls
 from ..kernels.calls import filters as filter_calls
@@ -27,7 +28,7 @@ from ..kernels.calls.frame import AT, AT_WINDOWS, FRAME, FUNCTIONS, IN_TABLE, re
 from ..kernels.convolution import choose
 from ..kernels.convolution.choose import FAMILIES
 from ..kernels.filters import extrema, sums
-from ..kernels.shapes import AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
+from ..kernels.shapes import ALGORITHMS, AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, family_formats, step_formats
 from ..pool import average_formats, extremum_formats, outermost, row_formats, unpool_formats
@@ -280,7 +281,8 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
     x, w = _array(words, AT.x, rank + 2, read), _array(words, AT.w, rank + 2, dtype)
     bias = _array(words, AT.bias, 1, dtype) if call.has_bias else None
     stride, dilation, padding = _options(words, axes)
-    options = call.groups, stride, padding, dilation, "constant", None, "auto", bias is not None
+    algorithm = ALGORITHMS[words[AT.algorithm]]
+    options = call.groups, stride, padding, dilation, "constant", None, algorithm, bias is not None
     misfits, flip = checks.Misfits(name), bool(call.flip)
     problem = misfits.attempt(checks.convolution, x, w, dtype, rank, flip, *options, padding_name=padding_name)
     if bias is not None:
@@ -289,6 +291,8 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
         out = _array(words, AT.out, rank + 2, dtype)
         misfits.attempt(checks.check_out, out, problem.out_shape, dtype, x, w, bias)
     misfits.refuse()
+    if problem:
+        check_taken(problem)
 
 
 def _check_window(name: str, padding_name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:

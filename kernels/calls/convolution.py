@@ -108,11 +108,21 @@ def resolve(frame):
         write_steps(words, i, drop_steps(load_axis(words, i)))
     words[_OUTPUTS] = call.outputs // call.groups if call.groups > 1 else call.outputs
     words[AT.padding], words[AT.is_resolved] = GIVEN, 1
+    if is_refused(words):
+        return True
     if not has_out or elements == 0:
         return False
     rank = call.rank + 2
     shared = overlaps(words, AT.x, rank, rank) or overlaps(words, AT.w, rank, rank)
     return shared or (call.has_bias and overlaps(words, AT.bias, 1, rank)) or overlaps_itself(words, rank)
+
+
+@kernel
+def is_refused(words):
+    """Whether no family takes a resolved call by the algorithm that it asks for."""
+    call, element = load_tuple(words, AT.call, Call), load_tuple(words, AT.element, Element)
+    axes = load_axis(words, 0), load_axis(words, 1), load_axis(words, 2)
+    return choose(call, axes, element, words[AT.algorithm], 0) < 0
 
 
 @entry
