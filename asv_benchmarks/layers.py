@@ -152,6 +152,9 @@ CONV = [
     _square("resnet50 3x3 128 stride 2", 1, 128, 56, 128, 3, stride=2, padding=1),
     _square("resnet50 3x3 256", 1, 256, 14, 256, 3, padding=1),
     _square("resnet50 3x3 512", 1, 512, 7, 512, 3, padding=1),
+    _square("inception 5x5 64", 1, 64, 56, 64, 5, padding=2),
+    _square("large kernels 7x7 64", 1, 64, 56, 64, 7, padding=3),
+    _square("gabor bank 15x15", 1, 1, 256, 40, 15),
     _square("unet 3x3 32", 1, 32, 256, 32, 3, padding=1),
     _square("deeplab 3x3 256 dilation 2", 1, 256, 28, 256, 3, padding=2, dilation=2),
     _square("reference 1x3x64x64", 1, 3, 64, 32, 3),
@@ -183,6 +186,7 @@ IMAGES = [
 SIGNALS = [
     Layer("wavenet 2 taps dilation 256", (1, 64, 16_000), (128, 64, 2), dilation=256),
     Layer("filterbank 251 taps", (1, 1, 16_000), (80, 1, 251)),
+    Layer("audio 31 taps 64", (1, 64, 4_000), (64, 64, 31), padding=15),
     Layer("audio stem 10 taps stride 5", (1, 1, 160_000), (512, 1, 10), stride=5),
     *(
         Layer(f"1M samples {taps} taps float64", (1, 1, 10**6), (1, 1, taps), dtype="float64")
@@ -190,6 +194,7 @@ SIGNALS = [
     ),
 ]
 VOLUMES = [
+    Layer("c3d 5x5x5 16", (1, 16, 16, 32, 32), (16, 16, 5, 5, 5), padding=2),
     Layer("c3d 3x3x3 64", (1, 64, 8, 28, 28), (64, 64, 3, 3, 3), padding=1),
     Layer("c3d stem 3x3x3", (1, 3, 16, 112, 112), (64, 3, 3, 3, 3), padding=1),
 ]
