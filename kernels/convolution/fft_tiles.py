@@ -168,7 +168,7 @@ def refuses(call, axes, element):
         if unevenness(call, axes, size) > EVEN:
             return SLOW
         # What is no product runs at less than its speed, most of all where tiles do not fit.
-        return SLOW if 1.6 * cost(call, axes, size) > sums else 0
+        return SLOW if 1.6 * cost(call, axes, element) > sums else 0
     return 0
 
 
@@ -215,8 +215,14 @@ def tile_axes(call, axes, size):
 
 
 @plain
-def cost(call, axes, size):
-    """What an image takes with tiles of a size, in multiply-adds of the products."""
+def cost(call, axes, element):
+    """What an image takes, in multiply-adds of direct sums."""
+    return cost_of_size(call, axes, choose_size(call, axes))
+
+
+@plain
+def cost_of_size(call, axes, size):
+    """`cost` with tiles of a size."""
     a0, a1, a2 = tile_axes(call, axes, size)
     tiles = a0.out * float(-(-a1.out // (size - a1.kernel + 1))) * float(-(-a2.out // (size - a2.kernel + 1)))
     terms = float(call.channels) * a0.kernel
@@ -234,7 +240,7 @@ def choose_size(call, axes):
         return large
     if call.algorithm == AUTO and unevenness(call, axes, large) > EVEN:
         return small
-    return large if cost(call, axes, large) < cost(call, axes, small) else small
+    return large if cost_of_size(call, axes, large) < cost_of_size(call, axes, small) else small
 
 
 @plain
