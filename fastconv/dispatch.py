@@ -17,7 +17,7 @@ from .verbose import chosen
 
 Run = Callable[[Array, Array, Array | None, Array, Array], None]  # x, w, bias, fill, out
 IM2COL = "im2col"
-_PLANNED = "winograd", "fft"
+_PLANNED = ("fft",)
 _SHARED_MACS = 3_000_000  # some 50 us on one core; a thread that sleeps takes 30 us to wake, and more to come
 _ELEMENT_MACS = 2  # what reading an element of the input or writing one of the result takes, in multiply-adds
 

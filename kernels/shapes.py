@@ -29,7 +29,7 @@ VALID, FULL, SAME, GIVEN = range(len(PADDINGS) + 1)
 SUM, MEAN, MAXIMUM, MINIMUM = range(4)
 
 # What callers may ask for with `algorithm=`. The table of `convolution.choose` says which kernels each one is.
-ALGORITHMS = "auto", "direct", "im2col"
+ALGORITHMS = "auto", "direct", "im2col", "winograd"
 AUTO = 0
 
 

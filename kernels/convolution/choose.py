@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ..jit import plain, plain_inlined
 from ..shapes import ALGORITHMS, AUTO
-from . import dense, depthwise, direct, generic, small
+from . import dense, depthwise, direct, generic, small, winograd
 
 
 class Family(NamedTuple):
@@ -37,6 +37,7 @@ class Family(NamedTuple):
 # The first that takes a call runs it.
 FAMILIES = (
     Family("small", "direct", small, 3, takes_complex=False, takes_converted=False, wants_rows=True),
+    Family("winograd", "winograd", winograd, 3, takes_complex=False, takes_converted=False),
     Family("depthwise", "direct", depthwise, 3, takes_complex=False, takes_converted=True),
     Family("dense", "direct", dense, 3, takes_complex=False, takes_converted=True),
     Family("direct", "direct", direct, 3, takes_complex=True, takes_converted=True),

@@ -324,7 +324,8 @@ def correlate_block(operands, call, axes, in_place, blocks, block, q, is_packed)
             if in_place and is_padded(a0, a1, a2) and (complete < 0 or not is_finite(sums, complete, width)):
                 if not is_finite(weights, 0, channels * taps * width):
                     multiply_padding(plane, block, kernels, target)
-    store_block(operands, call, block, Sums(sums, 0, width))
+    added = scratch(workspace, _BIAS, out)
+    store_block(operands, call, block, Sums(sums, 0, width), added)
 
 
 @inlined
@@ -498,9 +499,9 @@ def pack_scattered(w, start, axes, outputs, kernels):
 
 
 @inlined
-def store_block(operands, call, block, sums):
-    """Add the bias, activate, and write a block's sums to the output."""
-    out, bias, added = operands.out, operands.bias, scratch(operands.workspace, _BIAS, operands.out.array)
+def store_block(operands, call, block, sums, added):
+    """Add the bias, activate, and write a block's sums to the output. There is room for a vector in `added`."""
+    out, bias = operands.out, operands.bias
     outs, rows, columns = out.strides, block.rows, block.columns
     if outs.s1 == columns * outs.s2:  # the rows are one run
         rows, columns = 1, rows * columns
