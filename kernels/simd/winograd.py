@@ -6,6 +6,7 @@ taps has tiles of one. Tiles of 4 have the points 0, +-3/4, +-3/2 and infinity, 
 """
 
 import functools
+import math
 
 from llvmlite import ir
 from numba import types
@@ -311,3 +312,54 @@ def transform_outputs(typingctx, size1, size2, points, step, vectors, target, ro
 
     n = types.intp
     return types.void(size1, size2, points, n, n, points, n, n, n), emit
+
+
+@intrinsic(prefer_literal=True)
+def measure_tiles(typingctx, size1, size2, weights, room, slots, slot, count, low, high, target):
+    """How much a tile outweighs the lightest of its windows: `target[i]` for `i < count`, in full vectors.
+
+    `weights` are those of `transform_inputs`, of so many slots to be added up. A window counts with what it holds of
+    the tile's centre. Tiles of zeros have 0, and what weighs less than `low` or more than `high`, or is a NaN, infinity.
+    """
+    element = weights.dtype
+    sizes = size1.literal_value, size2.literal_value
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        _, _, weights, room, slots, slot, count, low, high, target = args
+        vector = _vector_of(context, element)
+        do = _Arithmetic(builder, element, vector)
+        zero, infinity = ir.Constant(vector, None), do.constant(math.inf)
+        low, high = broadcast(builder, low, vector), broadcast(builder, high, vector)
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(sizes[0] * sizes[1] + 1)]
+        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(vector.count), inc=True) as (i, _):
+            for total in sums:
+                builder.store(zero, total)
+            with cgutils.for_range(builder, slots) as loop:
+                first = builder.gep(weights, [builder.add(builder.mul(loop.index, slot), i)])
+                for row, total in enumerate(sums):
+                    value = load_vector(builder, _offset(builder, first, (room, row)), vector)
+                    builder.store(builder.fadd(builder.load(total), value), total)
+            *centre, total = map(builder.load, sums)
+            rows = [centre[j * sizes[1] : (j + 1) * sizes[1]] for j in range(sizes[0])]
+            lightest = infinity
+            for high_rows in _windows(rows):
+                part = [functools.reduce(do.plus, column) for column in zip(*high_rows, strict=True)]
+                for window in _windows(part):
+                    weight = functools.reduce(do.plus, window)
+                    lightest = builder.select(builder.fcmp_ordered("<", weight, lightest), weight, lightest)
+            fits = builder.and_(
+                builder.fcmp_ordered("<=", low, total), builder.fcmp_ordered("<=", total, high)
+            )
+            spread = builder.select(fits, builder.fdiv(total, lightest), infinity)
+            spread = builder.select(builder.fcmp_ordered("==", total, zero), zero, spread)
+            store_vector(builder, spread, builder.gep(target, [i]))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(size1, size2, weights, n, n, n, n, element, element, weights), emit
+
+
+def _windows(centre):
+    """What each window of a tile holds of what lies within its first and last element."""
+    return [centre[max(i - 1, 0) : i + 2] for i in range(len(centre))]
