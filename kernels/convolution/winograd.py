@@ -56,7 +56,8 @@ from .operands import Operand, Operands, OutputBlock
 from .pack import columns_inside
 
 WORKSPACE_BYTES = 4 << 20
-SPREAD = 6
+SPREAD = 4
+FEW_INPUTS, FEW_TAPS = 6, 12  # that outweigh the largest input, the largest tap
 _TILES = 128  # of a block
 _COLUMNS = 64  # of tiles
 _CHANNELS = 64  # of a block of kernels
@@ -187,10 +188,10 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     spreads = table + 16 * (_TAPS + 1)
     uneven = spreads + odd_lines(_TILES + lanes, itemsize) * itemsize
     weights = uneven + _CHUNKS * itemsize
-    patch = weights + slots * (blocks.size1 * blocks.size2 + 1) * weight_step * itemsize
+    patch = weights + slots * (blocks.size1 * blocks.size2 + 2) * weight_step * itemsize
     taps_at = patch + odd_lines(blocks.channels * a0.kernel * points, itemsize) * itemsize
     tap_weights = taps_at + blocks.channels * taps * _WIDTH_BYTES
-    kernels = tap_weights + taps * _WIDTH_BYTES
+    kernels = tap_weights + 2 * taps * _WIDTH_BYTES
     products = kernels + panels * points * kernel_step * itemsize
     values = products + points * product_step * itemsize
     end = values + points * value_step * itemsize
@@ -372,7 +373,7 @@ def transform_panel(task, chunk, c, channels, vectors, first):
     packed = Kernels(part(task, room.taps, 0), width, vectors, channels, taps, 0)
     pack_kernels(operands.w, call, task.axes, chunk, c, packed)
     weights = part(task, room.tap_weights, 0)
-    for e in range(taps * VECTORS * lanes if c == 0 else 0):
+    for e in range(2 * taps * VECTORS * lanes if c == 0 else 0):
         weights[e] = zero(operands.out.array)
     for k0 in range(a0.kernel):
         start, step = k0 * plane * width, width
@@ -382,13 +383,14 @@ def transform_panel(task, chunk, c, channels, vectors, first):
             source = part(task, room.taps, start + v * lanes)
             target = part(task, room.kernels, first + k0 * task.points * room.kernel_step + v * lanes)
             weights = part(task, room.tap_weights, (v * taps + k0 * plane) * lanes)
+            largest = part(task, room.tap_weights, ((VECTORS + v) * taps + k0 * plane) * lanes)
             step1, channel, to = a2.kernel * step, taps * width, room.kernel_step
             if blocks.size1 == 1:
-                transform_kernels(1, 4, source, step1, step, channels, channel, target, to, width, weights)
+                transform_kernels(1, 4, source, step1, step, channels, channel, target, to, width, weights, largest)
             elif blocks.size2 == 1:
-                transform_kernels(4, 1, source, step1, step, channels, channel, target, to, width, weights)
+                transform_kernels(4, 1, source, step1, step, channels, channel, target, to, width, weights, largest)
             else:
-                transform_kernels(4, 4, source, step1, step, channels, channel, target, to, width, weights)
+                transform_kernels(4, 4, source, step1, step, channels, channel, target, to, width, weights, largest)
 
 
 @kernel
@@ -397,7 +399,7 @@ def transform_block(task, block):
     call, blocks, room, columns = task.call, task.blocks, task.room, task.columns
     x, xs = task.operands.x.array, task.operands.x.strides
     a0, _, _ = task.axes
-    tiles, rows = task.rows * columns, blocks.size1 * blocks.size2 + 1
+    tiles, rows = task.rows * columns, blocks.size1 * blocks.size2 + 2
     phases, weights = part(task, 0, 0), part(task, room.weights, 0)
     slots = task.planes + a0.kernel - 1
     for e in range(slots * rows * room.weight_step):
@@ -468,16 +470,17 @@ def measure_block(task, block):
     blocks, room = task.blocks, task.room
     a0, _, _ = task.axes
     size1, size2, step = blocks.size1, blocks.size2, room.weight_step
-    slot = (size1 * size2 + 1) * step
+    slot = (size1 * size2 + 2) * step
     low, high = weight_range(part(task, 0, 0))
+    few = low * 0 + FEW_INPUTS
     for p in range(task.planes):
         spreads, weights = part(task, room.spreads, p * task.tiles), part(task, room.weights, p * slot)
         if size1 == 1:
-            measure_tiles(1, 4, weights, step, a0.kernel, slot, task.tiles, low, high, spreads)
+            measure_tiles(1, 4, weights, step, a0.kernel, slot, task.tiles, few, low, high, spreads)
         elif size2 == 1:
-            measure_tiles(4, 1, weights, step, a0.kernel, slot, task.tiles, low, high, spreads)
+            measure_tiles(4, 1, weights, step, a0.kernel, slot, task.tiles, few, low, high, spreads)
         else:
-            measure_tiles(4, 4, weights, step, a0.kernel, slot, task.tiles, low, high, spreads)
+            measure_tiles(4, 4, weights, step, a0.kernel, slot, task.tiles, few, low, high, spreads)
         for i in range(task.tiles):  # the last tiles of rows and columns may have fewer windows
             r, j = divmod(i % (task.rows * task.columns), task.columns)
             windows1, windows2 = min(block.rows - r * size1, size1), min(block.columns - j * size2, size2)
@@ -494,11 +497,13 @@ def measure_block(task, block):
 def measure_part(task, weights, i, windows1, windows2, low, high):
     """What `measure_tiles` says of tile `i`, of the first windows of which alone there are outputs."""
     blocks, step = task.blocks, task.room.weight_step
-    size1, size2, lightest, total = blocks.size1, blocks.size2, high, low * 0
+    size1, size2, lightest, total, largest = blocks.size1, blocks.size2, high, low * 0, low * 0
     a0, _, _ = task.axes
-    slot = (size1 * size2 + 1) * step
+    slot = (size1 * size2 + 2) * step
     for k0 in range(a0.kernel):
-        total += weights[k0 * slot + size1 * size2 * step + i]
+        at = k0 * slot + size1 * size2 * step + i
+        total += weights[at]
+        largest = max(largest, weights[at + step])
     for i1 in range(windows1):
         for i2 in range(windows2):
             window = low * 0
@@ -509,7 +514,7 @@ def measure_part(task, weights, i, windows1, windows2, low, high):
             lightest = window if window < lightest else lightest
     if total == 0:
         return total
-    return total / lightest if low <= total <= high else 1 / (low * 0)
+    return total / lightest if low <= total <= high and FEW_INPUTS * largest <= lightest else high / (low * 0)
 
 
 @kernel
@@ -529,13 +534,14 @@ def measure_kernels(task, outputs):
     most = low * 0 + 1
     for i in range(outputs):
         weights = part(task, task.room.tap_weights, i // lanes * taps * lanes + i % lanes)
-        total, lightest = low * 0, weights[0]
+        total, lightest, largest = low * 0, weights[0], low * 0
         for t in range(taps):
             total += weights[t * lanes]
             lightest = min(lightest, weights[t * lanes])
+            largest = max(largest, weights[(VECTORS * taps + t) * lanes])
         if total != 0:
-            uneven = total / (taps * lightest) if low <= total <= high else 1 / (low * 0)
-            most = max(most, uneven)
+            is_even = low <= total <= high and FEW_TAPS * largest <= total
+            most = max(most, total / (taps * lightest) if is_even else high / (low * 0))
     return most
 
 

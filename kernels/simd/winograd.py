@@ -58,6 +58,9 @@ class _Arithmetic:
         function = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(a.type, [a.type]), name)
         return self.builder.call(function, [a])
 
+    def larger(self, a, b):
+        return self.builder.select(self.builder.fcmp_ordered("<", a, b), b, a)
+
 
 def inputs_to_points(size, do, d):
     """Of inputs along an axis, in order; the points in the order that the docstring of the module has."""
@@ -196,7 +199,7 @@ def transform_inputs(typingctx, size1, size2, planes, plane, pitch, count, targe
 
     Input `j1, j2` of a tile lies in plane `(j1 % size1) * inputs2 + j2`, `j1 // size1 * pitch` further. Magnitudes are
     added to rows of `weights`, `room` apart: those of each input of the tiles' centres, as many as there are outputs,
-    and then those of all. Full vectors are written.
+    and then those of all; the row after them keeps the largest. Full vectors are written.
     """
     element = planes.dtype
     sizes = size1.literal_value, size2.literal_value
@@ -208,12 +211,12 @@ def transform_inputs(typingctx, size1, size2, planes, plane, pitch, count, targe
         do = _Arithmetic(builder, element, vector)
         n1, n2 = map(points_of, sizes)
 
-        def add_to(row, value, i):
+        def join(row, value, i, how):
             where = builder.gep(_offset(builder, weights, (room, row)), [i])
-            store_vector(builder, builder.fadd(load_vector(builder, where, vector), value), where)
+            store_vector(builder, how(load_vector(builder, where, vector), value), where)
 
         with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(vector.count), inc=True) as (i, _):
-            first, sums, columns = builder.gep(planes, [i]), [], []
+            first, sums, largest, columns = builder.gep(planes, [i]), [], [], []
             below = builder.gep(first, [pitch])
             for j2 in range(n2):
                 column, totals = [], []
@@ -224,10 +227,12 @@ def transform_inputs(typingctx, size1, size2, planes, plane, pitch, count, targe
                     totals.append(do.magnitude(column[-1]))
                     centre = [j - (n > 1) for j, n in ((j1, n1), (j2, n2))]
                     if 0 <= centre[0] < sizes[0] and 0 <= centre[1] < sizes[1]:
-                        add_to(centre[0] * sizes[1] + centre[1], totals[-1], i)
+                        join(centre[0] * sizes[1] + centre[1], totals[-1], i, do.plus)
                 sums.append(functools.reduce(do.plus, totals))
+                largest.append(functools.reduce(do.larger, totals))
                 columns.append(inputs_to_points(sizes[0], do, column))
-            add_to(sizes[0] * sizes[1], functools.reduce(do.plus, sums), i)
+            join(sizes[0] * sizes[1], functools.reduce(do.plus, sums), i, do.plus)
+            join(sizes[0] * sizes[1] + 1, functools.reduce(do.larger, largest), i, do.larger)
             to = builder.gep(target, [i])
             for p1 in range(n1):
                 for p2, value in enumerate(inputs_to_points(sizes[1], do, [column[p1] for column in columns])):
@@ -239,18 +244,18 @@ def transform_inputs(typingctx, size1, size2, planes, plane, pitch, count, targe
 
 
 @intrinsic(prefer_literal=True)
-def transform_kernels(typingctx, size1, size2, taps, tap1, tap2, channels, channel, target, step, width, weights):
+def transform_kernels(typingctx, size1, size2, taps, tap1, tap2, channels, channel, target, step, width, weights, largest):
     """A vector of output channels' kernels to points: `target[point * step + c * width]` for `c < channels`.
 
     Tap `k1, k2` lies at `taps[c * channel + k1 * tap1 + k2 * tap2]`. Magnitudes of each tap, of all channels, are added
-    to the vectors of `weights`.
+    to the vectors of `weights`, and in those of `largest` is kept which is the largest.
     """
     element = taps.dtype
     sizes = size1.literal_value, size2.literal_value
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        _, _, taps, tap1, tap2, channels, channel, target, step, width, weights = args
+        _, _, taps, tap1, tap2, channels, channel, target, step, width, weights, largest = args
         vector = _vector_of(context, element)
         do = _Arithmetic(builder, element, vector)
         k1, k2 = (3 if size > 1 else 1 for size in sizes)
@@ -262,9 +267,10 @@ def transform_kernels(typingctx, size1, size2, taps, tap1, tap2, channels, chann
                 for j1 in range(k1):
                     where = _offset(builder, first, (tap1, j1), (tap2, j2))
                     column.append(load_vector(builder, where, vector))
-                    at = builder.gep(weights, [_INT64((j1 * k2 + j2) * vector.count)])
-                    total = do.plus(load_vector(builder, at, vector), do.magnitude(column[-1]))
-                    store_vector(builder, total, at)
+                    size, place = do.magnitude(column[-1]), [_INT64((j1 * k2 + j2) * vector.count)]
+                    for rows, how in ((weights, do.plus), (largest, do.larger)):
+                        at = builder.gep(rows, place)
+                        store_vector(builder, how(load_vector(builder, at, vector), size), at)
                 columns.append(kernels_to_points(sizes[0], do, column))
             to = builder.gep(target, [builder.mul(loop.index, width)])
             n2 = points_of(sizes[1])
@@ -274,7 +280,7 @@ def transform_kernels(typingctx, size1, size2, taps, tap1, tap2, channels, chann
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(size1, size2, taps, n, n, n, n, taps, n, n, taps), emit
+    return types.void(size1, size2, taps, n, n, n, n, taps, n, n, taps, taps), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -315,49 +321,51 @@ def transform_outputs(typingctx, size1, size2, points, step, vectors, target, ro
 
 
 @intrinsic(prefer_literal=True)
-def measure_tiles(typingctx, size1, size2, weights, room, slots, slot, count, low, high, target):
+def measure_tiles(typingctx, size1, size2, weights, room, slots, slot, count, few, low, high, target):
     """How much a tile outweighs the lightest of its windows: `target[i]` for `i < count`, in full vectors.
 
-    `weights` are those of `transform_inputs`, of so many slots to be added up. A window counts with what it holds of
-    the tile's centre. Tiles of zeros have 0, and what weighs less than `low` or more than `high`, or is a NaN, infinity.
+    `weights` are those of `transform_inputs`, of so many slots together. A window counts with what it holds of the
+    tile's centre. Tiles of zeros have 0. Infinity have those that weigh less than `low`, more than `high` or are a NaN,
+    and those that have a window that weighs less than `few` times the largest input.
     """
     element = weights.dtype
     sizes = size1.literal_value, size2.literal_value
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        _, _, weights, room, slots, slot, count, low, high, target = args
+        _, _, weights, room, slots, slot, count, few, low, high, target = args
         vector = _vector_of(context, element)
         do = _Arithmetic(builder, element, vector)
         zero, infinity = ir.Constant(vector, None), do.constant(math.inf)
-        low, high = broadcast(builder, low, vector), broadcast(builder, high, vector)
-        sums = [cgutils.alloca_once(builder, vector) for _ in range(sizes[0] * sizes[1] + 1)]
+        few, low, high = (broadcast(builder, number, vector) for number in (few, low, high))
+        rows = [do.plus] * (sizes[0] * sizes[1] + 1) + [do.larger]
+        sums = [cgutils.alloca_once(builder, vector) for _ in rows]
         with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(vector.count), inc=True) as (i, _):
             for total in sums:
                 builder.store(zero, total)
             with cgutils.for_range(builder, slots) as loop:
                 first = builder.gep(weights, [builder.add(builder.mul(loop.index, slot), i)])
-                for row, total in enumerate(sums):
+                for row, (how, total) in enumerate(zip(rows, sums, strict=True)):
                     value = load_vector(builder, _offset(builder, first, (room, row)), vector)
-                    builder.store(builder.fadd(builder.load(total), value), total)
-            *centre, total = map(builder.load, sums)
-            rows = [centre[j * sizes[1] : (j + 1) * sizes[1]] for j in range(sizes[0])]
+                    builder.store(how(builder.load(total), value), total)
+            *centre, total, largest = map(builder.load, sums)
+            lines = [centre[j * sizes[1] : (j + 1) * sizes[1]] for j in range(sizes[0])]
             lightest = infinity
-            for high_rows in _windows(rows):
-                part = [functools.reduce(do.plus, column) for column in zip(*high_rows, strict=True)]
+            for some in _windows(lines):
+                part = [functools.reduce(do.plus, column) for column in zip(*some, strict=True)]
                 for window in _windows(part):
                     weight = functools.reduce(do.plus, window)
                     lightest = builder.select(builder.fcmp_ordered("<", weight, lightest), weight, lightest)
-            fits = builder.and_(
-                builder.fcmp_ordered("<=", low, total), builder.fcmp_ordered("<=", total, high)
-            )
+            fits = builder.and_(builder.fcmp_ordered("<=", low, total), builder.fcmp_ordered("<=", total, high))
+            enough = builder.fcmp_ordered("<=", builder.fmul(few, largest), lightest)
+            fits = builder.and_(fits, enough)
             spread = builder.select(fits, builder.fdiv(total, lightest), infinity)
             spread = builder.select(builder.fcmp_ordered("==", total, zero), zero, spread)
             store_vector(builder, spread, builder.gep(target, [i]))
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(size1, size2, weights, n, n, n, n, element, element, weights), emit
+    return types.void(size1, size2, weights, n, n, n, n, element, element, element, weights), emit
 
 
 def _windows(centre):
