@@ -103,6 +103,7 @@ class Room(NamedTuple):
     weight_step: int
     kernel_step: int
     product_step: int
+    value_pitch: int
     value_step: int
 
 
@@ -178,7 +179,8 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     weight_step = odd_lines(tiles + lanes, itemsize)
     kernel_step = odd_lines(blocks.channels * width, itemsize)
     product_step = odd_lines(tiles * blocks.planes * width, itemsize)
-    value_step = odd_lines(slots * call.channels * tiles + lanes, itemsize)
+    value_pitch = -(-tiles // (_LINE // itemsize)) * (_LINE // itemsize)
+    value_step = odd_lines(slots * call.channels * value_pitch + lanes, itemsize)
     panels = a0.kernel
     if blocks.keeps:
         panels *= -(-call.outputs // width) * -(-call.channels // blocks.channels)
@@ -197,7 +199,7 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     end = values + points * value_step * itemsize
     return Room(
         sums, added, table, spreads, uneven, weights, patch, taps_at, tap_weights, kernels, products, values, end,
-        weight_step, kernel_step, product_step, value_step,
+        weight_step, kernel_step, product_step, value_pitch, value_step,
     )  # fmt: skip
 
 
@@ -358,9 +360,9 @@ def multiply_point(task, point, k0, c, taps, kernels, accumulate):
     room, tiles, width = task.room, task.tiles, kernels.width
     values, products = part(task, room.values, 0), part(task, room.products, 0)
     for p in range(task.planes):
-        first = point * room.value_step + ((p + k0) * task.call.channels + c) * tiles
+        first = point * room.value_step + ((p + k0) * task.call.channels + c) * room.value_pitch
         target = Target(products, point * room.product_step + p * tiles * width, width)
-        multiply_run(Inputs(values, first, tiles), 1, tiles, taps, kernels, target, accumulate)
+        multiply_run(Inputs(values, first, room.value_pitch), 1, tiles, taps, kernels, target, accumulate)
 
 
 @kernel
@@ -410,7 +412,7 @@ def transform_block(task, block):
             for n in range(block.images):
                 base = (block.n + n) * xs.batch + (block.group * call.channels + c) * xs.channel + i0 * xs.s0
                 pack_channel(task, block, base, i0 >= 0)
-                first = (slot * call.channels + c) * task.tiles + n * tiles
+                first = (slot * call.channels + c) * room.value_pitch + n * tiles
                 target = part(task, room.values, first)
                 weights = part(task, room.weights, slot * rows * room.weight_step + n * tiles)
                 step, weight_step = room.value_step, room.weight_step
