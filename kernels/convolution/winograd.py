@@ -57,13 +57,13 @@ from .pack import columns_inside
 
 WORKSPACE_BYTES = 4 << 20
 SPREAD = 4
-FEW_INPUTS, FEW_TAPS = 6, 12  # that outweigh the largest input, the largest tap
+FEW_INPUTS, FEW_TAPS = 6, 12  # of the largest one's size that a window, and a kernel, at least weigh
 _TILES = 128  # of a block
 _COLUMNS = 64  # of tiles
 _CHANNELS = 64  # of a block of kernels
 _KEPT_BYTES = 5 << 18  # kernels of a group that are kept: they stay in L3, each point's in L2 while it is used
 _VALUES_BYTES = 5 << 17  # inputs at the points, beside kept kernels: in L2
-_CHUNKS = 512  # of output channels, of which it is known how uneven their kernels are
+_CHUNKS = 256  # of output channels whose kernels are kept
 _TAPS = 63
 _LINE = 64
 _PHASE = 512 + 16  # elements of a phase of a channel, an odd number of cache lines
@@ -90,8 +90,9 @@ class Room(NamedTuple):
     sums: int
     added: int
     table: int
-    spreads: int
-    uneven: int
+    limits: int
+    measures: int
+    marks: int
     weights: int
     patch: int
     taps: int
@@ -100,6 +101,7 @@ class Room(NamedTuple):
     products: int
     values: int
     end: int
+    measure_step: int
     weight_step: int
     kernel_step: int
     product_step: int
@@ -176,6 +178,7 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     inputs1, inputs2 = points_of(blocks.size1), points_of(blocks.size2)
     points, taps = inputs1 * inputs2, a0.kernel * a1.kernel * a2.kernel
     tiles, slots = blocks.images * blocks.rows * blocks.columns, blocks.planes + a0.kernel - 1
+    measure_step = odd_lines(tiles * blocks.planes + lanes, itemsize)
     weight_step = odd_lines(tiles + lanes, itemsize)
     kernel_step = odd_lines(blocks.channels * width, itemsize)
     product_step = odd_lines(tiles * blocks.planes * width, itemsize)
@@ -187,9 +190,10 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     sums = blocks.size1 * inputs2 * _PHASE * itemsize
     added = sums + blocks.size1 * blocks.columns * blocks.size2 * _WIDTH_BYTES
     table = added + VECTOR_BYTES
-    spreads = table + 16 * (_TAPS + 1)
-    uneven = spreads + odd_lines(_TILES + lanes, itemsize) * itemsize
-    weights = uneven + _CHUNKS * itemsize
+    limits = table + 16 * (_TAPS + 1)
+    measures = limits + 2 * _CHUNKS * itemsize
+    marks = measures + 3 * measure_step * itemsize
+    weights = marks + 8 * tiles * blocks.planes
     patch = weights + slots * (blocks.size1 * blocks.size2 + 2) * weight_step * itemsize
     taps_at = patch + odd_lines(blocks.channels * a0.kernel * points, itemsize) * itemsize
     tap_weights = taps_at + blocks.channels * taps * _WIDTH_BYTES
@@ -198,8 +202,8 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     values = products + points * product_step * itemsize
     end = values + points * value_step * itemsize
     return Room(
-        sums, added, table, spreads, uneven, weights, patch, taps_at, tap_weights, kernels, products, values, end,
-        weight_step, kernel_step, product_step, value_pitch, value_step,
+        sums, added, table, limits, measures, marks, weights, patch, taps_at, tap_weights, kernels, products, values, end,
+        measure_step, weight_step, kernel_step, product_step, value_pitch, value_step,
     )  # fmt: skip
 
 
@@ -209,7 +213,8 @@ def choose_blocks(call, a0, a1, a2, itemsize):
     size1, size2 = 4 if a1.kernel == 3 else 1, 4 if a2.kernel == 3 else 1
     points, width = points_of(size1) * points_of(size2), _WIDTH_BYTES // itemsize
     tiles1, tiles2, chunks = -(-a1.out // size1), -(-a2.out // size2), -(-call.outputs // width)
-    keeps = int(float(points * a0.kernel * call.channels) * chunks * _WIDTH_BYTES <= _KEPT_BYTES)
+    kept = float(points * a0.kernel * call.channels) * chunks * _WIDTH_BYTES
+    keeps = int(kept <= _KEPT_BYTES and chunks <= _CHUNKS)
     channels = min(call.channels, _CHANNELS)
     most = _TILES
     if keeps:
@@ -319,15 +324,14 @@ def correlate_block(task, block, is_kept):
     operands, call, blocks, room = task.operands, task.call, task.blocks, task.room
     a0, _, _ = task.axes
     transform_block(task, block)
-    heaviest = measure_block(task, block)
-    lanes, uneven = lanes_of(part(task, 0, 0)), part(task, room.uneven, 0)
+    measure_block(task, block)
+    lanes, limits = lanes_of(part(task, 0, 0)), part(task, room.limits, 0)
     width = VECTORS * lanes
     channel_blocks = -(-call.channels // blocks.channels)
-    limit = float(call.channels * task.taps) / SPREAD
     table = scratch_index(operands.workspace, room.table)
     for i in range(0, block.outputs, width):  # LOOP 3
         outputs = min(width, block.outputs - i)
-        vectors, number = -(-outputs // lanes), (block.o + i) // width
+        vectors, number = -(-outputs // lanes), (block.o + i) // width if blocks.keeps else 0
         chunk = OutputBlock(
             block.group, block.o + i, outputs, block.n, block.images,
             block.p0, block.p1, block.rows, block.p2, block.columns,
@@ -347,14 +351,13 @@ def correlate_block(task, block, is_kept):
                     kernels = Kernels(part(task, room.kernels, at), vectors * lanes, vectors, channels, 1, 0)
                     multiply_point(task, point, k0, c, Taps(table, 1, channels), kernels, b + k0 > 0)
         if not is_kept:
-            uneven[number] = measure_kernels(task, outputs)
-        most = limit / uneven[number]
-        if not heaviest <= most:
-            sum_directly(task, chunk, vectors, most)
-        store_chunk(task, chunk, vectors, most)
+            limits[2 * number], limits[2 * number + 1] = measure_kernels(task, outputs)
+        if mark_tiles(task, limits[2 * number], limits[2 * number + 1]):
+            sum_directly(task, chunk, vectors)
+        store_chunk(task, chunk, vectors)
 
 
-@kernel
+@inlined
 def multiply_point(task, point, k0, c, taps, kernels, accumulate):
     """Products at a point, with the kernels of some channels from `c` on and of tap `k0` of the first axis."""
     room, tiles, width = task.room, task.tiles, kernels.width
@@ -424,36 +427,56 @@ def transform_block(task, block):
                     transform_inputs(4, 4, phases, _PHASE, columns, tiles, target, step, weights, weight_step)
 
 
-@kernel
+@inlined
 def pack_channel(task, block, base, is_inside):
     """Pack a plane's inputs of a block by phases; its first element lies at `base`, if it has any."""
-    x, xs, blocks = task.operands.x.array, task.operands.x.strides, task.blocks
+    x, xs, blocks, columns = task.operands.x.array, task.operands.x.strides, task.blocks, task.columns
     _, a1, a2 = task.axes
-    size1, size2, columns, padding = blocks.size1, blocks.size2, task.columns, load(task.operands.fill, 0)
-    inputs2, start = points_of(size2), block.p2 - a2.before
-    count = (columns - 1) * size2 + inputs2
+    size1, size2, padding = blocks.size1, blocks.size2, load(task.operands.fill, 0)
+    inputs2, first_row, start = points_of(size2), block.p1 - a1.before, block.p2 - a2.before
+    height, count = (task.rows - 1) * size1 + points_of(size1), (columns - 1) * size2 + inputs2
     left, right = columns_inside(start, count, a2)
-    for row in range((task.rows - 1) * size1 + points_of(size1)):
-        i1 = source_index(block.p1 + row - a1.before, a1.size, a1.boundary)
-        is_real = is_inside and i1 >= 0
-        phases = part(task, 0, row % size1 * inputs2 * _PHASE + row // size1 * columns)
-        first, end = left if is_real else 0, right if is_real else 0
-        at = base + i1 * xs.s1
-        if xs.s2 != 1:
-            for j in range(first, end):
-                store_phases(phases, size2, columns, j, load(x, at + (start + j) * xs.s2))
-            for j in range(count):
-                if j < first or j >= end:
-                    store_phases(phases, size2, columns, j, padding)
-        elif size2 == 1:
-            pack_phases(1, phases, _PHASE, x, at + start, columns, first, end, padding)
-        else:
-            pack_phases(4, phases, _PHASE, x, at + start, columns, first, end, padding)
-        if is_real and right - left < count and a2.boundary != CONSTANT:
-            for j in range(count):
-                if j < left or j >= right:
-                    value = load(x, at + source_index(start + j, a2.size, a2.boundary) * xs.s2)
-                    store_phases(phases, size2, columns, j, value)
+    for phase in range(size1):
+        rows, row = -(-(height - phase) // size1), 0
+        top = min(max(-((first_row + phase) // size1), 0), rows)  # the first row of this phase that is in the input
+        bottom = min(max(-((first_row + phase - a1.size) // size1), top), rows)
+        while row < rows:
+            i1 = source_index(first_row + phase + row * size1, a1.size, a1.boundary)
+            is_real, run = is_inside and i1 >= 0, 1
+            if top <= row < bottom:
+                run = bottom - row
+            elif a1.boundary == CONSTANT:
+                run = top - row if row < top else rows - row
+            at, step = base + i1 * xs.s1, size1 * xs.s1
+            phases = part(task, 0, phase * inputs2 * _PHASE + row * columns)
+            begin, end = left if is_real else 0, right if is_real else 0
+            if xs.s2 != 1:
+                for r in range(run):
+                    to = part(task, 0, phase * inputs2 * _PHASE + (row + r) * columns)
+                    for j in range(count):
+                        value = padding
+                        if begin <= j < end:
+                            value = load(x, at + r * step + (start + j) * xs.s2)
+                        store_phases(to, size2, columns, j, value)
+            else:
+                pack_rows(size2, phases, columns, x, at + start, step, run, begin, end, padding)
+            if is_real and right - left < count and a2.boundary != CONSTANT:
+                for r in range(run):
+                    to = part(task, 0, phase * inputs2 * _PHASE + (row + r) * columns)
+                    for j in range(count):
+                        if j < left or j >= right:
+                            i2 = source_index(start + j, a2.size, a2.boundary)
+                            store_phases(to, size2, columns, j, load(x, at + r * step + i2 * xs.s2))
+            row += run
+
+
+@kernel
+def pack_rows(size, phases, columns, x, start, step, rows, left, right, padding):
+    """`pack_phases` for tiles of a size."""
+    if size == 1:
+        pack_phases(1, phases, _PHASE, columns, x, start, step, rows, columns, left, right, padding)
+    else:
+        pack_phases(4, phases, _PHASE, columns, x, start, step, rows, columns, left, right, padding)
 
 
 @kernel
@@ -468,55 +491,47 @@ def store_phases(phases, size, columns, j, value):
 
 @kernel
 def measure_block(task, block):
-    """How much each tile of a block outweighs the lightest of its windows, and the most of them."""
+    """Of each tile of a block, by how much it outweighs the lightest of its windows, and its largest input does."""
     blocks, room = task.blocks, task.room
     a0, _, _ = task.axes
-    size1, size2, step = blocks.size1, blocks.size2, room.weight_step
+    size1, size2, step, to = blocks.size1, blocks.size2, room.weight_step, room.measure_step
     slot = (size1 * size2 + 2) * step
     low, high = weight_range(part(task, 0, 0))
-    few = low * 0 + FEW_INPUTS
     for p in range(task.planes):
-        spreads, weights = part(task, room.spreads, p * task.tiles), part(task, room.weights, p * slot)
+        measures, weights = part(task, room.measures, p * task.tiles), part(task, room.weights, p * slot)
         if size1 == 1:
-            measure_tiles(1, 4, weights, step, a0.kernel, slot, task.tiles, few, low, high, spreads)
+            measure_tiles(1, 4, weights, step, a0.kernel, slot, task.tiles, measures, to)
         elif size2 == 1:
-            measure_tiles(4, 1, weights, step, a0.kernel, slot, task.tiles, few, low, high, spreads)
+            measure_tiles(4, 1, weights, step, a0.kernel, slot, task.tiles, measures, to)
         else:
-            measure_tiles(4, 4, weights, step, a0.kernel, slot, task.tiles, few, low, high, spreads)
-        for i in range(task.tiles):  # the last tiles of rows and columns may have fewer windows
+            measure_tiles(4, 4, weights, step, a0.kernel, slot, task.tiles, measures, to)
+        for i in range(task.tiles):
             r, j = divmod(i % (task.rows * task.columns), task.columns)
             windows1, windows2 = min(block.rows - r * size1, size1), min(block.columns - j * size2, size2)
+            total, largest, lightest = measures[i], measures[to + i], measures[2 * to + i]
             if windows1 < size1 or windows2 < size2:
-                spreads[i] = measure_part(task, weights, i, windows1, windows2, low, high)
-    spreads = part(task, room.spreads, 0)
-    heaviest = spreads[0]
-    for i in range(1, task.planes * task.tiles):
-        heaviest = max(heaviest, spreads[i])
-    return heaviest
+                lightest = lightest_window(task, weights, i, windows1, windows2)
+            if total != 0:  # also of a NaN
+                is_safe = low <= total <= high and lightest > 0
+                measures[i] = total / lightest if is_safe else high * high
+                measures[to + i] = largest / lightest if is_safe else high * high
 
 
 @kernel
-def measure_part(task, weights, i, windows1, windows2, low, high):
-    """What `measure_tiles` says of tile `i`, of the first windows of which alone there are outputs."""
-    blocks, step = task.blocks, task.room.weight_step
-    size1, size2, lightest, total, largest = blocks.size1, blocks.size2, high, low * 0, low * 0
+def lightest_window(task, weights, i, windows1, windows2):
+    """What `measure_tiles` says of tile `i`, where only the first windows of each axis are of outputs."""
+    size1, size2, step = task.blocks.size1, task.blocks.size2, task.room.weight_step
     a0, _, _ = task.axes
-    slot = (size1 * size2 + 2) * step
-    for k0 in range(a0.kernel):
-        at = k0 * slot + size1 * size2 * step + i
-        total += weights[at]
-        largest = max(largest, weights[at + step])
+    lightest = weights[0] * 0 - 1
     for i1 in range(windows1):
         for i2 in range(windows2):
-            window = low * 0
+            window = weights[0] * 0
             for k0 in range(a0.kernel):
                 for c1 in range(max(i1 - 1, 0), min(i1 + 2, size1)):
                     for c2 in range(max(i2 - 1, 0), min(i2 + 2, size2)):
-                        window += weights[k0 * slot + (c1 * size2 + c2) * step + i]
-            lightest = window if window < lightest else lightest
-    if total == 0:
-        return total
-    return total / lightest if low <= total <= high and FEW_INPUTS * largest <= lightest else high / (low * 0)
+                        window += weights[(k0 * (size1 * size2 + 2) + c1 * size2 + c2) * step + i]
+            lightest = window if lightest < 0 or window < lightest else lightest
+    return lightest
 
 
 @kernel
@@ -530,29 +545,44 @@ def weight_range(numbers):
 
 @kernel
 def measure_kernels(task, outputs):
-    """How much the taps of a kernel, summed over the channels, outweigh its lightest tap: the most of a chunk."""
-    lanes, taps = lanes_of(part(task, 0, 0)), task.taps
+    """By how much a tile, and its largest input, may outweigh a window of it, for all kernels of a chunk."""
+    lanes, taps, terms = lanes_of(part(task, 0, 0)), task.taps, task.call.channels * task.taps
     low, high = weight_range(part(task, 0, 0))
-    most = low * 0 + 1
+    kind = type(low)
+    most, most_of_one = kind(terms) / kind(SPREAD), 1 / kind(FEW_INPUTS)
     for i in range(outputs):
         weights = part(task, task.room.tap_weights, i // lanes * taps * lanes + i % lanes)
-        total, lightest, largest = low * 0, weights[0], low * 0
+        total, lightest, largest = weights[0] * 0, weights[0], weights[0] * 0
         for t in range(taps):
             total += weights[t * lanes]
             lightest = min(lightest, weights[t * lanes])
             largest = max(largest, weights[(VECTORS * taps + t) * lanes])
-        if total != 0:
-            is_even = low <= total <= high and FEW_TAPS * largest <= total
-            most = max(most, total / (taps * lightest) if is_even else high / (low * 0))
-    return most
+        if total != 0:  # also of a NaN
+            is_safe = low <= total <= high and FEW_TAPS * largest <= total
+            # An input that meets but few of the taps: so many inputs meet one of them, at the least.
+            most = min(most, kind(terms) / kind(SPREAD) * (taps * lightest / total)) if is_safe else low * 0
+            most_of_one = min(most_of_one, total / (kind(terms) * largest)) if is_safe else low * 0
+    return most, most_of_one
 
 
 @kernel
-def sum_directly(task, chunk, vectors, most):
-    """Sums of the tiles that outweigh a window by more than `most`: the first of the tile's products are its outputs."""
+def mark_tiles(task, most, most_of_one):
+    """Mark the tiles that outweigh a window by more than `most`, or whose largest input does; whether there are any."""
+    measures, marks = part(task, task.room.measures, 0), scratch_index(task.operands.workspace, task.room.marks)
+    is_any = False
+    for i in range(task.planes * task.tiles):
+        is_even = measures[i] <= most and measures[task.room.measure_step + i] <= most_of_one
+        marks[i] = 0 if is_even else 1
+        is_any = is_any or not is_even
+    return is_any
+
+
+@kernel
+def sum_directly(task, chunk, vectors):
+    """Sums of the tiles that are marked: the first of a tile's products become its outputs."""
     operands, call, blocks, room, taps = task.operands, task.call, task.blocks, task.room, task.taps
     a0, a1, a2 = task.axes
-    spreads, lanes = part(task, room.spreads, 0), lanes_of(part(task, 0, 0))
+    marks, lanes = scratch_index(operands.workspace, room.marks), lanes_of(part(task, 0, 0))
     width, inputs1, inputs2 = vectors * lanes, points_of(blocks.size1), points_of(blocks.size2)
     table = scratch_index(operands.workspace, room.table)
     for t in range(taps):
@@ -566,7 +596,7 @@ def sum_directly(task, chunk, vectors, most):
         kernels = Kernels(part(task, room.taps, 0), width, vectors, channels, taps, 0)
         pack_kernels(operands.w, call, task.axes, chunk, c, kernels)
         for i in range(task.planes * task.tiles):
-            if spreads[i] <= most:
+            if marks[i] == 0:
                 continue
             pack_patch(task, chunk, i, c, channels)
             for row in range(blocks.size1):
@@ -601,10 +631,11 @@ def pack_patch(task, chunk, i, c, channels):
 
 
 @kernel
-def store_chunk(task, chunk, vectors, most):
+def store_chunk(task, chunk, vectors):
     """Products of a chunk to outputs, a row of tiles at a time, which are finished and stored."""
     operands, blocks, room, size1, size2 = task.operands, task.blocks, task.room, task.blocks.size1, task.blocks.size2
-    sums, added, spreads = part(task, room.sums, 0), part(task, room.added, 0), part(task, room.spreads, 0)
+    sums, added = part(task, room.sums, 0), part(task, room.added, 0)
+    marks = scratch_index(operands.workspace, room.marks)
     width, i = vectors * lanes_of(sums), 0
     row, step = chunk.columns * width, room.product_step
     for p in range(task.planes):
@@ -613,7 +644,7 @@ def store_chunk(task, chunk, vectors, most):
                 for j in range(task.columns):
                     products, target = part(task, room.products, i * width), part(task, room.sums, j * size2 * width)
                     columns = chunk.columns - j * size2
-                    if not spreads[i] <= most:
+                    if marks[i] != 0:
                         copy_outputs(task, products, target, row, width, min(columns, size2))
                     elif size1 == 1:
                         transform_outputs(1, 4, products, step, vectors, target, row, width, columns)

@@ -6,7 +6,6 @@ taps has tiles of one. Tiles of 4 have the points 0, +-3/4, +-3/2 and infinity, 
 """
 
 import functools
-import math
 
 from llvmlite import ir
 from numba import types
@@ -60,6 +59,9 @@ class _Arithmetic:
 
     def larger(self, a, b):
         return self.builder.select(self.builder.fcmp_ordered("<", a, b), b, a)
+
+    def smaller(self, a, b):
+        return self.builder.select(self.builder.fcmp_ordered("<", b, a), b, a)
 
 
 def inputs_to_points(size, do, d):
@@ -129,23 +131,24 @@ def _offset(builder, pointer, *steps):
 
 
 @intrinsic(prefer_literal=True)
-def pack_phases(typingctx, size, target, plane, array, start, count, left, right, padding):
-    """`target[j * plane + i] = array[start + size * i + j]` for `left <= size * i + j < right`, else `padding`.
+def pack_phases(typingctx, size, target, plane, to_row, array, start, from_row, rows, count, left, right, padding):
+    """`target[r * to_row + j * plane + i] = array[start + r * from_row + e]`, where `left <= e < right`, else `padding`.
 
-    `i < count`, and `j` is less than the inputs of a tile. Nothing else of the array is touched. The target is written
-    by full vectors: the last ones may end past the planes.
+    `e` is `size * i + j`, for `i < count`, `r < rows` and each input `j` of a tile. Nothing else of the array is touched.
+    The target is written by full vectors: the last ones of the last row may end past it.
     """
     element, every = array.compute, size.literal_value
     inputs = points_of(every)
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        _, target, plane, source, start, count, left, right, padding = args
+        _, target, plane, to_row, source, start, from_row, rows, count, left, right, padding = args
         vector = _vector_of(context, element)
         lanes = vector.count
         index = ir.VectorType(ir.IntType(32), lanes)
         source = builder.gep(data_of(context, builder, array, source), [start])
         filled = broadcast(builder, padding, vector)
+        vectors = every + (every > 1)  # the last tile's last inputs are in one more
 
         def shuffle(a, b, order):
             return builder.shuffle_vector(a, b, ir.Constant(index, list(order)))
@@ -160,37 +163,41 @@ def pack_phases(typingctx, size, target, plane, array, start, count, left, right
             result[::2], result[1::2] = deinterleave(even), deinterleave(odd)
             return result
 
-        def body(offset, load):
-            values = [load(builder.add(builder.mul(offset, _INT64(every)), _INT64(i * lanes))) for i in range(every)]
-            phases = deinterleave(values)
-            if every > 1:
-                after = load(builder.add(builder.mul(offset, _INT64(every)), _INT64(every * lanes)))
-                phases += [shuffle(phases[j], after, [*range(1, lanes), lanes + j]) for j in range(2)]
-            for j in range(inputs):
-                store_vector(builder, phases[j], builder.gep(_offset(builder, target, (plane, j)), [offset]))
+        def pack_rows(begin, offset, masks):
+            with cgutils.for_range(builder, rows) as row:
+                line = builder.gep(source, [builder.add(builder.mul(row.index, from_row), begin)])
+                to = builder.gep(target, [builder.add(builder.mul(row.index, to_row), offset)])
+                values = [
+                    load_elements(context, builder, array, builder.gep(line, [_INT64(i * lanes)]), vector, *more)
+                    for i, more in enumerate(masks)
+                ]
+                phases = deinterleave(values[:every])
+                phases += [shuffle(phases[j], values[-1], [*range(1, lanes), lanes + j]) for j in range(inputs - every)]
+                for j, value in enumerate(phases):
+                    store_vector(builder, value, _offset(builder, to, (plane, j)))
 
-        def load_whole(at):
-            return load_elements(context, builder, array, builder.gep(source, [at]), vector)
-
-        def load_part(at):
-            below = first_lanes(builder, builder.sub(right, at), lanes)
-            above = builder.not_(first_lanes(builder, builder.sub(left, at), lanes))
-            mask = builder.and_(below, above)
-            return load_elements(context, builder, array, builder.gep(source, [at]), vector, mask, filled)
-
-        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(lanes), inc=True) as (offset, _):
+        pieces = builder.sdiv(builder.add(count, _INT64(lanes - 1)), _INT64(lanes))
+        # The last ones first: they end past their rows, where the first ones of the next rows will be.
+        with cgutils.for_range(builder, pieces) as loop:
+            offset = builder.mul(builder.sub(builder.sub(pieces, _INT64(1)), loop.index), _INT64(lanes))
             begin = builder.mul(offset, _INT64(every))
-            end = builder.add(begin, _INT64((every + (every > 1)) * lanes))
+            end = builder.add(begin, _INT64(vectors * lanes))
             inside = builder.and_(builder.icmp_signed(">=", begin, left), builder.icmp_signed("<=", end, right))
             with builder.if_else(inside) as (whole, part):
                 with whole:
-                    body(offset, load_whole)
+                    pack_rows(begin, offset, [()] * vectors)
                 with part:
-                    body(offset, load_part)
+                    masks = []
+                    for i in range(vectors):
+                        at = builder.add(begin, _INT64(i * lanes))
+                        below = first_lanes(builder, builder.sub(right, at), lanes)
+                        above = builder.not_(first_lanes(builder, builder.sub(left, at), lanes))
+                        masks.append((builder.and_(below, above), filled))
+                    pack_rows(begin, offset, masks)
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(size, target, n, array, n, n, n, n, element), emit
+    return types.void(size, target, n, n, array, n, n, n, n, n, n, element), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -321,51 +328,41 @@ def transform_outputs(typingctx, size1, size2, points, step, vectors, target, ro
 
 
 @intrinsic(prefer_literal=True)
-def measure_tiles(typingctx, size1, size2, weights, room, slots, slot, count, few, low, high, target):
-    """How much a tile outweighs the lightest of its windows: `target[i]` for `i < count`, in full vectors.
+def measure_tiles(typingctx, size1, size2, weights, room, slots, slot, count, target, step):
+    """Of tiles whose `weights`, of so many slots, `transform_inputs` left: three rows of the target, for `i < count`.
 
-    `weights` are those of `transform_inputs`, of so many slots together. A window counts with what it holds of the
-    tile's centre. Tiles of zeros have 0. Infinity have those that weigh less than `low`, more than `high` or are a NaN,
-    and those that have a window that weighs less than `few` times the largest input.
+    The sum of all inputs' magnitudes, the largest of them, and the lightest window's sum, which counts only what the
+    window holds of the tile's centre. Full vectors are written.
     """
     element = weights.dtype
     sizes = size1.literal_value, size2.literal_value
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        _, _, weights, room, slots, slot, count, few, low, high, target = args
+        _, _, weights, room, slots, slot, count, target, step = args
         vector = _vector_of(context, element)
         do = _Arithmetic(builder, element, vector)
-        zero, infinity = ir.Constant(vector, None), do.constant(math.inf)
-        few, low, high = (broadcast(builder, number, vector) for number in (few, low, high))
         rows = [do.plus] * (sizes[0] * sizes[1] + 1) + [do.larger]
         sums = [cgutils.alloca_once(builder, vector) for _ in rows]
         with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(vector.count), inc=True) as (i, _):
             for total in sums:
-                builder.store(zero, total)
+                builder.store(ir.Constant(vector, None), total)
             with cgutils.for_range(builder, slots) as loop:
                 first = builder.gep(weights, [builder.add(builder.mul(loop.index, slot), i)])
-                for row, (how, total) in enumerate(zip(rows, sums, strict=True)):
+                for row, (join, total) in enumerate(zip(rows, sums, strict=True)):
                     value = load_vector(builder, _offset(builder, first, (room, row)), vector)
-                    builder.store(how(builder.load(total), value), total)
+                    builder.store(join(builder.load(total), value), total)
             *centre, total, largest = map(builder.load, sums)
-            lines = [centre[j * sizes[1] : (j + 1) * sizes[1]] for j in range(sizes[0])]
-            lightest = infinity
+            lines, windows = [centre[j * sizes[1] : (j + 1) * sizes[1]] for j in range(sizes[0])], []
             for some in _windows(lines):
                 part = [functools.reduce(do.plus, column) for column in zip(*some, strict=True)]
-                for window in _windows(part):
-                    weight = functools.reduce(do.plus, window)
-                    lightest = builder.select(builder.fcmp_ordered("<", weight, lightest), weight, lightest)
-            fits = builder.and_(builder.fcmp_ordered("<=", low, total), builder.fcmp_ordered("<=", total, high))
-            enough = builder.fcmp_ordered("<=", builder.fmul(few, largest), lightest)
-            fits = builder.and_(fits, enough)
-            spread = builder.select(fits, builder.fdiv(total, lightest), infinity)
-            spread = builder.select(builder.fcmp_ordered("==", total, zero), zero, spread)
-            store_vector(builder, spread, builder.gep(target, [i]))
+                windows += [functools.reduce(do.plus, window) for window in _windows(part)]
+            for row, value in enumerate((total, largest, functools.reduce(do.smaller, windows))):
+                store_vector(builder, value, builder.gep(_offset(builder, target, (step, row)), [i]))
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(size1, size2, weights, n, n, n, n, element, element, element, weights), emit
+    return types.void(size1, size2, weights, n, n, n, n, weights, n), emit
 
 
 def _windows(centre):
