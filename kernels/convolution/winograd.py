@@ -436,57 +436,61 @@ def pack_channel(task, block, base, is_inside):
     inputs2, first_row, start = points_of(size2), block.p1 - a1.before, block.p2 - a2.before
     height, count = (task.rows - 1) * size1 + points_of(size1), (columns - 1) * size2 + inputs2
     left, right = columns_inside(start, count, a2)
-    for phase in range(size1):
-        rows, row = -(-(height - phase) // size1), 0
-        top = min(max(-((first_row + phase) // size1), 0), rows)  # the first row of this phase that is in the input
-        bottom = min(max(-((first_row + phase - a1.size) // size1), top), rows)
-        while row < rows:
-            i1 = source_index(first_row + phase + row * size1, a1.size, a1.boundary)
-            is_real, run = is_inside and i1 >= 0, 1
-            if top <= row < bottom:
-                run = bottom - row
-            elif a1.boundary == CONSTANT:
-                run = top - row if row < top else rows - row
-            at, step = base + i1 * xs.s1, size1 * xs.s1
-            phases = part(task, 0, phase * inputs2 * _PHASE + row * columns)
-            begin, end = left if is_real else 0, right if is_real else 0
-            if xs.s2 != 1:
-                for r in range(run):
-                    to = part(task, 0, phase * inputs2 * _PHASE + (row + r) * columns)
-                    for j in range(count):
-                        value = padding
-                        if begin <= j < end:
-                            value = load(x, at + r * step + (start + j) * xs.s2)
-                        store_phases(to, size2, columns, j, value)
-            else:
-                pack_rows(size2, phases, columns, x, at + start, step, run, begin, end, padding)
-            if is_real and right - left < count and a2.boundary != CONSTANT:
-                for r in range(run):
-                    to = part(task, 0, phase * inputs2 * _PHASE + (row + r) * columns)
-                    for j in range(count):
-                        if j < left or j >= right:
-                            i2 = source_index(start + j, a2.size, a2.boundary)
-                            store_phases(to, size2, columns, j, load(x, at + r * step + i2 * xs.s2))
-            row += run
+    top, bottom = columns_inside(first_row, height, a1)
+    row = 0
+    while row < height:
+        i1, run = source_index(first_row + row, a1.size, a1.boundary), 1
+        if top <= row < bottom:
+            run = bottom - row
+        elif a1.boundary == CONSTANT:
+            run = top - row if row < top else height - row
+        is_real, at = is_inside and i1 >= 0, base + i1 * xs.s1
+        begin, end = left if is_real else 0, right if is_real else 0
+        rows = Rows(part(task, 0, 0), size1, size2, row, run, columns)
+        if xs.s2 == 1:
+            pack_rows(rows, x, at + start, xs.s1, begin, end, padding)
+        for r in range(run if xs.s2 != 1 or (is_real and a2.boundary != CONSTANT) else 0):
+            for j in range(count):
+                if is_real and not begin <= j < end:
+                    i2 = source_index(start + j, a2.size, a2.boundary)
+                    store_phases(rows, r, j, load(x, at + r * xs.s1 + i2 * xs.s2) if i2 >= 0 else padding)
+                elif xs.s2 != 1:
+                    store_phases(rows, r, j, load(x, at + r * xs.s1 + (start + j) * xs.s2) if is_real else padding)
+        row += run
+
+
+class Rows(NamedTuple):
+    """Rows of a channel, packed by phases: those from number `row` on."""
+
+    phases: Any
+    size1: int
+    size2: int
+    row: int
+    rows: int
+    columns: int  # of tiles
 
 
 @kernel
-def pack_rows(size, phases, columns, x, start, step, rows, left, right, padding):
-    """`pack_phases` for tiles of a size."""
-    if size == 1:
-        pack_phases(1, phases, _PHASE, columns, x, start, step, rows, columns, left, right, padding)
+def pack_rows(rows, x, start, step, left, right, padding):
+    """`pack_phases` for tiles of any size."""
+    phases, row, count, columns = rows.phases, rows.row, rows.rows, rows.columns
+    if rows.size1 == 1:
+        pack_phases(1, 4, phases, _PHASE, columns, x, start, step, row, count, columns, left, right, padding)
+    elif rows.size2 == 1:
+        pack_phases(4, 1, phases, _PHASE, columns, x, start, step, row, count, columns, left, right, padding)
     else:
-        pack_phases(4, phases, _PHASE, columns, x, start, step, rows, columns, left, right, padding)
+        pack_phases(4, 4, phases, _PHASE, columns, x, start, step, row, count, columns, left, right, padding)
 
 
 @kernel
-def store_phases(phases, size, columns, j, value):
+def store_phases(rows, r, j, value):
     """Store input `j` of a row where the one or two tiles that hold it read it."""
-    i, phase = divmod(j, size)
-    if i < columns:
-        phases[phase * _PHASE + i] = value
+    size, (i, phase) = rows.size2, divmod(j, rows.size2)
+    at = (rows.row + r) % rows.size1 * points_of(size) * _PHASE + (rows.row + r) // rows.size1 * rows.columns + i
+    if i < rows.columns:
+        rows.phases[at + phase * _PHASE] = value
     if size > 1 and phase < 2 and i > 0:
-        phases[(size + phase) * _PHASE + i - 1] = value
+        rows.phases[at + (size + phase) * _PHASE - 1] = value
 
 
 @kernel

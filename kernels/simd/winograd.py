@@ -131,18 +131,20 @@ def _offset(builder, pointer, *steps):
 
 
 @intrinsic(prefer_literal=True)
-def pack_phases(typingctx, size, target, plane, to_row, array, start, from_row, rows, count, left, right, padding):
-    """`target[r * to_row + j * plane + i] = array[start + r * from_row + e]`, where `left <= e < right`, else `padding`.
+def pack_phases(typingctx, size1, size2, target, plane, pitch, array, start, step, row, rows, count, left, right, padding):
+    """Pack rows of inputs, from number `row` on, by phases: elements that tiles have at the same place lie side by side.
 
-    `e` is `size * i + j`, for `i < count`, `r < rows` and each input `j` of a tile. Nothing else of the array is touched.
-    The target is written by full vectors: the last ones of the last row may end past it.
+    `target[phase * plane + r // size1 * pitch + i] = array[start + (r - row) * step + e]` where `left <= e < right`, else
+    `padding`, for `row <= r < row + rows`, `i < count`, `e = size2 * i + j` and each input `j` of a tile, of `inputs2`;
+    the phase is `r % size1 * inputs2 + j`. Nothing else of the array is touched. The target is written by full vectors,
+    which may end past the last row of a phase.
     """
-    element, every = array.compute, size.literal_value
+    element, height, every = array.compute, size1.literal_value, size2.literal_value
     inputs = points_of(every)
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        _, target, plane, to_row, source, start, from_row, rows, count, left, right, padding = args
+        _, _, target, plane, pitch, source, start, step, row, rows, count, left, right, padding = args
         vector = _vector_of(context, element)
         lanes = vector.count
         index = ir.VectorType(ir.IntType(32), lanes)
@@ -164,9 +166,12 @@ def pack_phases(typingctx, size, target, plane, to_row, array, start, from_row, 
             return result
 
         def pack_rows(begin, offset, masks):
-            with cgutils.for_range(builder, rows) as row:
-                line = builder.gep(source, [builder.add(builder.mul(row.index, from_row), begin)])
-                to = builder.gep(target, [builder.add(builder.mul(row.index, to_row), offset)])
+            with cgutils.for_range(builder, rows) as loop:
+                line = builder.gep(source, [builder.add(builder.mul(loop.index, step), begin)])
+                r = builder.add(row, loop.index)
+                phase = builder.mul(builder.urem(r, _INT64(height)), builder.mul(plane, _INT64(inputs)))
+                to = builder.gep(target, [builder.add(phase, offset)])
+                to = builder.gep(to, [builder.mul(builder.udiv(r, _INT64(height)), pitch)])
                 values = [
                     load_elements(context, builder, array, builder.gep(line, [_INT64(i * lanes)]), vector, *more)
                     for i, more in enumerate(masks)
@@ -197,7 +202,7 @@ def pack_phases(typingctx, size, target, plane, to_row, array, start, from_row, 
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(size, target, n, n, array, n, n, n, n, n, n, element), emit
+    return types.void(size1, size2, target, n, n, array, n, n, n, n, n, n, n, element), emit
 
 
 @intrinsic(prefer_literal=True)
