@@ -448,7 +448,7 @@ def pack_channel(task, block, base, is_inside):
         begin, end = left if is_real else 0, right if is_real else 0
         rows = Rows(part(task, 0, 0), size1, size2, row, run, columns)
         if xs.s2 == 1:
-            pack_rows(rows, x, at + start, xs.s1, begin, end, padding)
+            pack_rows(rows, x, at + start, xs.s1, xs.channel, begin, end, padding)
         for r in range(run if xs.s2 != 1 or (is_real and a2.boundary != CONSTANT) else 0):
             for j in range(count):
                 if is_real and not begin <= j < end:
@@ -471,15 +471,15 @@ class Rows(NamedTuple):
 
 
 @kernel
-def pack_rows(rows, x, start, step, left, right, padding):
+def pack_rows(rows, x, start, step, ahead, left, right, padding):
     """`pack_phases` for tiles of any size."""
     phases, row, count, columns = rows.phases, rows.row, rows.rows, rows.columns
     if rows.size1 == 1:
-        pack_phases(1, 4, phases, _PHASE, columns, x, start, step, row, count, columns, left, right, padding)
+        pack_phases(1, 4, phases, _PHASE, columns, x, start, step, ahead, row, count, columns, left, right, padding)
     elif rows.size2 == 1:
-        pack_phases(4, 1, phases, _PHASE, columns, x, start, step, row, count, columns, left, right, padding)
+        pack_phases(4, 1, phases, _PHASE, columns, x, start, step, ahead, row, count, columns, left, right, padding)
     else:
-        pack_phases(4, 4, phases, _PHASE, columns, x, start, step, row, count, columns, left, right, padding)
+        pack_phases(4, 4, phases, _PHASE, columns, x, start, step, ahead, row, count, columns, left, right, padding)
 
 
 @kernel

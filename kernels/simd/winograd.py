@@ -26,6 +26,7 @@ from .vectors import (
 )
 
 _INT64 = ir.IntType(64)
+_LINE = 64
 _A, _B = 0.75, 1.5
 _SCALE_A, _SCALE_B = 1 / (2 * _A**2 * (_A**2 - _B**2)), 1 / (2 * _B**2 * (_B**2 - _A**2))
 
@@ -117,6 +118,14 @@ def points_of(size):
     return size + 2 if size > 1 else 1
 
 
+def prefetch(builder, pointer):
+    """Ask for a cache line that will be read, wherever it lies."""
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, number(0), number(3), number(1)])
+
+
 def _vector_of(context, element):
     return ir.VectorType(context.get_value_type(element), VECTOR_BYTES * 8 // element.bitwidth)
 
@@ -131,20 +140,20 @@ def _offset(builder, pointer, *steps):
 
 
 @intrinsic(prefer_literal=True)
-def pack_phases(typingctx, size1, size2, target, plane, pitch, array, start, step, row, rows, count, left, right, padding):
+def pack_phases(typingctx, size1, size2, target, plane, pitch, array, start, step, ahead, row, rows, count, left, right, padding):
     """Pack rows of inputs, from number `row` on, by phases: elements that tiles have at the same place lie side by side.
 
     `target[phase * plane + r // size1 * pitch + i] = array[start + (r - row) * step + e]` where `left <= e < right`, else
     `padding`, for `row <= r < row + rows`, `i < count`, `e = size2 * i + j` and each input `j` of a tile, of `inputs2`;
-    the phase is `r % size1 * inputs2 + j`. Nothing else of the array is touched. The target is written by full vectors,
-    which may end past the last row of a phase.
+    the phase is `r % size1 * inputs2 + j`. Nothing else of the array is touched; what lies `ahead` is asked to come into
+    the cache. The target is written by full vectors, which may end past the last row of a phase.
     """
     element, height, every = array.compute, size1.literal_value, size2.literal_value
     inputs = points_of(every)
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        _, _, target, plane, pitch, source, start, step, row, rows, count, left, right, padding = args
+        _, _, target, plane, pitch, source, start, step, ahead, row, rows, count, left, right, padding = args
         vector = _vector_of(context, element)
         lanes = vector.count
         index = ir.VectorType(ir.IntType(32), lanes)
@@ -176,6 +185,8 @@ def pack_phases(typingctx, size1, size2, target, plane, pitch, array, start, ste
                     load_elements(context, builder, array, builder.gep(line, [_INT64(i * lanes)]), vector, *more)
                     for i, more in enumerate(masks)
                 ]
+                for i in range(0, every * VECTOR_BYTES, _LINE):
+                    prefetch(builder, builder.gep(line, [builder.add(ahead, _INT64(i * 8 // element.bitwidth))]))
                 phases = deinterleave(values[:every])
                 phases += [shuffle(phases[j], values[-1], [*range(1, lanes), lanes + j]) for j in range(inputs - every)]
                 for j, value in enumerate(phases):
@@ -202,7 +213,7 @@ def pack_phases(typingctx, size1, size2, target, plane, pitch, array, start, ste
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(size1, size2, target, n, n, array, n, n, n, n, n, n, n, element), emit
+    return types.void(size1, size2, target, n, n, array, n, n, n, n, n, n, n, n, element), emit
 
 
 @intrinsic(prefer_literal=True)
