@@ -197,7 +197,7 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     patch = weights + slots * (blocks.size1 * blocks.size2 + 2) * weight_step * itemsize
     taps_at = patch + odd_lines(blocks.channels * a0.kernel * points, itemsize) * itemsize
     tap_weights = taps_at + blocks.channels * taps * _WIDTH_BYTES
-    kernels = tap_weights + 2 * taps * _WIDTH_BYTES
+    kernels = tap_weights + (taps + a0.kernel) * _WIDTH_BYTES
     products = kernels + panels * points * kernel_step * itemsize
     values = products + points * product_step * itemsize
     end = values + points * value_step * itemsize
@@ -378,7 +378,7 @@ def transform_panel(task, chunk, c, channels, vectors, first):
     packed = Kernels(part(task, room.taps, 0), width, vectors, channels, taps, 0)
     pack_kernels(operands.w, call, task.axes, chunk, c, packed)
     weights = part(task, room.tap_weights, 0)
-    for e in range(2 * taps * VECTORS * lanes if c == 0 else 0):
+    for e in range(VECTORS * a0.kernel * (plane + 1) * lanes if c == 0 else 0):
         weights[e] = zero(operands.out.array)
     for k0 in range(a0.kernel):
         start, step = k0 * plane * width, width
@@ -387,15 +387,14 @@ def transform_panel(task, chunk, c, channels, vectors, first):
         for v in range(vectors):
             source = part(task, room.taps, start + v * lanes)
             target = part(task, room.kernels, first + k0 * task.points * room.kernel_step + v * lanes)
-            weights = part(task, room.tap_weights, (v * taps + k0 * plane) * lanes)
-            largest = part(task, room.tap_weights, ((VECTORS + v) * taps + k0 * plane) * lanes)
+            weights = part(task, room.tap_weights, (v * a0.kernel + k0) * (plane + 1) * lanes)
             step1, channel, to = a2.kernel * step, taps * width, room.kernel_step
             if blocks.size1 == 1:
-                transform_kernels(1, 4, source, step1, step, channels, channel, target, to, width, weights, largest)
+                transform_kernels(1, 4, source, step1, step, channels, channel, target, to, width, weights)
             elif blocks.size2 == 1:
-                transform_kernels(4, 1, source, step1, step, channels, channel, target, to, width, weights, largest)
+                transform_kernels(4, 1, source, step1, step, channels, channel, target, to, width, weights)
             else:
-                transform_kernels(4, 4, source, step1, step, channels, channel, target, to, width, weights, largest)
+                transform_kernels(4, 4, source, step1, step, channels, channel, target, to, width, weights)
 
 
 @kernel
@@ -552,15 +551,17 @@ def measure_kernels(task, outputs):
     """By how much a tile, and its largest input, may outweigh a window of it, for all kernels of a chunk."""
     lanes, taps, terms = lanes_of(part(task, 0, 0)), task.taps, task.call.channels * task.taps
     low, high = weight_range(part(task, 0, 0))
-    kind = type(low)
+    kind, a0 = type(low), task.axes[0]
+    rows = taps // a0.kernel + 1
     most, most_of_one = kind(terms) / kind(SPREAD), 1 / kind(FEW_INPUTS)
     for i in range(outputs):
-        weights = part(task, task.room.tap_weights, i // lanes * taps * lanes + i % lanes)
+        weights = part(task, task.room.tap_weights, i // lanes * a0.kernel * rows * lanes + i % lanes)
         total, lightest, largest = weights[0] * 0, weights[0], weights[0] * 0
-        for t in range(taps):
-            total += weights[t * lanes]
-            lightest = min(lightest, weights[t * lanes])
-            largest = max(largest, weights[(VECTORS * taps + t) * lanes])
+        for k0 in range(a0.kernel):
+            for t in range(rows - 1):
+                total += weights[(k0 * rows + t) * lanes]
+                lightest = min(lightest, weights[(k0 * rows + t) * lanes])
+            largest = max(largest, weights[(k0 * rows + rows - 1) * lanes])
         if total != 0:  # also of a NaN
             is_safe = low <= total <= high and FEW_TAPS * largest <= total
             # An input that meets but few of the taps: so many inputs meet one of them, at the least.

@@ -267,21 +267,23 @@ def transform_inputs(typingctx, size1, size2, planes, plane, pitch, count, targe
 
 
 @intrinsic(prefer_literal=True)
-def transform_kernels(typingctx, size1, size2, taps, tap1, tap2, channels, channel, target, step, width, weights, largest):
+def transform_kernels(typingctx, size1, size2, taps, tap1, tap2, channels, channel, target, step, width, weights):
     """A vector of output channels' kernels to points: `target[point * step + c * width]` for `c < channels`.
 
     Tap `k1, k2` lies at `taps[c * channel + k1 * tap1 + k2 * tap2]`. Magnitudes of each tap, of all channels, are added
-    to the vectors of `weights`, and in those of `largest` is kept which is the largest.
+    to the vectors of `weights`; the vector after them keeps the largest of all.
     """
     element = taps.dtype
     sizes = size1.literal_value, size2.literal_value
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        _, _, taps, tap1, tap2, channels, channel, target, step, width, weights, largest = args
+        _, _, taps, tap1, tap2, channels, channel, target, step, width, weights = args
         vector = _vector_of(context, element)
         do = _Arithmetic(builder, element, vector)
         k1, k2 = (3 if size > 1 else 1 for size in sizes)
+        places = [builder.gep(weights, [_INT64(t * vector.count)]) for t in range(k1 * k2 + 1)]
+        sums = [cgutils.alloca_once_value(builder, load_vector(builder, place, vector)) for place in places]
         with cgutils.for_range(builder, channels) as loop:
             first = builder.gep(taps, [builder.mul(loop.index, channel)])
             columns = []
@@ -290,20 +292,21 @@ def transform_kernels(typingctx, size1, size2, taps, tap1, tap2, channels, chann
                 for j1 in range(k1):
                     where = _offset(builder, first, (tap1, j1), (tap2, j2))
                     column.append(load_vector(builder, where, vector))
-                    size, place = do.magnitude(column[-1]), [_INT64((j1 * k2 + j2) * vector.count)]
-                    for rows, how in ((weights, do.plus), (largest, do.larger)):
-                        at = builder.gep(rows, place)
-                        store_vector(builder, how(load_vector(builder, at, vector), size), at)
+                    size, total = do.magnitude(column[-1]), sums[j1 * k2 + j2]
+                    builder.store(do.plus(builder.load(total), size), total)
+                    builder.store(do.larger(builder.load(sums[-1]), size), sums[-1])
                 columns.append(kernels_to_points(sizes[0], do, column))
             to = builder.gep(target, [builder.mul(loop.index, width)])
             n2 = points_of(sizes[1])
             for p1 in range(points_of(sizes[0])):
                 for p2, value in enumerate(kernels_to_points(sizes[1], do, [column[p1] for column in columns])):
                     store_vector(builder, value, _offset(builder, to, (step, p1 * n2 + p2)))
+        for place, total in zip(places, sums, strict=True):
+            store_vector(builder, builder.load(total), place)
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(size1, size2, taps, n, n, n, n, taps, n, n, taps, taps), emit
+    return types.void(size1, size2, taps, n, n, n, n, taps, n, n, taps), emit
 
 
 @intrinsic(prefer_literal=True)
