@@ -47,7 +47,7 @@ from ..jit import entry, inlined, kernel, plain
 from ..shapes import CALL_FIELDS, CONSTANT, PLAN, even_part, words_of
 from ..simd.tiles import Inputs, Taps, Target
 from ..simd.vectors import VECTOR_BYTES, lanes_of
-from ..simd.winograd import measure_tiles, pack_phases, transform_inputs, transform_kernels, transform_outputs
+from ..simd.winograd import measure_tiles, pack_phases, transform_inputs, transform_kernels, transform_outputs, weigh_kernels
 from ..strided import compute_size, five_strides, is_aligned, load, load_tuple, scratch, scratch_index, zero
 from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, source_index, write_tuple
@@ -105,7 +105,6 @@ class Room(NamedTuple):
     weight_step: int
     kernel_step: int
     product_step: int
-    value_pitch: int
     value_step: int
 
 
@@ -182,8 +181,7 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     weight_step = odd_lines(tiles + lanes, itemsize)
     kernel_step = odd_lines(blocks.channels * width, itemsize)
     product_step = odd_lines(tiles * blocks.planes * width, itemsize)
-    value_pitch = -(-tiles // (_LINE // itemsize)) * (_LINE // itemsize)
-    value_step = odd_lines(slots * call.channels * value_pitch + lanes, itemsize)
+    value_step = odd_lines(slots * call.channels * tiles + lanes, itemsize)
     panels = a0.kernel
     if blocks.keeps:
         panels *= -(-call.outputs // width) * -(-call.channels // blocks.channels)
@@ -193,7 +191,7 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     limits = table + 16 * (_TAPS + 1)
     measures = limits + 2 * _CHUNKS * itemsize
     marks = measures + 3 * measure_step * itemsize
-    weights = marks + 8 * tiles * blocks.planes
+    weights = marks + 8 * odd_lines(tiles * blocks.planes, 8)
     patch = weights + slots * (blocks.size1 * blocks.size2 + 2) * weight_step * itemsize
     taps_at = patch + odd_lines(blocks.channels * a0.kernel * points, itemsize) * itemsize
     tap_weights = taps_at + blocks.channels * taps * _WIDTH_BYTES
@@ -203,7 +201,7 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     end = values + points * value_step * itemsize
     return Room(
         sums, added, table, limits, measures, marks, weights, patch, taps_at, tap_weights, kernels, products, values, end,
-        measure_step, weight_step, kernel_step, product_step, value_pitch, value_step,
+        measure_step, weight_step, kernel_step, product_step, value_step,
     )  # fmt: skip
 
 
@@ -363,9 +361,9 @@ def multiply_point(task, point, k0, c, taps, kernels, accumulate):
     room, tiles, width = task.room, task.tiles, kernels.width
     values, products = part(task, room.values, 0), part(task, room.products, 0)
     for p in range(task.planes):
-        first = point * room.value_step + ((p + k0) * task.call.channels + c) * room.value_pitch
+        first = point * room.value_step + ((p + k0) * task.call.channels + c) * tiles
         target = Target(products, point * room.product_step + p * tiles * width, width)
-        multiply_run(Inputs(values, first, room.value_pitch), 1, tiles, taps, kernels, target, accumulate)
+        multiply_run(Inputs(values, first, tiles), 1, tiles, taps, kernels, target, accumulate)
 
 
 @kernel
@@ -387,14 +385,17 @@ def transform_panel(task, chunk, c, channels, vectors, first):
         for v in range(vectors):
             source = part(task, room.taps, start + v * lanes)
             target = part(task, room.kernels, first + k0 * task.points * room.kernel_step + v * lanes)
-            weights = part(task, room.tap_weights, (v * a0.kernel + k0) * (plane + 1) * lanes)
             step1, channel, to = a2.kernel * step, taps * width, room.kernel_step
+            weights = part(task, room.tap_weights, (v * a0.kernel + k0) * (plane + 1) * lanes)
             if blocks.size1 == 1:
-                transform_kernels(1, 4, source, step1, step, channels, channel, target, to, width, weights)
+                transform_kernels(1, 4, source, step1, step, channels, channel, target, to, width)
+                weigh_kernels(1, 4, source, step, channels, channel, weights)
             elif blocks.size2 == 1:
-                transform_kernels(4, 1, source, step1, step, channels, channel, target, to, width, weights)
+                transform_kernels(4, 1, source, step1, step, channels, channel, target, to, width)
+                weigh_kernels(4, 1, source, step, channels, channel, weights)
             else:
-                transform_kernels(4, 4, source, step1, step, channels, channel, target, to, width, weights)
+                transform_kernels(4, 4, source, step1, step, channels, channel, target, to, width)
+                weigh_kernels(4, 4, source, step, channels, channel, weights)
 
 
 @kernel
@@ -414,7 +415,7 @@ def transform_block(task, block):
             for n in range(block.images):
                 base = (block.n + n) * xs.batch + (block.group * call.channels + c) * xs.channel + i0 * xs.s0
                 pack_channel(task, block, base, i0 >= 0)
-                first = (slot * call.channels + c) * room.value_pitch + n * tiles
+                first = (slot * call.channels + c) * task.tiles + n * tiles
                 target = part(task, room.values, first)
                 weights = part(task, room.weights, slot * rows * room.weight_step + n * tiles)
                 step, weight_step = room.value_step, room.weight_step

@@ -126,6 +126,11 @@ def prefetch(builder, pointer):
     builder.call(function, [pointer, number(0), number(3), number(1)])
 
 
+def taps_of(size):
+    """Taps of a window."""
+    return 3 if size > 1 else 1
+
+
 def _vector_of(context, element):
     return ir.VectorType(context.get_value_type(element), VECTOR_BYTES * 8 // element.bitwidth)
 
@@ -267,46 +272,64 @@ def transform_inputs(typingctx, size1, size2, planes, plane, pitch, count, targe
 
 
 @intrinsic(prefer_literal=True)
-def transform_kernels(typingctx, size1, size2, taps, tap1, tap2, channels, channel, target, step, width, weights):
+def transform_kernels(typingctx, size1, size2, taps, tap1, tap2, channels, channel, target, step, width):
     """A vector of output channels' kernels to points: `target[point * step + c * width]` for `c < channels`.
 
-    Tap `k1, k2` lies at `taps[c * channel + k1 * tap1 + k2 * tap2]`. Magnitudes of each tap, of all channels, are added
-    to the vectors of `weights`; the vector after them keeps the largest of all.
+    Tap `k1, k2` lies at `taps[c * channel + k1 * tap1 + k2 * tap2]`.
     """
     element = taps.dtype
     sizes = size1.literal_value, size2.literal_value
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        _, _, taps, tap1, tap2, channels, channel, target, step, width, weights = args
+        _, _, taps, tap1, tap2, channels, channel, target, step, width = args
         vector = _vector_of(context, element)
         do = _Arithmetic(builder, element, vector)
-        k1, k2 = (3 if size > 1 else 1 for size in sizes)
-        places = [builder.gep(weights, [_INT64(t * vector.count)]) for t in range(k1 * k2 + 1)]
+        taps1, taps2 = map(taps_of, sizes)
+        points2 = points_of(sizes[1])
+        with cgutils.for_range(builder, channels) as loop:
+            first, columns = builder.gep(taps, [builder.mul(loop.index, channel)]), []
+            for k2 in range(taps2):
+                places = [_offset(builder, first, (tap1, k1), (tap2, k2)) for k1 in range(taps1)]
+                columns.append(kernels_to_points(sizes[0], do, [load_vector(builder, at, vector) for at in places]))
+            to = builder.gep(target, [builder.mul(loop.index, width)])
+            for p1 in range(points_of(sizes[0])):
+                for p2, value in enumerate(kernels_to_points(sizes[1], do, [column[p1] for column in columns])):
+                    store_vector(builder, value, _offset(builder, to, (step, p1 * points2 + p2)))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(size1, size2, taps, n, n, n, n, taps, n, n), emit
+
+
+@intrinsic(prefer_literal=True)
+def weigh_kernels(typingctx, size1, size2, taps, tap, channels, channel, weights):
+    """Add the magnitudes of each tap of a vector of output channels, of all channels, to the vectors of `weights`.
+
+    The vector after them keeps the largest of all. Taps lie `tap` elements apart.
+    """
+    element = taps.dtype
+    count = taps_of(size1.literal_value) * taps_of(size2.literal_value)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        _, _, taps, tap, channels, channel, weights = args
+        vector = _vector_of(context, element)
+        do = _Arithmetic(builder, element, vector)
+        places = [builder.gep(weights, [_INT64(t * vector.count)]) for t in range(count + 1)]
         sums = [cgutils.alloca_once_value(builder, load_vector(builder, place, vector)) for place in places]
         with cgutils.for_range(builder, channels) as loop:
             first = builder.gep(taps, [builder.mul(loop.index, channel)])
-            columns = []
-            for j2 in range(k2):
-                column = []
-                for j1 in range(k1):
-                    where = _offset(builder, first, (tap1, j1), (tap2, j2))
-                    column.append(load_vector(builder, where, vector))
-                    size, total = do.magnitude(column[-1]), sums[j1 * k2 + j2]
-                    builder.store(do.plus(builder.load(total), size), total)
-                    builder.store(do.larger(builder.load(sums[-1]), size), sums[-1])
-                columns.append(kernels_to_points(sizes[0], do, column))
-            to = builder.gep(target, [builder.mul(loop.index, width)])
-            n2 = points_of(sizes[1])
-            for p1 in range(points_of(sizes[0])):
-                for p2, value in enumerate(kernels_to_points(sizes[1], do, [column[p1] for column in columns])):
-                    store_vector(builder, value, _offset(builder, to, (step, p1 * n2 + p2)))
+            sizes = [do.magnitude(load_vector(builder, _offset(builder, first, (tap, t)), vector)) for t in range(count)]
+            for total, size in zip(sums, sizes, strict=False):
+                builder.store(do.plus(builder.load(total), size), total)
+            builder.store(do.larger(builder.load(sums[-1]), functools.reduce(do.larger, sizes)), sums[-1])
         for place, total in zip(places, sums, strict=True):
             store_vector(builder, builder.load(total), place)
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(size1, size2, taps, n, n, n, n, taps, n, n, taps), emit
+    return types.void(size1, size2, taps, n, n, n, taps), emit
 
 
 @intrinsic(prefer_literal=True)
