@@ -32,12 +32,13 @@ class Family(NamedTuple):
     takes_complex: bool
     takes_converted: bool  # dtypes that are computed in another type
     wants_rows: bool = False  # of elements next to each other
+    takes_integers: bool = True
 
 
 # The first that takes a call runs it.
 FAMILIES = (
     Family("small", "direct", small, 3, takes_complex=False, takes_converted=False, wants_rows=True),
-    Family("winograd", "winograd", winograd, 3, takes_complex=False, takes_converted=False),
+    Family("winograd", "winograd", winograd, 3, takes_complex=False, takes_converted=False, takes_integers=False),
     Family("depthwise", "direct", depthwise, 3, takes_complex=False, takes_converted=True),
     Family("dense", "direct", dense, 3, takes_complex=False, takes_converted=True),
     Family("direct", "direct", direct, 3, takes_complex=True, takes_converted=True),
@@ -45,7 +46,7 @@ FAMILIES = (
 )
 
 # Why a family is out of the question; what `refuses` says is above 0.
-OTHER_ALGORITHM, MANY_AXES, IS_COMPLEX, IS_CONVERTED = -1, -2, -3, -4
+OTHER_ALGORITHM, MANY_AXES, IS_COMPLEX, IS_CONVERTED, IS_INTEGER = -1, -2, -3, -4, -5
 
 
 @plain
@@ -57,6 +58,7 @@ def _refusing(family):
     """Why a family does not run a call; 0: it does."""
     number, most_axes = ALGORITHMS.index(family.algorithm), family.most_axes
     takes_complex, takes_converted = family.takes_complex, family.takes_converted
+    takes_integers = family.takes_integers
     refuses = getattr(family.module, "refuses", _takes_all)
 
     def refusal(call, axes, element, algorithm):
@@ -68,6 +70,8 @@ def _refusing(family):
             return IS_COMPLEX
         if element.is_converted and not takes_converted:
             return IS_CONVERTED
+        if element.is_integer and not takes_integers:
+            return IS_INTEGER
         return refuses(call, axes, element)
 
     return plain_inlined(refusal)
@@ -149,6 +153,7 @@ def candidates(element, rank):
         takes_type = (family.takes_complex or not element.is_complex) and (
             family.takes_converted or not element.is_converted
         )
+        takes_type = takes_type and (family.takes_integers or not element.is_integer)
         if takes_type and rank <= family.most_axes and family.algorithm not in closed:
             yield place
             if not hasattr(family.module, "refuses"):
@@ -166,4 +171,6 @@ def reason(place, refusal, call, axes, element):
         return "the numbers are complex, expected real ones"
     if refusal == IS_CONVERTED:
         return "the numbers are computed in another type"
+    if refusal == IS_INTEGER:
+        return "the numbers are integers, expected floating-point ones"
     return family.module.reason(refusal, call, axes, element)

@@ -44,7 +44,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import entry, inlined, kernel, plain
-from ..shapes import CALL_FIELDS, CONSTANT, PLAN, even_part, words_of
+from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, even_part, words_of
 from ..simd.tiles import Inputs, Taps, Target
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..simd.winograd import measure_tiles, pack_phases, transform_inputs, transform_kernels, transform_outputs, weigh_kernels
@@ -63,12 +63,18 @@ _COLUMNS = 64  # of tiles
 _CHANNELS = 64  # of a block of kernels
 _KEPT_BYTES = 5 << 18  # kernels of a group that are kept: they stay in L3, each point's in L2 while it is used
 _VALUES_BYTES = 5 << 17  # inputs at the points, beside kept kernels: in L2
+_FEW_TILES = 256  # for which it is not worth it
 _CHUNKS = 256  # of output channels whose kernels are kept
-_TAPS = 63
+_PLANES = 7  # of a kernel
+_TAPS = 9 * _PLANES
+_MOST_CHANNELS = 1 << 13  # bytes of a plane's channels at a point
+# In multiply-adds for each point, measured: of an input's and an output's tile, of a kernel that is kept and that is not.
+_INPUT_COST, _OUTPUT_COST, _KEPT_COST, _KERNEL_COST = 17.0, 7.5, 16.0, 6.0
+_MARGIN = 1.1
 _LINE = 64
 _PHASE = 512 + 16  # elements of a phase of a channel, an odd number of cache lines
 _WIDTH_BYTES = VECTORS * VECTOR_BYTES  # a chunk of output channels
-OTHER_KERNEL, STEPS, FEW_CHANNELS, IS_INTEGER, MANY_CHANNELS = range(1, 6)
+OTHER_KERNEL, STEPS, LARGE_TILE, SLOWER = range(1, 5)  # why a call is refused
 
 
 class WinogradBlocks(NamedTuple):
@@ -123,24 +129,58 @@ _PLAN_WORDS = PLAN + words_of(Plan)
 
 @plain
 def refuses(call, axes, element):
-    """Why other kernels should run a call; 0: they should not."""
+    """Why other kernels should run a call: `OTHER_KERNEL`, `STEPS`, `LARGE_TILE` or `SLOWER`; 0: they should not."""
     a0, a1, a2 = axes
-    if element.itemsize < 4:
-        return IS_INTEGER
     if (a1.kernel != 3 and a1.kernel != 1) or (a2.kernel != 3 and a2.kernel != 1) or a1.kernel * a2.kernel == 1:
         return OTHER_KERNEL
-    if a0.kernel * a1.kernel * a2.kernel > _TAPS:
+    if a0.kernel > _PLANES or call.channels == 0:
         return OTHER_KERNEL
     if max(a0.stride, a1.stride, a2.stride, a0.dilation, a1.dilation, a2.dilation) > 1:
         return STEPS
-    if call.channels < 8 or call.outputs < 8:
-        return FEW_CHANNELS
+    if call.channels > _MOST_CHANNELS // (a0.kernel * element.itemsize):
+        return LARGE_TILE
+    if call.algorithm == AUTO and _MARGIN * cost(call, axes, element) > direct_cost(call, axes):
+        return SLOWER
     return 0
 
 
 def reason(refusal, call, axes, element):
     """A refusal in words."""
-    return "no"
+    if refusal == OTHER_KERNEL:
+        kernel = "x".join(str(axis.kernel) for axis in axes)
+        return f"the kernel has {kernel} taps of {call.channels} channels, expected 3x3, 1x3 or 3x1 of at most 7 planes"
+    if refusal == STEPS:
+        return "an axis has a stride or dilation, expected 1"
+    if refusal == LARGE_TILE:
+        return f"a tile of {call.channels} channels does not fit in the workspace"
+    work, direct = cost(call, axes, element), direct_cost(call, axes)
+    return f"it takes as long as {work:.2g} multiply-adds, where direct sums have {direct:.2g}"
+
+
+@plain
+def cost(call, axes, element):
+    """The time of a call, in multiply-adds of register tiles."""
+    a0, a1, a2 = axes
+    blocks = choose_blocks(call, a0, a1, a2, element.itemsize)
+    points, lanes = points_of(blocks.size1) * points_of(blocks.size2), VECTOR_BYTES // element.itemsize
+    tiles1, tiles2 = -(-a1.out // blocks.size1), -(-a2.out // blocks.size2)
+    tiles = float(call.batch) * float(a0.out) * float(tiles1) * float(tiles2)
+    rounds = tiles / (blocks.images * blocks.planes * blocks.rows * blocks.columns)
+    outputs = -(-call.outputs // lanes) * lanes
+    plane = blocks.rows * blocks.columns  # tiles that vectors run along
+    inputs = call.channels * (blocks.planes + a0.kernel - 1) / blocks.planes * (-(-plane // lanes) * lanes / plane)
+    kernels = float(a0.kernel * call.channels) * outputs
+    work = tiles * (kernels + _INPUT_COST * inputs + _OUTPUT_COST * outputs)
+    work += kernels * (_KEPT_COST if blocks.keeps else _KERNEL_COST * max(rounds, 1.0))
+    return call.groups * points * work
+
+
+@plain
+def direct_cost(call, axes):
+    """The multiply-adds of direct sums."""
+    a0, a1, a2 = axes
+    positions = float(call.batch * call.groups) * float(a0.out) * float(a1.out) * float(a2.out)
+    return positions * call.outputs * float(call.channels) * (a0.kernel * a1.kernel * a2.kernel)
 
 
 @plain
@@ -212,7 +252,8 @@ def choose_blocks(call, a0, a1, a2, itemsize):
     points, width = points_of(size1) * points_of(size2), _WIDTH_BYTES // itemsize
     tiles1, tiles2, chunks = -(-a1.out // size1), -(-a2.out // size2), -(-call.outputs // width)
     kept = float(points * a0.kernel * call.channels) * chunks * _WIDTH_BYTES
-    keeps = int(kept <= _KEPT_BYTES and chunks <= _CHUNKS)
+    tiles = float(call.batch * a0.out) * float(tiles1) * float(tiles2)
+    keeps = int(kept <= _KEPT_BYTES and chunks <= _CHUNKS and tiles > _FEW_TILES)
     channels = min(call.channels, _CHANNELS)
     most = _TILES
     if keeps:
@@ -554,7 +595,10 @@ def measure_kernels(task, outputs):
     low, high = weight_range(part(task, 0, 0))
     kind, a0 = type(low), task.axes[0]
     rows = taps // a0.kernel + 1
-    most, most_of_one = kind(terms) / kind(SPREAD), 1 / kind(FEW_INPUTS)
+    is_guarded = task.call.algorithm == AUTO
+    most, most_of_one = high, high
+    if is_guarded:
+        most, most_of_one = kind(terms) / kind(SPREAD), 1 / kind(FEW_INPUTS)
     for i in range(outputs):
         weights = part(task, task.room.tap_weights, i // lanes * a0.kernel * rows * lanes + i % lanes)
         total, lightest, largest = weights[0] * 0, weights[0], weights[0] * 0
@@ -564,10 +608,13 @@ def measure_kernels(task, outputs):
                 lightest = min(lightest, weights[(k0 * rows + t) * lanes])
             largest = max(largest, weights[(k0 * rows + rows - 1) * lanes])
         if total != 0:  # also of a NaN
-            is_safe = low <= total <= high and FEW_TAPS * largest <= total
+            is_safe = low <= total <= high and (FEW_TAPS * largest <= total or not is_guarded)
             # An input that meets but few of the taps: so many inputs meet one of them, at the least.
-            most = min(most, kind(terms) / kind(SPREAD) * (taps * lightest / total)) if is_safe else low * 0
-            most_of_one = min(most_of_one, total / (kind(terms) * largest)) if is_safe else low * 0
+            if not is_safe:
+                most, most_of_one = low * 0, low * 0
+            elif is_guarded:
+                most = min(most, kind(terms) / kind(SPREAD) * (taps * lightest / total))
+                most_of_one = min(most_of_one, total / (kind(terms) * largest))
     return most, most_of_one
 
 
