@@ -43,6 +43,10 @@ CALLS = {
         ((1, 40, 4, 600), (5, 40, 3, 3), {"padding": 1}),
         ((1, 80, 5, 500), (4, 80, 3, 3), {"padding": 1}),  # channels that do not fit at once
     ],
+    "winograd": [
+        ((1, 32, 30, 30), (32, 32, 3, 3), {"padding": 1}),
+        ((2, 32, 21, 30), (33, 32, 3, 3), {"padding": 2, "boundary": "wrap"}),
+    ],
     "generic": [((1, 2, 4, 5, 3, 4), (3, 2, 2, 2, 2, 2), {"padding": 1})],
     "im2col": [((1, 4, 9, 11), (6, 2, 3, 3), {"groups": 2, "padding": 1, "fillvalue": 1, "algorithm": "im2col"})],
 }
