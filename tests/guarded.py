@@ -14,8 +14,7 @@ import weakref
 
 import numpy as np
 import oracle
-from cases import LAYOUTS, check_convolution, check_windows, rng, values
-from fastconv.kernels.shapes import ALGORITHMS
+from cases import ALGORITHMS, LAYOUTS, check_convolution, check_windows, rng, values
 
 import fastconv
 from fastconv import ndimage
@@ -506,12 +505,41 @@ def write_read_only():
     guarded(numpy_zeros(5, "f4"), end=True, read_only=True)[0] = 1
 
 
+# Tiles that fit and do not fit, of planes, rows, columns, signals and volumes, and what is summed directly.
+TILED = [
+    ((1, 16, 9, 22), (17, 16, 3, 3), {"padding_mode": 1}),
+    ((2, 9, 5, 70), (16, 9, 3, 3), {"padding_mode": ((2, 0), (1, 3)), "boundary": "wrap"}),
+    ((2, 16, 40), (16, 8, 3), {"groups": 2, "padding_mode": "full"}),
+    ((1, 12, 17, 6), (16, 12, 3, 1), {}),
+    ((1, 12, 3, 6, 9), (16, 12, 3, 3, 3), {"padding_mode": 1, "boundary": "reflect"}),
+]
+
+
+def tiled(dtype):
+    """The kept workspace is given up, so that each call takes one between guards."""
+    given, dtype = arrays_of(dtype)
+    for (x_shape, w_shape, options), view, end in itertools.product(TILED, LAYOUTS.values(), (False, True)):
+        print(f"{dtype} {x_shape} {w_shape}, {'end' if end else 'start'} of the block", flush=True)
+        for spoils in (False, True):
+            x, w = values(x_shape, given), values(w_shape, dtype, 1)
+            if spoils and x.dtype.kind == "f":
+                x[..., -1] = np.nan
+            x, w = guarded(view(x), end=end, read_only=True), guarded(view(w), end=end, read_only=True)
+            fastconv.release_workspace()
+            with Allocations(end):
+                out = fastconv.correlate_nd(x, w, algorithm="winograd", dtype=dtype, **options)
+            expected = oracle.correlate(x.astype(dtype), w, **options)
+            oracle.check(out, expected._replace(bound=8 * expected.bound))
+            fastconv.release_workspace()
+
+
 CASES = {
     **{f"{f.__name__}-{a}": (f, a) for f in (convolution, outputs) for a in ALGORITHMS[1:]},
     **{f"{f.__name__}-{a}-more": (f, a, MORE) for f in (convolution, outputs) for a in ALGORITHMS[1:]},
     **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8", "u1-f4")},
     **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2", "u1-f4", "f4-f8")},
     **{f"grouped-{dtype}": (grouped, dtype) for dtype in ("f4", "f8", "c8", "f2", "u1-f4", "f4-f8")},
+    **{f"tiled-{dtype}": (tiled, dtype) for dtype in ("f4", "f8", "u1-f4")},
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
     **{f"ndimage-{dtype}": (ndimage_filters, dtype) for dtype in NDIMAGE},
     **{f.__name__: (f,) for f in (pools, converted_pools, unpools, patches, filters)},

@@ -997,7 +997,9 @@ def test_show_config(mode):
 
 @pytest.mark.parametrize("algorithm", ["fft"])
 def test_algorithms_that_do_not_exist_yet(algorithm):
-    message = f"algorithm is '{algorithm}', which cannot do this call: .*, expected 'auto', 'direct', 'im2col', 'winograd'"
+    message = (
+        f"algorithm is '{algorithm}', which cannot do this call: .*, expected 'auto', 'direct', 'im2col', 'winograd'"
+    )
     refuses(ValueError, message, "correlate2d", X2, W2, algorithm=algorithm)
     assert algorithm not in fastconv.correlate2d.__doc__
     refuses(ValueError, f"(?!.*{algorithm}).*expected one of 'auto'", "correlate2d", X2, W2, algorithm="gemm")

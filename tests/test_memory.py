@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import slow, values
-from fastconv.kernels.shapes import ALGORITHMS
+from cases import ALGORITHMS, slow, values
 from subprocesses import run
 
 import fastconv
@@ -26,6 +25,7 @@ GUARDED += [slow(f"{case}-more") for case in GUARDED]
 GUARDED += ["blocks-f4", "blocks-f2", slow("blocks-c16"), slow("blocks-i8")]
 GUARDED += ["depthwise-f4", "depthwise-f8", "depthwise-f2", slow("depthwise-i4")]
 GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
+GUARDED += ["tiled-f4", slow("tiled-f8"), slow("tiled-u1-f4")]
 GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-u1", slow("pool_vectors-i1")]
 GUARDED += ["blocks-u1-f4", "depthwise-u1-f4", "grouped-u1-f4", "converted_pools"]  # read as another dtype
 GUARDED += [slow("depthwise-f4-f8"), slow("grouped-f4-f8")]

@@ -1,42 +1,47 @@
 """Winograd's convolution: windows of 3x3, 1x3 or 3x1 taps with steps of 1, over one to three spatial axes.
 
-An axis of 3 taps is cut into tiles of 4 outputs, which come from 6 inputs. Input tiles and kernels are taken to 6 points
-(36, of a plane's tiles and kernels), multiplied there and summed over the channels, and the sums are taken back: 36
-products instead of 144. The taps of a first axis, of any number, are summed like channels.
+An axis of 3 taps is cut into tiles of 4 outputs, which come from 6 inputs. Input tiles and kernels are taken to 6
+points (36, of a plane's tiles and kernels), multiplied there and summed over the channels, and the sums are taken
+back: 36 products instead of 144. The taps of a first axis, of any number, are summed like channels.
 
 For each block of tiles (some rows of tiles of an image, or whole images):
 
-    pack       each channel's rows, from any strides, split into 4x4 phases: neighbouring tiles read neighbouring elements
+    pack       each channel's rows, from any strides, split into 4x4 phases: neighbouring tiles read neighbours
     inputs     to points, vectors along the tiles, as `[point][channel][tile]`; magnitudes are summed on the way
     kernels    transposed so that output channels lie side by side, and to points, as `[point][channel][output]`: once
                where all of them fit in the workspace, else for each block, by blocks of output and input channels
     tile       for each point, register tiles: some tiles by the vectors of output channels
     outputs    from points, vectors along the output channels, then transposed, with bias and activation, to the output
 
-Vincent, Stephano, Frumkin, Ginsburg and Demouth, "On improving the numerical stability of Winograd convolutions" (2017),
-and Barabasz, Anderson, Soodhalter and Gregg, "Error analysis and improving the accuracy of Winograd convolution for deep
-neural networks" (2020), say how the points matter; here they are 0, +-3/4, +-3/2 and infinity, whose squares and products
-are exact. The latter's theorem 4 gives, with 22 roundings on the way of a value through the three transforms, and one for
-each of C channels,
+The points are 0, +-3/4, +-3/2 and infinity, whose squares and products are exact; that such points err less is from
+Vincent, Stephano, Frumkin, Ginsburg and Demouth, "On improving the numerical stability of Winograd convolutions"
+(2017). Barabasz, Anderson, Soodhalter and Gregg, "Error analysis and improving the accuracy of Winograd convolution
+for deep neural networks" (2020), bound the error by what passes through the transforms, with 22 roundings on the way
+of a value here, and one for each of C channels and planes of taps:
 
     |error(o)| <= (C + 22) u * 47 * sum over the channels of |w|_1 |x|_1
 
-where `|w|_1` and `|x|_1` are sums of the magnitudes of a kernel's taps and of the inputs of the tile that holds `o`; 47 is
-the square of the largest `sum over points p of |A_p,i| max_j |B_p,j| max_k |G_p,k|`, of output i of an axis.
+where `|w|_1` and `|x|_1` are sums of the magnitudes of a kernel's taps and of the inputs of the tile that holds `o`;
+47 is the square of the largest `sum over points p of |A_p,i| max_j |B_p,j| max_k |G_p,k|`, of output i of an axis.
 
-The error of a tile grows with all of its inputs, that of a direct sum with those of its window. Hence a guard: a tile is
-summed directly, and from then on is as `direct` would have it, where its inputs, summed over the channels, weigh more
-than `n / SPREAD` times the lightest of its windows, `n` being the terms of a sum; times how much a kernel's taps, summed
-over the channels too, outweigh its lightest tap. If rounding errors are independent, as in Higham and Mary, "A new
-approach to probabilistic rounding error analysis" (2019), an input that outweighs the rest of its tile by D changes
-outputs beyond its window by an error of the order of u D |w|, where the direct sum's bound is n u times the mean of
-|x| |w|: their ratio is of the order of D / n. Measured on spikes, edges, ramps and uneven kernels of 8 to 256 channels,
-the error is at most 3.7 D / n times four of the direct sum's bounds. Not finite, or so large or small that products could
-overflow or lose digits, counts as uneven. So each non-finite input reaches the outputs of its windows only, and zeros
-give zeros.
+The error of a tile grows with all of its inputs, that of a direct sum with those of its window. Hence a guard where
+the algorithm is not asked for by name. If rounding errors are independent, as in Higham and Mary, "A new approach to
+probabilistic rounding error analysis" (2019), inputs that outweigh a window by D change its output by the order of u
+D |w|, where the direct sum's bound is n u |w|, with the weights of the window and of a kernel's taps on average and n
+terms of a sum: the ratio is of the order of D / n. So tiles are summed directly
 
-A sum adds its terms channel by channel, whatever the blocks, and the guard looks at single tiles and at blocks of output
-channels that depend on their number alone: threads and batch size change no bit.
+- that weigh more than `n / SPREAD` times the lightest of their windows, summed over the channels, times how much a
+  kernel outweighs the lightest of its taps, summed likewise;
+- where averages do not hold, for too few inputs make up a window: it weighs less than `FEW_INPUTS` times the largest
+  input of the tile, or so little that the taps which its inputs meet may come to less than the largest.
+
+Measured on spikes, edges, ramps, gains, sparse data and uneven kernels of 8 to 256 channels, errors of what is left
+are at most a tenth of four direct bounds; without the guard they are a hundred of them. What is not finite, or so
+large or small that products could overflow or lose digits, counts as uneven, whoever asks. So a value that is not
+finite reaches the outputs of its windows only, and zeros give zeros.
+
+A sum adds its terms channel by channel, whatever the blocks, and the guard looks at single tiles and at chunks of
+output channels that depend on their number alone: threads and batch size change no bit.
 """
 
 from typing import Any, NamedTuple
@@ -47,7 +52,14 @@ from ..jit import entry, inlined, kernel, plain
 from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, even_part, words_of
 from ..simd.tiles import Inputs, Taps, Target
 from ..simd.vectors import VECTOR_BYTES, lanes_of
-from ..simd.winograd import measure_tiles, pack_phases, transform_inputs, transform_kernels, transform_outputs, weigh_kernels
+from ..simd.winograd import (
+    measure_tiles,
+    pack_phases,
+    transform_inputs,
+    transform_kernels,
+    transform_outputs,
+    weigh_kernels,
+)
 from ..strided import compute_size, five_strides, is_aligned, load, load_tuple, scratch, scratch_index, zero
 from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, source_index, write_tuple
@@ -68,7 +80,7 @@ _CHUNKS = 256  # of output channels whose kernels are kept
 _PLANES = 7  # of a kernel
 _TAPS = 9 * _PLANES
 _MOST_CHANNELS = 1 << 13  # bytes of a plane's channels at a point
-# In multiply-adds for each point, measured: of an input's and an output's tile, of a kernel that is kept and that is not.
+# Measured, in multiply-adds for each point: an input's tile, an output's, a kernel that is kept, one that is not.
 _INPUT_COST, _OUTPUT_COST, _KEPT_COST, _KERNEL_COST = 17.0, 7.5, 16.0, 6.0
 _MARGIN = 1.1
 _LINE = 64
@@ -240,8 +252,8 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     values = products + points * product_step * itemsize
     end = values + points * value_step * itemsize
     return Room(
-        sums, added, table, limits, measures, marks, weights, patch, taps_at, tap_weights, kernels, products, values, end,
-        measure_step, weight_step, kernel_step, product_step, value_step,
+        sums, added, table, limits, measures, marks, weights, patch, taps_at, tap_weights, kernels, products, values,
+        end, measure_step, weight_step, kernel_step, product_step, value_step,
     )  # fmt: skip
 
 
@@ -442,8 +454,7 @@ def transform_panel(task, chunk, c, channels, vectors, first):
 @kernel
 def transform_block(task, block):
     """Pack the inputs of a block, channel by channel, and take them to the points."""
-    call, blocks, room, columns = task.call, task.blocks, task.room, task.columns
-    x, xs = task.operands.x.array, task.operands.x.strides
+    call, blocks, room, columns, xs = task.call, task.blocks, task.room, task.columns, task.operands.x.strides
     a0, _, _ = task.axes
     tiles, rows = task.rows * columns, blocks.size1 * blocks.size2 + 2
     phases, weights = part(task, 0, 0), part(task, room.weights, 0)
@@ -668,7 +679,11 @@ def pack_patch(task, chunk, i, c, channels):
     p, rest = divmod(i, task.tiles)
     n, rest = divmod(rest, task.rows * task.columns)
     r, j = divmod(rest, task.columns)
-    p0, p1, p2 = chunk.p0 + p - a0.before, chunk.p1 + r * blocks.size1 - a1.before, chunk.p2 + j * blocks.size2 - a2.before
+    p0, p1, p2 = (
+        chunk.p0 + p - a0.before,
+        chunk.p1 + r * blocks.size1 - a1.before,
+        chunk.p2 + j * blocks.size2 - a2.before,
+    )
     start = (chunk.n + n) * xs.batch + (chunk.group * task.call.channels + c) * xs.channel
     for channel in range(channels):
         for k0 in range(a0.kernel):
@@ -686,7 +701,7 @@ def pack_patch(task, chunk, i, c, channels):
 @kernel
 def store_chunk(task, chunk, vectors):
     """Products of a chunk to outputs, a row of tiles at a time, which are finished and stored."""
-    operands, blocks, room, size1, size2 = task.operands, task.blocks, task.room, task.blocks.size1, task.blocks.size2
+    operands, room, size1, size2 = task.operands, task.room, task.blocks.size1, task.blocks.size2
     sums, added = part(task, room.sums, 0), part(task, room.added, 0)
     marks = scratch_index(operands.workspace, room.marks)
     width, i = vectors * lanes_of(sums), 0

@@ -145,11 +145,13 @@ def _offset(builder, pointer, *steps):
 
 
 @intrinsic(prefer_literal=True)
-def pack_phases(typingctx, size1, size2, target, plane, pitch, array, start, step, ahead, row, rows, count, left, right, padding):
-    """Pack rows of inputs, from number `row` on, by phases: elements that tiles have at the same place lie side by side.
+def pack_phases(
+    typingctx, size1, size2, target, plane, pitch, array, start, step, ahead, row, rows, count, left, right, padding
+):
+    """Pack rows of inputs, from number `row` on, by phases: what tiles have at the same place lies side by side.
 
-    `target[phase * plane + r // size1 * pitch + i] = array[start + (r - row) * step + e]` where `left <= e < right`, else
-    `padding`, for `row <= r < row + rows`, `i < count`, `e = size2 * i + j` and each input `j` of a tile, of `inputs2`;
+    `target[phase * plane + r // size1 * pitch + i] = array[start + (r - row) * step + e]` where `left <= e < right`,
+    else `padding`, for `row <= r < row + rows`, `i < count`, `e = size2 * i + j` and each input `j` of a tile, of `inputs2`;
     the phase is `r % size1 * inputs2 + j`. Nothing else of the array is touched; what lies `ahead` is asked to come into
     the cache. The target is written by full vectors, which may end past the last row of a phase.
     """
@@ -320,7 +322,9 @@ def weigh_kernels(typingctx, size1, size2, taps, tap, channels, channel, weights
         sums = [cgutils.alloca_once_value(builder, load_vector(builder, place, vector)) for place in places]
         with cgutils.for_range(builder, channels) as loop:
             first = builder.gep(taps, [builder.mul(loop.index, channel)])
-            sizes = [do.magnitude(load_vector(builder, _offset(builder, first, (tap, t)), vector)) for t in range(count)]
+            sizes = [
+                do.magnitude(load_vector(builder, _offset(builder, first, (tap, t)), vector)) for t in range(count)
+            ]
             for total, size in zip(sums, sizes, strict=False):
                 builder.store(do.plus(builder.load(total), size), total)
             builder.store(do.larger(builder.load(sums[-1]), functools.reduce(do.larger, sizes)), sums[-1])
