@@ -511,6 +511,7 @@ TILED = [
     ((2, 9, 5, 70), (16, 9, 3, 3), {"padding_mode": ((2, 0), (1, 3)), "boundary": "wrap"}),
     ((2, 16, 40), (16, 8, 3), {"groups": 2, "padding_mode": "full"}),
     ((1, 12, 17, 6), (16, 12, 3, 1), {}),
+    ((1, 9, 11, 13), (16, 9, 3, 3), {"dilation": (2, 3), "padding_mode": (1, 3), "boundary": "edge"}),
     ((1, 12, 3, 6, 9), (16, 12, 3, 3, 3), {"padding_mode": 1, "boundary": "reflect"}),
 ]
 

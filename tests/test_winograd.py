@@ -28,7 +28,16 @@ def call_of(shape, outputs, algorithm=AUTO, groups=1, kernel=(3, 3), pad=1, **st
     """A call of two axes, and what families are asked about it."""
     batch, channels, *sizes = shape
     axes = [
-        Axis(size, k, steps.get("stride", 1), steps.get("dilation", 1), p, p, 0, size + 2 * p - k + 1)
+        Axis(
+            size,
+            k,
+            steps.get("stride", 1),
+            steps.get("dilation", 1),
+            p,
+            p,
+            0,
+            size + 2 * p - steps.get("dilation", 1) * (k - 1),
+        )
         for size, k, p in ((size, k, pad if k > 1 else 0) for size, k in zip(sizes, kernel, strict=True))
     ]
     call = Call(batch, groups, channels, outputs, 2, 0, 0, 0, algorithm)
@@ -56,6 +65,8 @@ SHAPES = [
     ((1, 12, 4, 9, 10), (16, 12, 3, 3, 3), {"padding_mode": 1, "boundary": ("edge", "constant", "wrap")}),
     ((1, 12, 5, 9, 10), (16, 12, 2, 1, 3), {}),
     ((1, 24, 600, 3), (40, 24, 3, 3), {"padding_mode": 1}),
+    ((2, 16, 13, 19), (16, 16, 3, 3), {"dilation": (2, 3), "padding_mode": 2, "boundary": ("constant", "reflect")}),
+    ((1, 16, 3, 40), (32, 16, 1, 3), {"dilation": 5}),
     ((1, 3, 8, 8), (2, 3, 3, 3), {}),
 ]
 
@@ -261,8 +272,8 @@ def test_a_kernel_that_is_not_finite_reaches_its_outputs_only(algorithm):
         ((1, 16, 30, 30), 16, {"kernel": (5, 3)}, "the kernel has 1x5x3 taps of 16 channels, expected 3x3, 1x3 or 3x1"),
         ((1, 16, 30, 30), 16, {"kernel": (1, 1)}, "the kernel has 1x1x1 taps"),
         ((1, 0, 30, 30), 16, {}, "of 0 channels"),
-        ((1, 16, 30, 30), 16, {"stride": 2}, "an axis has a stride or dilation, expected 1"),
-        ((1, 16, 30, 30), 16, {"dilation": 2}, "an axis has a stride or dilation, expected 1"),
+        ((1, 16, 30, 30), 16, {"stride": 2}, "an axis has a stride above 1, or a dilation above 8"),
+        ((1, 16, 30, 30), 16, {"dilation": 9}, "an axis has a stride above 1, or a dilation above 8"),
         ((1, 4096, 8, 8), 16, {}, "a tile of 4096 channels does not fit in the workspace"),
         ((1, 4, 30, 30), 4, {}, r"it takes as long as \S+ multiply-adds, where direct sums have 1.3e\+05"),
     ],

@@ -2,7 +2,8 @@
 
 An axis of 3 taps is cut into tiles of 4 outputs, which come from 6 inputs. Input tiles and kernels are taken to 6
 points (36, of a plane's tiles and kernels), multiplied there and summed over the channels, and the sums are taken
-back: 36 products instead of 144. The taps of a first axis, of any number, are summed like channels.
+back: 36 products instead of 144. The taps of a first axis, of any number, are summed like channels. A dilation splits
+an image into as many along its axis, of which each has its own inputs and outputs.
 
 For each block of tiles (some rows of tiles of an image, or whole images):
 
@@ -50,6 +51,7 @@ import numpy as np
 
 from ..jit import entry, inlined, kernel, plain
 from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, even_part, words_of
+from ..simd.packing import pack_run
 from ..simd.tiles import Inputs, Taps, Target
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..simd.winograd import (
@@ -60,10 +62,10 @@ from ..simd.winograd import (
     transform_outputs,
     weigh_kernels,
 )
-from ..strided import compute_size, five_strides, is_aligned, load, load_tuple, scratch, scratch_index, zero
+from ..strided import Strides, compute_size, five_strides, is_aligned, load, load_tuple, scratch, scratch_index, zero
 from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, source_index, write_tuple
-from .dense import VECTORS, Kernels, Sums, multiply_run, pack_kernels, store_block
+from .dense import VECTORS, Kernels, Sums, multiply_run, pack_kernels, store_block, with_stride
 from .operands import Operand, Operands, OutputBlock
 from .pack import columns_inside
 
@@ -79,6 +81,7 @@ _FEW_TILES = 256  # for which it is not worth it
 _CHUNKS = 256  # of output channels whose kernels are kept
 _PLANES = 7  # of a kernel
 _TAPS = 9 * _PLANES
+_MOST_DILATION = 8
 _MOST_CHANNELS = 1 << 13  # bytes of a plane's channels at a point
 # Measured, in multiply-adds for each point: an input's tile, an output's, a kernel that is kept, one that is not.
 _INPUT_COST, _OUTPUT_COST, _KEPT_COST, _KERNEL_COST = 17.0, 7.5, 16.0, 6.0
@@ -107,6 +110,7 @@ class Room(NamedTuple):
 
     sums: int
     added: int
+    line: int
     table: int
     limits: int
     measures: int
@@ -147,7 +151,7 @@ def refuses(call, axes, element):
         return OTHER_KERNEL
     if a0.kernel > _PLANES or call.channels == 0:
         return OTHER_KERNEL
-    if max(a0.stride, a1.stride, a2.stride, a0.dilation, a1.dilation, a2.dilation) > 1:
+    if max(a0.stride, a1.stride, a2.stride, a0.dilation) > 1 or max(a1.dilation, a2.dilation) > _MOST_DILATION:
         return STEPS
     if call.channels > _MOST_CHANNELS // (a0.kernel * element.itemsize):
         return LARGE_TILE
@@ -162,7 +166,7 @@ def reason(refusal, call, axes, element):
         kernel = "x".join(str(axis.kernel) for axis in axes)
         return f"the kernel has {kernel} taps of {call.channels} channels, expected 3x3, 1x3 or 3x1 of at most 7 planes"
     if refusal == STEPS:
-        return "an axis has a stride or dilation, expected 1"
+        return f"an axis has a stride above 1, or a dilation above {_MOST_DILATION}"
     if refusal == LARGE_TILE:
         return f"a tile of {call.channels} channels does not fit in the workspace"
     work, direct = cost(call, axes, element), direct_cost(call, axes)
@@ -175,8 +179,8 @@ def cost(call, axes, element):
     a0, a1, a2 = axes
     blocks = choose_blocks(call, a0, a1, a2, element.itemsize)
     points, lanes = points_of(blocks.size1) * points_of(blocks.size2), VECTOR_BYTES // element.itemsize
-    tiles1, tiles2 = -(-a1.out // blocks.size1), -(-a2.out // blocks.size2)
-    tiles = float(call.batch) * float(a0.out) * float(tiles1) * float(tiles2)
+    tiles1, tiles2 = -(-outputs_of(a1) // blocks.size1), -(-outputs_of(a2) // blocks.size2)
+    tiles = float(count_images(call, a1, a2)) * float(a0.out) * float(tiles1) * float(tiles2)
     rounds = tiles / (blocks.images * blocks.planes * blocks.rows * blocks.columns)
     outputs = -(-call.outputs // lanes) * lanes
     plane = blocks.rows * blocks.columns  # tiles that vectors run along
@@ -216,6 +220,18 @@ def points_of(size):
 
 
 @plain
+def outputs_of(axis):
+    """Outputs along an axis of an image: one of as many as the dilation, which share no inputs."""
+    return -(-axis.out // axis.dilation)
+
+
+@plain
+def count_images(call, a1, a2):
+    """Images of the batch, times those that dilations split each one into."""
+    return call.batch * a1.dilation * a2.dilation
+
+
+@plain
 def odd_lines(elements, itemsize):
     """So many elements, or more, that fill an odd number of cache lines: steps of them share few places in L1."""
     line = _LINE // itemsize
@@ -239,7 +255,8 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
         panels *= -(-call.outputs // width) * -(-call.channels // blocks.channels)
     sums = blocks.size1 * inputs2 * _PHASE * itemsize
     added = sums + blocks.size1 * blocks.columns * blocks.size2 * _WIDTH_BYTES
-    table = added + VECTOR_BYTES
+    line = added + VECTOR_BYTES
+    table = line + odd_lines((blocks.columns - 1) * blocks.size2 + inputs2 + lanes, itemsize) * itemsize
     limits = table + 16 * (_TAPS + 1)
     measures = limits + 2 * _CHUNKS * itemsize
     marks = measures + 3 * measure_step * itemsize
@@ -252,8 +269,8 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     values = products + points * product_step * itemsize
     end = values + points * value_step * itemsize
     return Room(
-        sums, added, table, limits, measures, marks, weights, patch, taps_at, tap_weights, kernels, products, values,
-        end, measure_step, weight_step, kernel_step, product_step, value_step,
+        sums, added, line, table, limits, measures, marks, weights, patch, taps_at, tap_weights, kernels, products,
+        values, end, measure_step, weight_step, kernel_step, product_step, value_step,
     )  # fmt: skip
 
 
@@ -262,9 +279,10 @@ def choose_blocks(call, a0, a1, a2, itemsize):
     """The largest blocks that fit: whole rows of tiles, then images, or planes where they share inputs."""
     size1, size2 = 4 if a1.kernel == 3 else 1, 4 if a2.kernel == 3 else 1
     points, width = points_of(size1) * points_of(size2), _WIDTH_BYTES // itemsize
-    tiles1, tiles2, chunks = -(-a1.out // size1), -(-a2.out // size2), -(-call.outputs // width)
+    batch, chunks = count_images(call, a1, a2), -(-call.outputs // width)
+    tiles1, tiles2 = -(-outputs_of(a1) // size1), -(-outputs_of(a2) // size2)
     kept = float(points * a0.kernel * call.channels) * chunks * _WIDTH_BYTES
-    tiles = float(call.batch * a0.out) * float(tiles1) * float(tiles2)
+    tiles = float(batch) * float(a0.out) * float(tiles1) * float(tiles2)
     keeps = int(kept <= _KEPT_BYTES and chunks <= _CHUNKS and tiles > _FEW_TILES)
     channels = min(call.channels, _CHANNELS)
     most = _TILES
@@ -278,7 +296,7 @@ def choose_blocks(call, a0, a1, a2, itemsize):
             if a0.kernel > 1:
                 planes = even_part(a0.out, max(most // (rows * columns) - a0.kernel + 1, 1))
             else:
-                images = even_part(call.batch, max(most // (rows * columns), 1))
+                images = even_part(batch, max(most // (rows * columns), 1))
         blocks = WinogradBlocks(size1, size2, channels, images, planes, rows, columns, keeps)
         if most == 1 or find_room(call, a0, a1, a2, blocks, itemsize).end <= WORKSPACE_BYTES:
             return blocks
@@ -329,9 +347,10 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     plan = load_tuple(numbers.data, PLAN, Plan)
     blocks = plan.blocks
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
-    chunks, images = -(-call.outputs // width), -(-call.batch // blocks.images)
+    batch, chunks = count_images(call, a1, a2), -(-call.outputs // width)
+    out1, out2, images = outputs_of(a1), outputs_of(a2), -(-batch // blocks.images)
     height, breadth = blocks.rows * blocks.size1, blocks.columns * blocks.size2
-    slabs0, slabs1, slabs2 = -(-a0.out // blocks.planes), -(-a1.out // height), -(-a2.out // breadth)
+    slabs0, slabs1, slabs2 = -(-a0.out // blocks.planes), -(-out1 // height), -(-out2 // breadth)
     slabs, parts = slabs0 * slabs1 * slabs2 * images, 1
     if slabs * call.groups < 2 * threads:  # few blocks: threads share their output channels, each with its own inputs
         parts = min(chunks, threads)
@@ -345,8 +364,8 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         g, part = divmod(owner, parts)
         n, p0, p1, p2, o = i * blocks.images, s0 * blocks.planes, s1 * height, s2 * breadth, part * part_outputs
         block = OutputBlock(
-            g, o, min(part_outputs, call.outputs - o), n, min(blocks.images, call.batch - n),
-            p0, p1, min(height, a1.out - p1), p2, min(breadth, a2.out - p2),
+            g, o, min(part_outputs, call.outputs - o), n, min(blocks.images, batch - n),
+            p0, p1, min(height, out1 - p1), p2, min(breadth, out2 - p2),
         )  # fmt: skip
         rows, columns = -(-block.rows // blocks.size1), -(-block.columns // blocks.size2)
         task = Task(
@@ -465,8 +484,9 @@ def transform_block(task, block):
         i0 = source_index(block.p0 + slot - a0.before, a0.size, a0.boundary)
         for c in range(call.channels):
             for n in range(block.images):
-                base = (block.n + n) * xs.batch + (block.group * call.channels + c) * xs.channel + i0 * xs.s0
-                pack_channel(task, block, base, i0 >= 0)
+                image = image_of(task, block, n)
+                base = image.n * xs.batch + (block.group * call.channels + c) * xs.channel + i0 * xs.s0
+                pack_channel(task, image, base, i0 >= 0)
                 first = (slot * call.channels + c) * task.tiles + n * tiles
                 target = part(task, room.values, first)
                 weights = part(task, room.weights, slot * rows * room.weight_step + n * tiles)
@@ -479,40 +499,64 @@ def transform_block(task, block):
                     transform_inputs(4, 4, phases, _PHASE, columns, tiles, target, step, weights, weight_step)
 
 
+class Image(NamedTuple):
+    """An image that dilations split another one into: its first output in a block, in the other's, and how many."""
+
+    n: int
+    first1: int
+    first2: int
+    rows: int
+    columns: int
+
+
+@kernel
+def image_of(task, block, i):
+    """Image `i` of a block."""
+    _, a1, a2 = task.axes
+    n, rest = divmod(block.n + i, a1.dilation * a2.dilation)
+    phase1, phase2 = divmod(rest, a2.dilation)
+    rows = min(-(-(a1.out - phase1) // a1.dilation) - block.p1, block.rows)
+    columns = min(-(-(a2.out - phase2) // a2.dilation) - block.p2, block.columns)
+    return Image(n, block.p1 * a1.dilation + phase1, block.p2 * a2.dilation + phase2, rows, columns)
+
+
 @inlined
-def pack_channel(task, block, base, is_inside):
-    """Pack a plane's inputs of a block by phases; its first element lies at `base`, if it has any."""
+def pack_channel(task, image, base, is_inside):
+    """Pack an image's inputs of a block by phases; the first element of their plane lies at `base`, if it has any."""
     x, xs, blocks, columns = task.operands.x.array, task.operands.x.strides, task.blocks, task.columns
     _, a1, a2 = task.axes
     size1, size2, padding = blocks.size1, blocks.size2, load(task.operands.fill, 0)
-    inputs2, first_row, start = points_of(size2), block.p1 - a1.before, block.p2 - a2.before
-    height, count = (task.rows - 1) * size1 + points_of(size1), (columns - 1) * size2 + inputs2
-    left, right = columns_inside(start, count, a2)
-    top, bottom = columns_inside(first_row, height, a1)
-    row = 0
+    first_row, start = image.first1 - a1.before, image.first2 - a2.before
+    height, count = (task.rows - 1) * size1 + points_of(size1), (columns - 1) * size2 + points_of(size2)
+    left, right = columns_inside(start, count, with_stride(a2, a2.dilation))
+    top, bottom = columns_inside(first_row, height, with_stride(a1, a1.dilation))
+    step1, step2 = a1.dilation * xs.s1, a2.dilation * xs.s2
+    phases, line, row = part(task, 0, 0), part(task, task.room.line, 0), 0
     while row < height:
-        i1, run = source_index(first_row + row, a1.size, a1.boundary), 1
+        i1, run = source_index(first_row + row * a1.dilation, a1.size, a1.boundary), 1
         if top <= row < bottom:
             run = bottom - row
         elif a1.boundary == CONSTANT:
             run = top - row if row < top else height - row
-        is_real, at = is_inside and i1 >= 0, base + i1 * xs.s1
+        is_real, at = is_inside and i1 >= 0, base + i1 * xs.s1 + start * xs.s2
         begin, end = left if is_real else 0, right if is_real else 0
-        rows = Rows(part(task, 0, 0), size1, size2, row, run, columns)
-        if xs.s2 == 1:
-            pack_rows(rows, x, at + start, xs.s1, xs.channel, begin, end, padding)
-        for r in range(run if xs.s2 != 1 or (is_real and a2.boundary != CONSTANT) else 0):
-            for j in range(count):
-                if is_real and not begin <= j < end:
-                    i2 = source_index(start + j, a2.size, a2.boundary)
-                    store_phases(rows, r, j, load(x, at + r * xs.s1 + i2 * xs.s2) if i2 >= 0 else padding)
-                elif xs.s2 != 1:
-                    store_phases(rows, r, j, load(x, at + r * xs.s1 + (start + j) * xs.s2) if is_real else padding)
+        if step2 == 1 and (not is_real or a2.boundary == CONSTANT or right - left == count):
+            rows = Rows(phases, size1, size2, row, run, columns)
+            pack_rows(rows, x, at, step1, xs.channel, begin, end, padding)
+        else:
+            for r in range(run):
+                first = at + r * step1
+                read_line(line, x, first, step2, count, begin, end, padding)
+                for j in range(count if is_real and a2.boundary != CONSTANT else 0):
+                    if j < left or j >= right:
+                        i2 = source_index(start + j * a2.dilation, a2.size, a2.boundary)
+                        line[j] = load(x, first + (i2 - start) * xs.s2)
+                pack_rows(Rows(phases, size1, size2, row + r, 1, columns), line, 0, 0, 0, 0, count, padding)
         row += run
 
 
 class Rows(NamedTuple):
-    """Rows of a channel, packed by phases: those from number `row` on."""
+    """Rows of a channel, to be packed by phases: those from number `row` on."""
 
     phases: Any
     size1: int
@@ -535,14 +579,15 @@ def pack_rows(rows, x, start, step, ahead, left, right, padding):
 
 
 @kernel
-def store_phases(rows, r, j, value):
-    """Store input `j` of a row where the one or two tiles that hold it read it."""
-    size, (i, phase) = rows.size2, divmod(j, rows.size2)
-    at = (rows.row + r) % rows.size1 * points_of(size) * _PHASE + (rows.row + r) // rows.size1 * rows.columns + i
-    if i < rows.columns:
-        rows.phases[at + phase * _PHASE] = value
-    if size > 1 and phase < 2 and i > 0:
-        rows.phases[at + (size + phase) * _PHASE - 1] = value
+def read_line(line, x, start, step, count, left, right, padding):
+    """A row of elements that do not lie side by side, or have more than zeros around them."""
+    if step == 1:
+        pack_run(line, 0, x, start, count, 1, left, right, padding)
+    elif step == 2:
+        pack_run(line, 0, x, start, count, 2, left, right, padding)
+    else:
+        for j in range(count):
+            line[j] = load(x, start + j * step) if left <= j < right else padding
 
 
 @kernel
@@ -563,11 +608,14 @@ def measure_block(task, block):
             measure_tiles(4, 4, weights, step, a0.kernel, slot, task.tiles, measures, to)
         for i in range(task.tiles):
             r, j = divmod(i % (task.rows * task.columns), task.columns)
-            windows1, windows2 = min(block.rows - r * size1, size1), min(block.columns - j * size2, size2)
+            image = image_of(task, block, i // (task.rows * task.columns))
+            windows1, windows2 = min(image.rows - r * size1, size1), min(image.columns - j * size2, size2)
             total, largest, lightest = measures[i], measures[to + i], measures[2 * to + i]
             if windows1 < size1 or windows2 < size2:
                 lightest = lightest_window(task, weights, i, windows1, windows2)
-            if total != 0:  # also of a NaN
+            if windows1 < 1 or windows2 < 1:  # no outputs
+                measures[i], measures[to + i] = low * 0, low * 0
+            elif total != 0:  # also of a NaN
                 is_safe = low <= total <= high and lightest > 0
                 measures[i] = total / lightest if is_safe else high * high
                 measures[to + i] = largest / lightest if is_safe else high * high
@@ -679,19 +727,18 @@ def pack_patch(task, chunk, i, c, channels):
     p, rest = divmod(i, task.tiles)
     n, rest = divmod(rest, task.rows * task.columns)
     r, j = divmod(rest, task.columns)
-    p0, p1, p2 = (
-        chunk.p0 + p - a0.before,
-        chunk.p1 + r * blocks.size1 - a1.before,
-        chunk.p2 + j * blocks.size2 - a2.before,
-    )
-    start = (chunk.n + n) * xs.batch + (chunk.group * task.call.channels + c) * xs.channel
+    image = image_of(task, chunk, n)
+    p0 = chunk.p0 + p - a0.before
+    p1 = image.first1 + r * blocks.size1 * a1.dilation - a1.before
+    p2 = image.first2 + j * blocks.size2 * a2.dilation - a2.before
+    start = image.n * xs.batch + (chunk.group * task.call.channels + c) * xs.channel
     for channel in range(channels):
         for k0 in range(a0.kernel):
             i0 = source_index(p0 + k0, a0.size, a0.boundary)
             for k1 in range(points_of(blocks.size1)):
-                i1 = source_index(p1 + k1, a1.size, a1.boundary)
+                i1 = source_index(p1 + k1 * a1.dilation, a1.size, a1.boundary)
                 for k2 in range(points_of(blocks.size2)):
-                    i2 = source_index(p2 + k2, a2.size, a2.boundary)
+                    i2 = source_index(p2 + k2 * a2.dilation, a2.size, a2.boundary)
                     is_real = i0 >= 0 and i1 >= 0 and i2 >= 0
                     where = start + channel * xs.channel + i0 * xs.s0 + i1 * xs.s1 + i2 * xs.s2
                     patch[at] = load(x, where) if is_real else padding
@@ -701,18 +748,22 @@ def pack_patch(task, chunk, i, c, channels):
 @kernel
 def store_chunk(task, chunk, vectors):
     """Products of a chunk to outputs, a row of tiles at a time, which are finished and stored."""
-    operands, room, size1, size2 = task.operands, task.room, task.blocks.size1, task.blocks.size2
+    room, size1, size2 = task.room, task.blocks.size1, task.blocks.size2
     sums, added = part(task, room.sums, 0), part(task, room.added, 0)
-    marks = scratch_index(operands.workspace, room.marks)
-    width, i = vectors * lanes_of(sums), 0
-    row, step = chunk.columns * width, room.product_step
+    marks = scratch_index(task.operands.workspace, room.marks)
+    width, step, i = vectors * lanes_of(sums), room.product_step, 0
     for p in range(task.planes):
         for n in range(chunk.images):
+            image = image_of(task, chunk, n)
+            row = image.columns * width
             for r in range(task.rows):
                 for j in range(task.columns):
                     products, target = part(task, room.products, i * width), part(task, room.sums, j * size2 * width)
-                    columns = chunk.columns - j * size2
-                    if marks[i] != 0:
+                    columns, is_marked = image.columns - j * size2, marks[i] != 0
+                    i += 1
+                    if columns < 1:
+                        continue
+                    if is_marked:
                         copy_outputs(task, products, target, row, width, min(columns, size2))
                     elif size1 == 1:
                         transform_outputs(1, 4, products, step, vectors, target, row, width, columns)
@@ -720,12 +771,24 @@ def store_chunk(task, chunk, vectors):
                         transform_outputs(4, 1, products, step, vectors, target, row, width, columns)
                     else:
                         transform_outputs(4, 4, products, step, vectors, target, row, width, columns)
-                    i += 1
-                done = OutputBlock(
-                    chunk.group, chunk.o, chunk.outputs, chunk.n + n, 1, chunk.p0 + p, chunk.p1 + r * size1,
-                    min(size1, chunk.rows - r * size1), chunk.p2, chunk.columns,
-                )  # fmt: skip
-                store_block(operands, task.call, done, Sums(sums, 0, width), added)
+                rows = min(size1, image.rows - r * size1)
+                if rows > 0 and image.columns > 0:
+                    store_rows(task, chunk, image, chunk.p0 + p, r * size1, rows, Sums(sums, 0, width), added)
+
+
+@inlined
+def store_rows(task, chunk, image, p0, row, rows, sums, added):
+    """Finish and store some rows of outputs of an image, the first of which has the number `row` in the block."""
+    operands, outs = task.operands, task.operands.out.strides
+    _, a1, a2 = task.axes
+    steps = Strides(outs.batch, outs.channel, outs.s0, a1.dilation * outs.s1, a2.dilation * outs.s2)
+    first = (image.first1 + row * a1.dilation) * outs.s1 + image.first2 * outs.s2
+    out = Operand(part_of(operands.out.array, first), steps)
+    moved = Operands(operands.x, operands.w, operands.bias, out, operands.fill, operands.workspace)
+    done = OutputBlock(
+        chunk.group, chunk.o, chunk.outputs, image.n, 1, p0, 0, rows, 0, image.columns
+    )  # fmt: skip
+    store_block(moved, task.call, done, sums, added)
 
 
 @kernel

@@ -151,12 +151,13 @@ def pack_phases(
     """Pack rows of inputs, from number `row` on, by phases: what tiles have at the same place lies side by side.
 
     `target[phase * plane + r // size1 * pitch + i] = array[start + (r - row) * step + e]` where `left <= e < right`,
-    else `padding`, for `row <= r < row + rows`, `i < count`, `e = size2 * i + j` and each input `j` of a tile, of `inputs2`;
-    the phase is `r % size1 * inputs2 + j`. Nothing else of the array is touched; what lies `ahead` is asked to come into
-    the cache. The target is written by full vectors, which may end past the last row of a phase.
+    else `padding`, for `row <= r < row + rows`, `i < count`, `e = size2 * i + j` and each of `inputs2` inputs `j` of a
+    tile; the phase is `r % size1 * inputs2 + j`. Nothing else of the array, or of what a pointer points at, is touched;
+    what lies `ahead` is asked to come into the cache. The target is written by full vectors, which may end past the
+    last row of a phase.
     """
-    element, height, every = array.compute, size1.literal_value, size2.literal_value
-    inputs = points_of(every)
+    is_pointer, height, every = isinstance(array, types.CPointer), size1.literal_value, size2.literal_value
+    element, inputs = array.dtype if is_pointer else array.compute, points_of(every)
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
@@ -164,12 +165,17 @@ def pack_phases(
         vector = _vector_of(context, element)
         lanes = vector.count
         index = ir.VectorType(ir.IntType(32), lanes)
-        source = builder.gep(data_of(context, builder, array, source), [start])
+        source = builder.gep(source if is_pointer else data_of(context, builder, array, source), [start])
         filled = broadcast(builder, padding, vector)
         vectors = every + (every > 1)  # the last tile's last inputs are in one more
 
         def shuffle(a, b, order):
             return builder.shuffle_vector(a, b, ir.Constant(index, list(order)))
+
+        def load(pointer, *mask):
+            if is_pointer:
+                return load_vector(builder, pointer, vector, *mask)
+            return load_elements(context, builder, array, pointer, vector, *mask)
 
         def deinterleave(values):
             """Element `every * i + j` of all values comes to lane `i` of vector `j`."""
@@ -188,10 +194,7 @@ def pack_phases(
                 phase = builder.mul(builder.urem(r, _INT64(height)), builder.mul(plane, _INT64(inputs)))
                 to = builder.gep(target, [builder.add(phase, offset)])
                 to = builder.gep(to, [builder.mul(builder.udiv(r, _INT64(height)), pitch)])
-                values = [
-                    load_elements(context, builder, array, builder.gep(line, [_INT64(i * lanes)]), vector, *more)
-                    for i, more in enumerate(masks)
-                ]
+                values = [load(builder.gep(line, [_INT64(i * lanes)]), *mask) for i, mask in enumerate(masks)]
                 for i in range(0, every * VECTOR_BYTES, _LINE):
                     prefetch(builder, builder.gep(line, [builder.add(ahead, _INT64(i * 8 // element.bitwidth))]))
                 phases = deinterleave(values[:every])
