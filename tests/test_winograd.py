@@ -295,6 +295,12 @@ def test_the_call_says_why_not():
         fastconv.convolve2d(x.astype("f4"), w.astype("f4"), stride=2, algorithm="winograd")
 
 
+@pytest.mark.parametrize("x_shape, w_shape", [((0, 64, 9, 9), (64, 64, 3, 3)), ((1, 64, 0, 9), (64, 64, 3, 3)),
+                                              ((1, 64, 9, 9), (0, 64, 3, 3)), ((1, 0, 9, 9), (8, 0, 3, 3))])  # fmt: skip
+def test_nothing_to_do(x_shape, w_shape):
+    check("correlate", np.ones(x_shape, "f4"), np.ones(w_shape, "f4"), algorithm="auto")
+
+
 @pytest.mark.parametrize("itemsize", [4, 8])
 def test_plans_fit_the_workspace(itemsize):
     sizes = np.random.default_rng(itemsize)

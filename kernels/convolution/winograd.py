@@ -221,14 +221,14 @@ def points_of(size):
 
 @plain
 def outputs_of(axis):
-    """Outputs along an axis of an image: one of as many as the dilation, which share no inputs."""
-    return -(-axis.out // axis.dilation)
+    """Outputs along an axis of an image: one of as many as the dilation, which share no inputs. At least 1."""
+    return max(-(-axis.out // axis.dilation), 1)
 
 
 @plain
 def count_images(call, a1, a2):
-    """Images of the batch, times those that dilations split each one into."""
-    return call.batch * a1.dilation * a2.dilation
+    """Images of the batch, times those that dilations split each one into. At least 1."""
+    return max(call.batch * a1.dilation * a2.dilation, 1)
 
 
 @plain
@@ -294,7 +294,7 @@ def choose_blocks(call, a0, a1, a2, itemsize):
         images = planes = 1
         if rows == tiles1 and columns == tiles2:
             if a0.kernel > 1:
-                planes = even_part(a0.out, max(most // (rows * columns) - a0.kernel + 1, 1))
+                planes = even_part(max(a0.out, 1), max(most // (rows * columns) - a0.kernel + 1, 1))
             else:
                 images = even_part(batch, max(most // (rows * columns), 1))
         blocks = WinogradBlocks(size1, size2, channels, images, planes, rows, columns, keeps)
