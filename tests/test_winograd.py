@@ -1,5 +1,6 @@
 """Winograd's convolution: right for every shape, within its bounds, and no worse than four direct sums if chosen."""
 
+import itertools
 from pathlib import Path
 
 import numba
@@ -295,10 +296,18 @@ def test_the_call_says_why_not():
         fastconv.convolve2d(x.astype("f4"), w.astype("f4"), stride=2, algorithm="winograd")
 
 
-@pytest.mark.parametrize("x_shape, w_shape", [((0, 64, 9, 9), (64, 64, 3, 3)), ((1, 64, 0, 9), (64, 64, 3, 3)),
-                                              ((1, 64, 9, 9), (0, 64, 3, 3)), ((1, 0, 9, 9), (8, 0, 3, 3))])  # fmt: skip
-def test_nothing_to_do(x_shape, w_shape):
-    check("correlate", np.ones(x_shape, "f4"), np.ones(w_shape, "f4"), algorithm="auto")
+def test_nothing_to_do():
+    kernels = (64, 64, 3, 3)
+    for x_shape, w_shape in (
+        ((0, 64, 9, 9), kernels), ((1, 64, 0, 9), kernels), ((1, 64, 9, 9), (0, 64, 3, 3)), ((1, 0, 9, 9), (8, 0, 3, 3))
+    ):  # fmt: skip
+        check("correlate", np.ones(x_shape, "f4"), np.ones(w_shape, "f4"), algorithm="auto")
+
+
+def test_the_choice_does_not_depend_on_the_batch():
+    for channels, size in itertools.product((8, 16, 64, 300), (3, 5, 7, 8, 14, 30)):
+        choices = {refusals[PLACE](*call_of((n, channels, size, size), channels), AUTO) for n in (1, 2, 8, 100)}
+        assert len(choices) == 1
 
 
 @pytest.mark.parametrize("itemsize", [4, 8])

@@ -50,7 +50,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import entry, inlined, kernel, plain
-from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, even_part, words_of
+from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, Call, even_part, words_of
 from ..simd.packing import pack_run
 from ..simd.tiles import Inputs, Taps, Target
 from ..simd.vectors import VECTOR_BYTES, lanes_of
@@ -175,8 +175,12 @@ def reason(refusal, call, axes, element):
 
 @plain
 def cost(call, axes, element):
-    """The time of a call, in multiply-adds of register tiles."""
+    """The time of one image, in multiply-adds of register tiles: bits do not depend on how many images there are."""
     a0, a1, a2 = axes
+    call = Call(
+        1, call.groups, call.channels, call.outputs, call.rank, call.flip, call.has_bias, call.activation,
+        call.algorithm,
+    )  # fmt: skip
     blocks = choose_blocks(call, a0, a1, a2, element.itemsize)
     points, lanes = points_of(blocks.size1) * points_of(blocks.size2), VECTOR_BYTES // element.itemsize
     tiles1, tiles2 = -(-outputs_of(a1) // blocks.size1), -(-outputs_of(a2) // blocks.size2)
@@ -193,9 +197,9 @@ def cost(call, axes, element):
 
 @plain
 def direct_cost(call, axes):
-    """The multiply-adds of direct sums."""
+    """The multiply-adds of direct sums of one image."""
     a0, a1, a2 = axes
-    positions = float(call.batch * call.groups) * float(a0.out) * float(a1.out) * float(a2.out)
+    positions = float(call.groups) * float(a0.out) * float(a1.out) * float(a2.out)
     return positions * call.outputs * float(call.channels) * (a0.kernel * a1.kernel * a2.kernel)
 
 
