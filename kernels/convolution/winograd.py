@@ -40,7 +40,7 @@ Measured on spikes, edges, ramps, gains, sparse data and uneven kernels of 8 to 
 are at most a tenth of four direct bounds; without the guard they are a hundred of them. What is not finite, or so
 large or small that products could overflow or lose digits, counts as uneven, whoever asks. So a value that is not
 finite reaches the outputs of its windows only, and zeros give zeros. What sums over the channels do not show: inputs
-and taps that are zero, channel by channel, wherever the others are not. Their direct sum is 0, that of a tile is not.
+and taps that are zero, channel by channel, wherever the others are not. Their direct sum is 0, a tile's need not be.
 
 A sum adds its terms channel by channel, whatever the blocks, and the guard looks at single tiles and at chunks of
 output channels that depend on their number alone: threads and batch size change no bit.
