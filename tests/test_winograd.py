@@ -221,6 +221,14 @@ def test_what_is_chosen_errs_no_more_than_four_direct_sums(data):
                 check("correlate", x, w, algorithm="auto", padding_mode=1)
 
 
+def test_inputs_and_taps_that_miss_each_other():
+    """Channel by channel, while sums over the channels are even: direct sums of two columns of three are 0."""
+    channel = np.arange(63)[:, None, None] % 3
+    x = noise((1, 63, 30, 30)) * (np.arange(30) % 3 == channel)
+    w = noise((32, 63, 3, 3), seed=1) * (np.arange(3) % 3 == (channel + 1) % 3)
+    check("correlate", x.astype("f4"), w.astype("f4"), algorithm="auto")
+
+
 def test_the_guard_is_needed():
     """Without it, which is so where the algorithm is asked for by name, a spike spoils its neighbours."""
     x, w = spike((1, 64, 30, 30)), noise((32, 64, 3, 3), seed=1)

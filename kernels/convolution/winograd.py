@@ -34,13 +34,13 @@ terms of a sum: the ratio is of the order of D / n. So tiles are summed directly
 - that weigh more than `n / SPREAD` times the lightest of their windows, summed over the channels, times how much a
   kernel outweighs the lightest of its taps, summed likewise;
 - where averages do not hold, for too few inputs make up a window: it weighs less than `FEW_INPUTS` times the largest
-  input of the tile, or so little that the taps which its inputs meet may come to less than the largest.
+  input of the tile, or so little that the taps which its inputs meet may come to less than the largest; or twice as
+  many times the largest as a kernel has tiny taps, which are all that the inputs might meet.
 
 Measured on spikes, edges, ramps, gains, sparse data and uneven kernels of 8 to 256 channels, errors of what is left
 are at most a tenth of four direct bounds; without the guard they are a hundred of them. What is not finite, or so
 large or small that products could overflow or lose digits, counts as uneven, whoever asks. So a value that is not
-finite reaches the outputs of its windows only, and zeros give zeros. What sums over the channels do not show: inputs
-and taps that are zero, channel by channel, wherever the others are not. Their direct sum is 0, a tile's need not be.
+finite reaches the outputs of its windows only, and zeros give zeros.
 
 A sum adds its terms channel by channel, whatever the blocks, and the guard looks at single tiles and at chunks of
 output channels that depend on their number alone: threads and batch size change no bit.
@@ -269,7 +269,7 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     patch = weights + slots * (blocks.size1 * blocks.size2 + 2) * weight_step * itemsize
     taps_at = patch + odd_lines(blocks.channels * a0.kernel * points, itemsize) * itemsize
     tap_weights = taps_at + blocks.channels * taps * _WIDTH_BYTES
-    kernels = tap_weights + (taps + a0.kernel) * _WIDTH_BYTES
+    kernels = tap_weights + (taps + 2 * a0.kernel) * _WIDTH_BYTES
     products = kernels + panels * points * kernel_step * itemsize
     values = products + points * product_step * itemsize
     end = values + points * value_step * itemsize
@@ -453,7 +453,7 @@ def transform_panel(task, chunk, c, channels, vectors, first):
     packed = Kernels(part(task, room.taps, 0), width, vectors, channels, taps, 0)
     pack_kernels(operands.w, call, task.axes, chunk, c, packed)
     weights = part(task, room.tap_weights, 0)
-    for e in range(VECTORS * a0.kernel * (plane + 1) * lanes if c == 0 else 0):
+    for e in range(VECTORS * a0.kernel * (plane + 2) * lanes if c == 0 else 0):
         weights[e] = zero(operands.out.array)
     for k0 in range(a0.kernel):
         start, step = k0 * plane * width, width
@@ -463,7 +463,7 @@ def transform_panel(task, chunk, c, channels, vectors, first):
             source = part(task, room.taps, start + v * lanes)
             target = part(task, room.kernels, first + k0 * task.points * room.kernel_step + v * lanes)
             step1, channel, to = a2.kernel * step, taps * width, room.kernel_step
-            weights = part(task, room.tap_weights, (v * a0.kernel + k0) * (plane + 1) * lanes)
+            weights = part(task, room.tap_weights, (v * a0.kernel + k0) * (plane + 2) * lanes)
             if blocks.size1 == 1:
                 transform_kernels(1, 4, source, step1, step, channels, channel, target, to, width)
                 weigh_kernels(1, 4, source, step, channels, channel, weights)
@@ -658,19 +658,20 @@ def measure_kernels(task, outputs):
     lanes, taps, terms = lanes_of(part(task, 0, 0)), task.taps, task.call.channels * task.taps
     low, high = weight_range(part(task, 0, 0))
     kind, a0 = type(low), task.axes[0]
-    rows = taps // a0.kernel + 1
+    rows = taps // a0.kernel + 2
     is_guarded = task.call.algorithm == AUTO
     most, most_of_one = high, high
     if is_guarded:
         most, most_of_one = kind(terms) / kind(SPREAD), 1 / kind(FEW_INPUTS)
     for i in range(outputs):
         weights = part(task, task.room.tap_weights, i // lanes * a0.kernel * rows * lanes + i % lanes)
-        total, lightest, largest = weights[0] * 0, weights[0], weights[0] * 0
+        total, lightest, largest, tiny = weights[0] * 0, weights[0], weights[0] * 0, weights[0] * 0
         for k0 in range(a0.kernel):
-            for t in range(rows - 1):
+            for t in range(rows - 2):
                 total += weights[(k0 * rows + t) * lanes]
                 lightest = min(lightest, weights[(k0 * rows + t) * lanes])
-            largest = max(largest, weights[(k0 * rows + rows - 1) * lanes])
+            largest = max(largest, weights[(k0 * rows + rows - 2) * lanes])
+            tiny += weights[(k0 * rows + rows - 1) * lanes]
         if total != 0:  # also of a NaN
             is_safe = low <= total <= high and (FEW_TAPS * largest <= total or not is_guarded)
             # An input that meets but few of the taps: so many inputs meet one of them, at the least.
@@ -679,6 +680,8 @@ def measure_kernels(task, outputs):
             elif is_guarded:
                 most = min(most, kind(terms) / kind(SPREAD) * (taps * lightest / total))
                 most_of_one = min(most_of_one, total / (kind(terms) * largest))
+                if tiny > 0:  # half of a window at least meets other taps
+                    most_of_one = min(most_of_one, 1 / (2 * tiny))
     return most, most_of_one
 
 

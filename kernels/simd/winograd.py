@@ -27,6 +27,7 @@ from .vectors import (
 
 _INT64 = ir.IntType(64)
 _LINE = 64
+TINY = 1 / 64  # of the mean of a kernel's taps
 _A, _B = 0.75, 1.5
 _SCALE_A, _SCALE_B = 1 / (2 * _A**2 * (_A**2 - _B**2)), 1 / (2 * _B**2 * (_B**2 - _A**2))
 
@@ -311,7 +312,8 @@ def transform_kernels(typingctx, size1, size2, taps, tap1, tap2, channels, chann
 def weigh_kernels(typingctx, size1, size2, taps, tap, channels, channel, weights):
     """Add the magnitudes of each tap of a vector of output channels, of all channels, to the vectors of `weights`.
 
-    The vector after them keeps the largest of all. Taps lie `tap` elements apart.
+    The vector after them keeps the largest of all, and to the one after that is added how many are `TINY` times the
+    mean of these taps at most. Taps lie `tap` elements apart.
     """
     element = taps.dtype
     count = taps_of(size1.literal_value) * taps_of(size2.literal_value)
@@ -321,17 +323,28 @@ def weigh_kernels(typingctx, size1, size2, taps, tap, channels, channel, weights
         _, _, taps, tap, channels, channel, weights = args
         vector = _vector_of(context, element)
         do = _Arithmetic(builder, element, vector)
-        places = [builder.gep(weights, [_INT64(t * vector.count)]) for t in range(count + 1)]
-        sums = [cgutils.alloca_once_value(builder, load_vector(builder, place, vector)) for place in places]
+        places = [builder.gep(weights, [_INT64(t * vector.count)]) for t in range(count + 2)]
+        old = [load_vector(builder, place, vector) for place in places]
+        *sums, largest, tiny = (cgutils.alloca_once_value(builder, value) for value in old)
+
+        def magnitudes(index):
+            first = builder.gep(taps, [builder.mul(index, channel)])
+            return [do.magnitude(load_vector(builder, _offset(builder, first, (tap, t)), vector)) for t in range(count)]
+
         with cgutils.for_range(builder, channels) as loop:
-            first = builder.gep(taps, [builder.mul(loop.index, channel)])
-            sizes = [
-                do.magnitude(load_vector(builder, _offset(builder, first, (tap, t)), vector)) for t in range(count)
-            ]
-            for total, size in zip(sums, sizes, strict=False):
+            sizes = magnitudes(loop.index)
+            for total, size in zip(sums, sizes, strict=True):
                 builder.store(do.plus(builder.load(total), size), total)
-            builder.store(do.larger(builder.load(sums[-1]), functools.reduce(do.larger, sizes)), sums[-1])
-        for place, total in zip(places, sums, strict=True):
+            builder.store(do.larger(builder.load(largest), functools.reduce(do.larger, sizes)), largest)
+        added = [do.minus(builder.load(total), before) for total, before in zip(sums, old[:count], strict=True)]
+        terms = builder.sitofp(builder.mul(channels, _INT64(count)), vector.element)
+        mean = builder.fdiv(functools.reduce(do.plus, added), broadcast(builder, terms, vector))
+        limit, one, zero = do.times(mean, TINY), do.constant(1.0), ir.Constant(vector, None)
+        with cgutils.for_range(builder, channels) as loop:
+            for size in magnitudes(loop.index):
+                few = builder.select(builder.fcmp_ordered("<=", size, limit), one, zero)
+                builder.store(do.plus(builder.load(tiny), few), tiny)
+        for place, total in zip(places, (*sums, largest, tiny), strict=True):
             store_vector(builder, builder.load(total), place)
         return context.get_dummy_value()
 
