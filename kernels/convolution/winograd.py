@@ -87,10 +87,11 @@ _MOST_CHANNELS = 1 << 13  # bytes of a plane's channels at a point
 # Measured, in multiply-adds for each point: an input's tile, an output's, a kernel that is kept, one that is not.
 _INPUT_COST, _OUTPUT_COST, _KEPT_COST, _KERNEL_COST = 17.0, 7.5, 16.0, 6.0
 _MARGIN = 1.1
+_LEAST_TERMS = 216  # of sums: with fewer, the guard finds most tiles uneven where many inputs are zeros
 _LINE = 64
 _PHASE = 512 + 16  # elements of a phase of a channel, an odd number of cache lines
 _WIDTH_BYTES = VECTORS * VECTOR_BYTES  # a chunk of output channels
-OTHER_KERNEL, STEPS, LARGE_TILE, SLOWER = range(1, 5)  # why a call is refused
+OTHER_KERNEL, STEPS, LARGE_TILE, SLOWER, FEW_TERMS = range(1, 6)  # why a call is refused
 
 
 class WinogradBlocks(NamedTuple):
@@ -146,7 +147,7 @@ _PLAN_WORDS = PLAN + words_of(Plan)
 
 @plain
 def refuses(call, axes, element):
-    """Why other kernels should run a call: `OTHER_KERNEL`, `STEPS`, `LARGE_TILE` or `SLOWER`; 0: they should not."""
+    """Why other kernels should run a call: one of the five above; 0: they should not."""
     a0, a1, a2 = axes
     if (a1.kernel != 3 and a1.kernel != 1) or (a2.kernel != 3 and a2.kernel != 1) or a1.kernel * a2.kernel == 1:
         return OTHER_KERNEL
@@ -158,6 +159,8 @@ def refuses(call, axes, element):
         return LARGE_TILE
     if call.algorithm == AUTO and _MARGIN * cost(call, axes, element) > direct_cost(call, axes):
         return SLOWER
+    if call.algorithm == AUTO and call.channels * a0.kernel * a1.kernel * a2.kernel < _LEAST_TERMS:
+        return FEW_TERMS
     return 0
 
 
@@ -170,6 +173,8 @@ def reason(refusal, call, axes, element):
         return f"an axis has a stride above 1, or a dilation above {_MOST_DILATION}"
     if refusal == LARGE_TILE:
         return f"a tile of {call.channels} channels does not fit in the workspace"
+    if refusal == FEW_TERMS:
+        return f"sums have {call.channels} channels' taps, expected {_LEAST_TERMS} terms: too few to be even"
     work, direct = cost(call, axes, element), direct_cost(call, axes)
     return f"it takes as long as {work:.2g} multiply-adds, where direct sums have {direct:.2g}"
 

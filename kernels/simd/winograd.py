@@ -27,7 +27,7 @@ from .vectors import (
 
 _INT64 = ir.IntType(64)
 _LINE = 64
-TINY = 1 / 64  # of the mean of a kernel's taps
+TINY = 1 / 512  # of the mean of a kernel's taps
 _A, _B = 0.75, 1.5
 _SCALE_A, _SCALE_B = 1 / (2 * _A**2 * (_A**2 - _B**2)), 1 / (2 * _B**2 * (_B**2 - _A**2))
 
