@@ -32,6 +32,7 @@ class Layer(NamedTuple):
     dilation: int = 1
     groups: int = 1
     dtype: str = "float32"
+    algorithm: str = "auto"
 
     def __repr__(self) -> str:
         return self.name  # what asv shows
@@ -47,6 +48,7 @@ class Layer(NamedTuple):
             "padding_mode": self.padding,
             "dilation": self.dilation,
             "groups": self.groups,
+            "algorithm": self.algorithm,
         }
 
     @property
@@ -152,6 +154,9 @@ CONV = [
     _square("resnet50 3x3 128 stride 2", 1, 128, 56, 128, 3, stride=2, padding=1),
     _square("resnet50 3x3 256", 1, 256, 14, 256, 3, padding=1),
     _square("resnet50 3x3 512", 1, 512, 7, 512, 3, padding=1),
+    _square("inception 5x5 64", 1, 64, 56, 64, 5, padding=2),
+    _square("large kernels 7x7 64", 1, 64, 56, 64, 7, padding=3),
+    _square("gabor bank 15x15", 1, 1, 256, 40, 15),
     _square("unet 3x3 32", 1, 32, 256, 32, 3, padding=1),
     _square("deeplab 3x3 256 dilation 2", 1, 256, 28, 256, 3, padding=2, dilation=2),
     _square("reference 1x3x64x64", 1, 3, 64, 32, 3),
@@ -183,13 +188,34 @@ IMAGES = [
 SIGNALS = [
     Layer("wavenet 2 taps dilation 256", (1, 64, 16_000), (128, 64, 2), dilation=256),
     Layer("filterbank 251 taps", (1, 1, 16_000), (80, 1, 251)),
+    Layer("audio 31 taps 64", (1, 64, 4_000), (64, 64, 31), padding=15),
     Layer("audio stem 10 taps stride 5", (1, 1, 160_000), (512, 1, 10), stride=5),
     *(
         Layer(f"1M samples {taps} taps float64", (1, 1, 10**6), (1, 1, taps), dtype="float64")
         for taps in (16, 128, 1024)
     ),
 ]
+# Each algorithm by name, where it is at home, and direct sums beside it.
+TRANSFORMS = [
+    _square(f"{kind} {algorithm}", 1, channels, size, outputs, kernel, padding=kernel // 2, algorithm=algorithm, **more)
+    for kind, channels, size, outputs, kernel, more, names in (
+        ("3x3 64", 64, 56, 64, 3, {}, ("direct", "winograd", "fft")),
+        ("3x3 64 float64", 64, 56, 64, 3, {"dtype": "float64"}, ("direct", "winograd", "fft")),
+        ("5x5 64", 64, 56, 64, 5, {}, ("direct", "fft")),
+        ("7x7 64", 64, 56, 64, 7, {}, ("direct", "fft")),
+        ("40 gabors 15x15", 1, 256, 40, 15, {}, ("direct", "fft")),
+        ("depthwise 31x31", 64, 56, 64, 31, {"groups": 64}, ("direct", "fft")),
+        ("image 101x101", 1, 1024, 1, 101, {}, ("direct", "fft")),
+    )
+    for algorithm in names
+]
+TRANSFORMS += [
+    Layer(f"{name} {algorithm}", (1, 1, n), (1, 1, k), padding=k - 1, algorithm=algorithm)
+    for name, n, k in (("1M samples 1024 taps", 10**6, 1024), ("50,000 samples by 20,000", 50_000, 20_000))
+    for algorithm in ("direct", "fft")
+]
 VOLUMES = [
+    Layer("c3d 5x5x5 16", (1, 16, 16, 32, 32), (16, 16, 5, 5, 5), padding=2),
     Layer("c3d 3x3x3 64", (1, 64, 8, 28, 28), (64, 64, 3, 3, 3), padding=1),
     Layer("c3d stem 3x3x3", (1, 3, 16, 112, 112), (64, 3, 3, 3, 3), padding=1),
 ]
@@ -243,6 +269,12 @@ ACCURACY += [
     Layer("signal 1024 taps", (1, 1, 20_000), (1, 1, 1024)),
     Layer("signal 1024 taps float64", (1, 1, 20_000), (1, 1, 1024), dtype="float64"),
     Layer("volume 3x3x3", (1, 8, 8, 14, 14), (8, 8, 3, 3, 3), padding=1),
+]
+
+ACCURACY += [
+    _square(f"{kind} {algorithm}", 1, channels, 40, outputs, kernel, padding=kernel // 2, algorithm=algorithm)
+    for kind, channels, outputs, kernel in (("3x3 64", 64, 64, 3), ("7x7 32", 32, 32, 7), ("21x21", 1, 1, 21))
+    for algorithm in ("direct", *(["winograd"] if kernel == 3 else []), "fft")
 ]
 
 MEMORY = [

@@ -12,6 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULES = {
+    "algorithms": "algorithm explain get_algorithm set_algorithm",
     "conv": "correlate1d correlate2d correlate3d correlate_nd convolve1d convolve2d convolve3d convolve_nd",
     "pool": "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d min_pool1d min_pool2d min_pool3d "
     "max_unpool1d max_unpool2d max_unpool3d maximum_filter minimum_filter uniform_filter",

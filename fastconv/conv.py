@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import problem as checks
-from .dispatch import Run, prepare
+from .dispatch import AUTO_NAME, Run, meant, prepare, resolved
 from .extending import offer
 from .kernels.shapes import ACTIVATIONS, ALGORITHMS, BOUNDARIES
 from .launch import CONVOLUTION, import_kernels
@@ -87,6 +87,7 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
     """The public function `name`. A call like an earlier one costs one look-up and one compiled call."""
     prepared: dict[Any, tuple[Run, tuple[int, ...], np.dtype[Any], Array]] = {}
     ndarray, empty, get, default_fill, one, valid = np.ndarray, np.empty, prepared.get, 0, 1, checks.DEFAULT_PADDING
+    auto = AUTO_NAME
 
     def function(
         x: Any,
@@ -124,17 +125,17 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         ):
             key: Any = (
                 x.shape, w.shape, x.dtype, w.dtype, bias is None,
-                groups, stride, padding_mode, dilation, boundary, activation, algorithm, dtype,
+                groups, stride, padding_mode, dilation, boundary, activation, algorithm, meant[auto], dtype,
             )  # fmt: skip
         else:
             named = checks.key_of((groups, stride, padding_mode, dilation, boundary, activation, algorithm))
-            key = named and (x.shape, w.shape, x.dtype, w.dtype, bias is None, named, dtype)
+            key = named and (x.shape, w.shape, x.dtype, w.dtype, bias is None, named, meant[auto], dtype)
         try:
             entry = get(key)
         except TypeError:  # a list
             key = entry = None
         if entry is None:
-            options = groups, stride, padding_mode, dilation, boundary, activation, algorithm
+            options = groups, stride, padding_mode, dilation, boundary, activation, resolved(algorithm)
             label = "padding_mode" if padding is None else "padding"
             try:
                 entry = _prepare(name, rank, flip, x, w, *options, bias is not None, padding_name=label, dtype=dtype)

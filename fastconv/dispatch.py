@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from . import workspace
+from .extending import MEANING, TABLE
 from .kernels.shapes import ALGORITHMS, BOUNDARIES, CONSTANT, Axis, compute_dtype, element_of, pack_numbers, three_axes
 from .launch import entry_point, family_formats
 from .problem import Array, Problem, aligned, check_name
@@ -17,9 +19,32 @@ from .verbose import chosen
 
 Run = Callable[[Array, Array, Array | None, Array, Array], None]  # x, w, bias, fill, out
 IM2COL = "im2col"
-_PLANNED = "winograd", "fft"
+MEANINGS = "auto", "direct"  # what "auto" may mean: the first two of `ALGORITHMS`
+AUTO_NAME = MEANINGS[0]
 _SHARED_MACS = 3_000_000  # some 50 us on one core; a thread that sleeps takes 30 us to wake, and more to come
 _ELEMENT_MACS = 2  # what reading an element of the input or writing one of the result takes, in multiply-adds
+
+
+def mean(name: str) -> None:
+    """Let "auto" mean one of `MEANINGS`, here and in compiled code."""
+    meant[AUTO_NAME] = name
+    TABLE[MEANING] = MEANINGS.index(name)
+
+
+def resolved(algorithm: Any) -> Any:
+    """What a caller's `algorithm` means now."""
+    return meant[AUTO_NAME] if isinstance(algorithm, str) and algorithm == AUTO_NAME else algorithm
+
+
+def _default_meaning() -> str:
+    asked = os.environ.get("FASTCONV_ALGORITHM", "") or AUTO_NAME
+    if asked not in MEANINGS:
+        raise ValueError(f"FASTCONV_ALGORITHM is {asked!r}, expected {' or '.join(map(repr, MEANINGS))}")
+    return asked
+
+
+meant: dict[str, str] = {}
+mean(_default_meaning())
 
 
 def prepare(problem: Problem, only: str | None = None) -> tuple[str, Run]:
@@ -32,19 +57,14 @@ def prepare(problem: Problem, only: str | None = None) -> tuple[str, Run]:
     if problem.algorithm == IM2COL:
         chosen(problem, IM2COL)
         return IM2COL, _do_nothing if is_empty else _run_im2col(problem)
-    place = _choose(problem, only)
+    place = place_of(problem, only)
     name = _families()[place].name
     chosen(problem, name, _refusals(problem, place))
     return name, _do_nothing if is_empty else _run_family(problem, place)
 
 
 def check_algorithm(function: str, algorithm: Any) -> None:
-    """Refuse what is not the name of an algorithm, and the names of those to come."""
-    if isinstance(algorithm, str) and algorithm in _PLANNED:
-        raise ValueError(
-            f"{function}(): algorithm is {algorithm!r}, which cannot do this call: no implementation of it exists yet, "
-            f"expected {', '.join(map(repr, ALGORITHMS))}"
-        )
+    """Refuse what is not the name of an algorithm."""
     check_name(function, "algorithm", algorithm, ALGORITHMS)
 
 
@@ -63,8 +83,8 @@ def facts_of(problem: Problem) -> tuple[Any, ...]:
     return problem.call, three_axes(problem.axes)[:3], element_of(problem.dtype.name)
 
 
-def _choose(problem: Problem, only: str | None = None, first: int = 0) -> int:
-    """The place of the first family, from one on, that takes a problem, or of the one that has to."""
+def place_of(problem: Problem, only: str | None = None, first: int = 0) -> int:
+    """The place of the family that runs a problem: of those from a place on, or the one that has to."""
     from .kernels.convolution import choose
 
     algorithm = ALGORITHMS.index(problem.algorithm)
@@ -80,6 +100,11 @@ def _choose(problem: Problem, only: str | None = None, first: int = 0) -> int:
         why = "; ".join(_refusals(problem, len(choose.FAMILIES)))
         raise ValueError(f"{problem.function}(): algorithm is {problem.algorithm!r}, which cannot do this call: {why}")
     return int(place)
+
+
+def check_taken(problem: Problem) -> None:
+    """Refuse a problem that nothing does by the algorithm that it asks for."""
+    place_of(problem)
 
 
 def _refusals(problem: Problem, end: int) -> Iterator[str]:
@@ -112,7 +137,7 @@ def _run_family(problem: Problem, place: int) -> Run:
             _run_aligned(run, x, w, bias, fill, out)
             return
         if not second:
-            second.append(_run_family(problem, _choose(problem, first=place + 1)))
+            second.append(_run_family(problem, place_of(problem, first=place + 1)))
         second[0](x, w, bias, fill, out)
 
     return run

@@ -19,7 +19,8 @@ import numpy as np
 
 # Compiled code calls through a table of addresses that it knows by the name of a symbol.
 SYMBOL = "fastconv_table"
-TABLE = np.zeros(4096, np.int64)
+TABLE = np.zeros(8192, np.int64)
+MEANING = 0  # the word that says what "auto" means: a place in `ALGORITHMS`
 
 # SciPy's functions, and who implements them: offered once compiled code speaks of one.
 _SCIPY = {

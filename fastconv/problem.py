@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from .kernels import shapes
 from .kernels.shapes import (
     ACTIVATIONS,
+    ALGORITHMS,
+    AUTO,
     BOUNDARIES,
     FAR,
     GIVEN,
@@ -602,7 +604,8 @@ def convolution(
     counted = misfits.attempt(as_int, "groups", groups, 1)
     outputs, channels = w.shape[:2]
     active = 0 if activation not in ACTIVATIONS else ACTIVATIONS.index(activation)  # checked below
-    call = Call(x.shape[0], min(counted or 1, FAR), channels, outputs, rank, int(flip), int(has_bias), active)
+    asked = ALGORITHMS.index(algorithm) if isinstance(algorithm, str) and algorithm in ALGORITHMS else AUTO
+    call = Call(x.shape[0], min(counted or 1, FAR), channels, outputs, rank, int(flip), int(has_bias), active, asked)
     if counted is not None:
         _check_channels(misfits, call, counted, x, w)
     sizes, kernel = x.shape[2:], w.shape[2:]

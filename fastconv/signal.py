@@ -7,12 +7,13 @@ kernel here, such as longdouble, objects and recursive filters, is handed to it 
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
@@ -20,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from . import problem as checks
 from . import transforms
+from .algorithms import explain, get_algorithm
 from .conv import convolve_nd, correlate_nd
 from .extending import offer
 from .problem import DTYPES, Array
@@ -60,6 +62,7 @@ _BACKGROUNDS: dict[str, Any] = {"mean": np.mean, "median": np.median, "minimum":
 _LETTERS = "?bBhHiIlLqQefdFD"  # of the types that kernels know, all but bfloat16
 _EMPTY = "{}(): in1 or in2 is empty, expected at least one element"
 _RANK = 3  # axes that kernels slide over; further ones are summed one by one
+_MACS = 25  # multiply-adds a nanosecond, about, of sums over more axes than kernels slide over
 _ROUNDED = 2.0**42  # up to such a product of norms, a transform's error is below 1/2, and integers come out exactly
 _NARROW = 16  # elements, some vectors
 _WASTE = 2  # phases of a resampling share windows that are at most so many times longer than their filters
@@ -301,7 +304,11 @@ def choose_conv_method(in1: ArrayLike, in2: ArrayLike, mode: Mode = "full", meas
     if not _is_known(dtype) or x.ndim == 0 or x.size == 0 or w.size == 0:
         return "direct"
     x, w, _ = _swapped(function, mode, x, w, range(x.ndim))
-    return "fft" if _is_for_transform(x[None], w[None], *_middle(mode, x.shape, w.shape), dtype) else "direct"
+    middle = _middle(mode, x.shape, w.shape)
+    is_transformed = _is_for_transform(x[None], w[None], *middle, dtype)
+    return (
+        "fft" if is_transformed or _predict(x[None], w[None], *middle, dtype, "auto").algorithm == "fft" else "direct"
+    )
 
 
 def correlation_lags(in1_len: int, in2_len: int, mode: Mode = "full") -> Array:
@@ -740,7 +747,7 @@ def _by_boundary(function: str, in1: Any, in2: Any, mode: Any, boundary: Any, fi
     pads = tuple((k - 1 - start, start + size - n) for start, size, n, k in numbers)
     if not any(map(any, pads)) or (around == "constant" and fill == 0):
         out = _convolved(x[None], w[None], starts, sizes, dtype, "auto")[0]
-    elif _is_for_transform(x[None], w[None], starts, sizes, dtype):
+    elif _is_for_transform(x[None], w[None], starts, sizes, dtype):  # as no kernels do
         values = {"constant_values": fill} if around == "constant" else {}
         padded = np.pad(x.astype(dtype, copy=False), pads, around, **values)  # type: ignore[call-overload]
         out = _convolved(padded[None], w[None], [k - 1 for k in w.shape], sizes, dtype, "fft")[0]
@@ -828,31 +835,69 @@ def _convolved_over(over: list[int], others: list[int], x: Array, w: Array, mode
 def _convolved(x: Array, w: Array, starts: list[int], sizes: list[int], dtype: np.dtype[Any], method: str) -> Array:
     """A part of the full convolution of rows: `sizes` elements from `starts` on."""
     if method == "direct" or (method == "auto" and not _is_for_transform(x, w, starts, sizes, dtype)):
-        return _summed(x, w, starts, sizes, dtype)
+        return _summed(x, w, starts, sizes, dtype, method)
+    if method == "fft" and dtype.kind in "fc":
+        ours = _predict(x, w, starts, sizes, dtype, "fft").nanoseconds
+        if ours < transforms.cost(dtype, x.shape, w.shape, starts, sizes):
+            return _summed(x, w, starts, sizes, dtype, "fft")
     working = transforms.working_dtype(dtype)
     numbers, taps = x.astype(working, copy=False), w.astype(working, copy=False)
     if dtype.kind not in "biu":
         return transforms.convolve(numbers, taps, starts, sizes).astype(dtype, copy=False)
     if np.linalg.norm(numbers) * np.linalg.norm(taps) > _ROUNDED:
-        return _summed(x, w, starts, sizes, dtype)
+        return _summed(x, w, starts, sizes, dtype, "direct")
     return np.rint(transforms.convolve(numbers, taps, starts, sizes)).astype(np.int64).astype(dtype, copy=False)
 
 
 def _is_for_transform(x: Array, w: Array, starts: Sequence[int], sizes: Sequence[int], dtype: np.dtype[Any]) -> bool:
-    """Whether "auto" transforms: numbers that it does not spoil, where sums take longer."""
-    if dtype.kind not in "fc":
+    """Whether "auto" transforms whole arrays: numbers that it does not spoil, where all kernels take longer."""
+    if dtype.kind not in "fc" or get_algorithm() == "direct":
         return False
-    macs = max(len(x), len(w)) * math.prod(sizes) * min(math.prod(x.shape[1:]), math.prod(w.shape[1:]))
-    return (
-        macs > transforms.LEAST
-        and macs > transforms.cost(dtype, x.shape, w.shape, starts, sizes)
-        and bool(np.isfinite(x).all())
-        and bool(np.isfinite(w).all())
-    )
+    theirs = transforms.cost(dtype, x.shape, w.shape, starts, sizes)
+    ours = _predict(x, w, starts, sizes, dtype, "auto").nanoseconds
+    return ours > theirs and bool(np.isfinite(x).all()) and bool(np.isfinite(w).all())
 
 
-def _summed(x: Array, w: Array, starts: list[int], sizes: list[int], dtype: np.dtype[Any]) -> Array:
-    """`_convolved` by sums."""
+class _Predicted(NamedTuple):
+    """What runs, and how many nanoseconds it takes, about: infinitely many if nothing can."""
+
+    algorithm: str
+    nanoseconds: float
+
+
+def _predict(
+    x: Array, w: Array, starts: Sequence[int], sizes: Sequence[int], dtype: np.dtype[Any], algorithm: str
+) -> _Predicted:
+    """What `_summed` has to do."""
+    if x.ndim > 1 + _RANK:
+        macs = max(len(x), len(w)) * math.prod(sizes) * min(math.prod(x.shape[1:]), math.prod(w.shape[1:]))
+        return _Predicted("direct", macs / _MACS) if algorithm != "fft" else _NOTHING
+    x, w, pads = _cut_rows(x, w, starts, sizes)
+    images, kernels, groups = _as_channels(x, w)
+    return _predict_shapes(images.shape, kernels.shape, dtype, groups, tuple(pads), algorithm)
+
+
+@functools.lru_cache(1024)
+def _predict_shapes(
+    x_shape: tuple[int, ...], w_shape: tuple[int, ...], dtype: np.dtype[Any], groups: int,
+    pads: tuple[tuple[int, int], ...], algorithm: str,
+) -> _Predicted:  # fmt: skip
+    x, w = (np.broadcast_to(np.zeros((), dtype), shape) for shape in (x_shape, w_shape))
+    try:
+        found = explain(x, w, operation="convolve", groups=groups, padding=pads, algorithm=algorithm)
+    except ValueError:  # no kernels of that name can
+        return _NOTHING
+    times = [each.microseconds for each in found.candidates if each.implementation == found.implementation]
+    return _Predicted(found.algorithm, 1e3 * (times[0] or 0.0))
+
+
+_NOTHING = _Predicted("direct", math.inf)
+
+
+def _cut_rows(
+    x: Array, w: Array, starts: Sequence[int], sizes: Sequence[int]
+) -> tuple[Array, Array, list[tuple[int, int]]]:
+    """The longer rows, as much of them as counts, the shorter ones, and the padding that gives `sizes`."""
     if math.prod(w.shape[1:]) > math.prod(x.shape[1:]):
         x, w = w, x
     cut, pads = [slice(None)], []
@@ -860,14 +905,23 @@ def _summed(x: Array, w: Array, starts: list[int], sizes: list[int], dtype: np.d
         before, after = k - 1 - start, start + size - n
         cut.append(slice(max(0, -before), n - max(0, -after)))
         pads.append((max(0, before), max(0, after)))
-    x = x[tuple(cut)]
+    return x[tuple(cut)], w, pads
+
+
+def _as_channels(x: Array, w: Array) -> tuple[Array, Array, int]:
+    """Rows as `convolve_nd` takes them, and the groups."""
+    return (x[None], w[:, None], len(x)) if 1 < len(w) == len(x) else (x[:, None], w[:, None], 1)
+
+
+def _summed(
+    x: Array, w: Array, starts: list[int], sizes: list[int], dtype: np.dtype[Any], algorithm: str = "auto"
+) -> Array:
+    """`_convolved` by kernels."""
+    x, w, pads = _cut_rows(x, w, starts, sizes)
     if x.ndim > 1 + _RANK:
         return _summed_further(x, w, pads, sizes, dtype)
-    if 1 < len(w) == len(x):
-        out = convolve_nd(x[None], w[:, None], groups=len(x), padding=tuple(pads))
-    else:
-        out = convolve_nd(x[:, None], w[:, None], padding=tuple(pads))
-    return out.reshape(-1, *sizes)
+    images, kernels, groups = _as_channels(x, w)
+    return convolve_nd(images, kernels, groups=groups, padding=tuple(pads), algorithm=algorithm).reshape(-1, *sizes)
 
 
 def _summed_further(x: Array, w: Array, pads: list[tuple[int, int]], sizes: list[int], dtype: np.dtype[Any]) -> Array:

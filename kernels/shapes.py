@@ -29,8 +29,8 @@ VALID, FULL, SAME, GIVEN = range(len(PADDINGS) + 1)
 SUM, MEAN, MAXIMUM, MINIMUM = range(4)
 
 # What callers may ask for with `algorithm=`. The table of `convolution.choose` says which kernels each one is.
-ALGORITHMS = "auto", "direct", "im2col"
-AUTO = 0
+ALGORITHMS = "auto", "direct", "im2col", "winograd", "fft"
+AUTO, DIRECT = 0, 1
 
 
 class Element(NamedTuple):
@@ -39,6 +39,7 @@ class Element(NamedTuple):
     itemsize: int  # bytes
     is_complex: int
     is_converted: int  # memory holds another type
+    is_integer: int
 
 
 # The dtypes of arrays, and the type that each is computed with where that is another one.
@@ -75,7 +76,7 @@ def read_format(name: str, dtype: str) -> str:
 def element_of(name: str) -> Element:
     """The `Element` of arrays of dtype `name`."""
     computed = np.dtype(compute_dtype(name))
-    return Element(computed.itemsize, int(computed.kind == "c"), int(computed.name != name))
+    return Element(computed.itemsize, int(computed.kind == "c"), int(computed.name != name), int(computed.kind in "iu"))
 
 
 class Call(NamedTuple):
@@ -89,6 +90,7 @@ class Call(NamedTuple):
     flip: int  # 1: the kernel runs backwards over every spatial axis, a convolution proper
     has_bias: int
     activation: int
+    algorithm: int  # what the caller asks for: a place in `ALGORITHMS`
 
 
 class Windows(NamedTuple):

@@ -430,6 +430,18 @@ def scratch(typingctx, workspace, offset, array):
 
 
 @intrinsic
+def scratch_parts(typingctx, workspace, offset, array):
+    """`scratch`, as a pointer to numbers: of complex ones, to their parts."""
+    return _scratch(workspace, getattr(array.compute, "underlying_float", array.compute), (array,))
+
+
+@intrinsic
+def scratch_doubles(typingctx, workspace, offset):
+    """The workspace from byte `offset` on, as a pointer to float64."""
+    return _scratch(workspace, types.float64, ())
+
+
+@intrinsic
 def scratch_index(typingctx, workspace, offset):
     """The workspace from byte `offset` on, as a pointer to int64."""
     return _scratch(workspace, types.intp, ())

@@ -10,7 +10,8 @@
 # # From reshapes to register tiles
 #
 # One convolution, computed in seven ways. The first is the algorithm that fastconv was written to answer: a chain of
-# reshapes and copies. The last is fastconv. Each step in between removes a cost, or swaps it for another.
+# reshapes and copies. The last is fastconv. Each step in between removes a cost, or swaps it for another. All seven
+# multiply as often as the formula does; the last part is about Winograd's and Fourier's ways to do with less.
 #
 # Every figure below was measured when this page was made, on the machine that the next cell names, on one thread.
 
@@ -35,6 +36,7 @@ from fastconv.cli.console import table
 from fastconv.cli.reference_algorithm import convolve2d as convolve_by_reshapes
 
 fastconv.set_num_threads(1)
+fastconv.set_algorithm("direct")  # every multiplication of the formula, until the last part
 plt.rcParams.update({"figure.dpi": 90, "figure.constrained_layout.use": True, "font.size": 9})
 config = fastconv.show_config("dicts")
 for name in ("python", "numpy", "numba", "cpu", "vector_bits"):
@@ -239,7 +241,7 @@ steps = {
     "4 seven loops": into_new(loop_nest),
     "5 columns innermost": into_new(columns_innermost),
     "6 nine taps": into_new(nine_taps),
-    "7 fastconv": lambda x, w: fastconv.correlate2d(x, w, algorithm="direct"),
+    "7 fastconv": fastconv.correlate2d,
 }
 terms_of_a_sum = int(np.prod(w.shape[1:]))
 exact = reshapes(x.astype(np.float64), w.astype(np.float64))
@@ -428,3 +430,270 @@ plt.show()
 # - **The depthwise layer and the single image** do few operations for each byte. They lie about where the slope for
 #   memory meets the flat roof, above it if a cache holds their arrays: a faster multiply-add would change little for
 #   them.
+
+# %% [markdown]
+# ## Fewer multiplications: Winograd
+#
+# Four neighbouring outputs of a row with 3 taps need 12 multiplications, and 6 inputs. But they hold no more than the
+# product of two polynomials does, of degrees 3 and 2: a polynomial of degree 5, which its values at 6 points determine.
+# At a point the value of a product is one multiplication. So: take inputs and taps to 6 points, multiply there, and
+# take the products back (Toom and Cook did it for long numbers, Winograd for filters). For planes the same is done
+# along rows and then along columns: 36 products for 16 outputs, 2.25 for each in place of 9.
+#
+# $$Y = A^T \left[ \sum_c \, (G \, w_c \, G^T) \odot (B \, x_c \, B^T) \right] A$$
+#
+# The three matrices follow from the points. "Infinity" is one, too: the value there is the leading coefficient.
+
+# %%
+# Outputs of a tile, and its points: plus and minus these, 0 and infinity.
+PAIRS = {"2 x 2": [1], "4 x 4": [3 / 4, 3 / 2], "4 x 4, usual points": [1, 2], "6 x 6": [1, 2, 1 / 2]}
+
+
+def matrices(points, outputs, taps=3):
+    """A, B and G in float32, for these points and infinity: `len(points) + 1 = outputs + taps - 1`."""
+    others = [np.delete(points, i) for i in range(len(points))]
+    scales = [[np.prod(point - rest)] for point, rest in zip(points, others)]
+    a = np.vander(points, outputs, increasing=True)  # values of a polynomial with so many coefficients
+    g = np.vander(points, taps, increasing=True) / scales
+    b = [[*np.poly(rest)[::-1], 0] for rest in others]  # Lagrange's polynomials, which are 0 at all other points
+    a, g = (np.vstack([m, np.eye(m.shape[1])[-1]]) for m in (a, g))
+    return tuple(np.array(m, np.float32) for m in (a, [*b, np.poly(points)[::-1]], g))
+
+
+def points_of(pairs):
+    return np.array([0.0, *(sign * point for point in pairs for sign in (1, -1))])
+
+
+def winograd(x, w, pairs):
+    """A correlation of one image with 3 x 3 kernels, whose result is made of whole tiles."""
+    points = points_of(pairs)
+    outputs, size = len(points) - 1, len(points) + 1
+    a, b, g = matrices(points, outputs)
+    tiles = np.lib.stride_tricks.sliding_window_view(x[0], (size, size), axis=(1, 2))[:, ::outputs, ::outputs]
+    channels, rows, columns = tiles.shape[:3]
+    inputs = (b @ tiles @ b.T).transpose(3, 4, 0, 1, 2).reshape(size, size, channels, -1)
+    kernels = (g @ w @ g.T).transpose(2, 3, 0, 1)
+    products = kernels @ inputs  # for each point a matrix product over the channels
+    results = a.T @ products.reshape(size, size, len(w), rows, columns).transpose(2, 3, 4, 0, 1) @ a
+    return results.transpose(0, 1, 3, 2, 4).reshape(1, len(w), rows * outputs, columns * outputs)
+
+
+for name in ("2 x 2", "4 x 4"):
+    points = points_of(PAIRS[name])
+    print(f"tiles of {name} outputs, points {', '.join(f'{point:g}' for point in points)}, infinity")
+    for letter, matrix in zip("ABG", matrices(points, len(points) - 1)):
+        print(f"{letter} =", str(matrix.round(4) + 0).replace("\n", "\n    "))
+
+# %% [markdown]
+# The layer below has 64 channels of 50 x 50 and 64 kernels. Larger tiles take fewer products, and lose digits: at 2 the
+# last coefficients weigh 4 and 8, and taps are divided by products of the points' distances, so that large terms cancel
+# in the end. Points close to 1 and far from each other are best. 3/4 and 3/2 are such, and have few bits, so that A and
+# B are exact; fastconv takes them.
+
+# %%
+layer_x = rng.standard_normal((1, 64, 50, 50), dtype=np.float32)
+layer_w = rng.standard_normal((64, 64, 3, 3), dtype=np.float32)
+exact = fastconv.correlate2d(layer_x, layer_w, dtype=np.float64)
+magnitudes = fastconv.correlate2d(abs(layer_x), abs(layer_w), dtype=np.float64)
+unit = np.finfo(np.float32).eps / 2
+
+
+def worst(result, exact, magnitudes):
+    """The largest error, in units of roundoff of the sum of the terms' magnitudes."""
+    return (abs(result - exact) / magnitudes).max() / unit
+
+
+results = {"direct": (9.0, fastconv.correlate2d(layer_x, layer_w))}
+for name, pairs in PAIRS.items():
+    outputs = len(points_of(pairs)) - 1
+    results[f"tiles of {name}"] = (outputs + 2) ** 2 / outputs**2, winograd(layer_x, layer_w, pairs)
+results["fastconv, winograd"] = 36 / 16, fastconv.correlate2d(layer_x, layer_w, algorithm="winograd")
+errors = {name: worst(result, exact, magnitudes) for name, (_, result) in results.items()}
+print(
+    table(
+        ["", "products for an output", "largest error, u |x| * |w|", "over direct's"],
+        [[name, f"{results[name][0]:.2f}", f"{e:.3f}", f"{e / errors['direct']:.2f}"] for name, e in errors.items()],
+    )
+)
+assert max(errors.values()) < 4 * 9 * 64  # what rounding may do to direct sums, four times
+
+# %% [markdown]
+# ## Fewer multiplications: Fourier
+#
+# Points on the unit circle are the best of all for digits, and a fast transform takes a tile there in $n \log n$ steps
+# instead of $n^2$. Their price is that numbers are complex. But half of a real tile's spectrum tells the other half: a
+# tile of 16 x 16 has 4 real numbers and 126 complex ones, of four products each. It gives 12 x 12 outputs of a 5 x 5
+# kernel: 3.5 products for each in place of 25. The outputs beyond these, into which the tile's other end is wrapped,
+# are dropped, so that tiles overlap by 4 inputs.
+
+
+# %%
+def fourier(x, w, size=16):
+    """A correlation of one image, whose result is made of whole tiles."""
+    step = size - w.shape[2] + 1
+    tiles = np.lib.stride_tricks.sliding_window_view(x[0], (size, size), axis=(1, 2))[:, ::step, ::step]
+    channels, rows, columns = tiles.shape[:3]
+    inputs = np.fft.rfft2(tiles).transpose(3, 4, 0, 1, 2)
+    kernels = np.fft.rfft2(w, (size, size)).conj().transpose(2, 3, 0, 1)  # conjugated: a correlation
+    products = kernels @ inputs.reshape(*inputs.shape[:3], -1)  # for each frequency, over the channels
+    spectra = products.reshape(*products.shape[:3], rows, columns).transpose(2, 3, 4, 0, 1)
+    results = np.fft.irfft2(spectra, (size, size))[..., :step, :step]
+    return results.transpose(0, 1, 3, 2, 4).reshape(1, len(w), rows * step, columns * step)
+
+
+layer_x = rng.standard_normal((1, 64, 52, 52), dtype=np.float32)
+layer_w = rng.standard_normal((64, 64, 5, 5), dtype=np.float32)
+exact = fastconv.correlate2d(layer_x, layer_w, dtype=np.float64)
+magnitudes = fastconv.correlate2d(abs(layer_x), abs(layer_w), dtype=np.float64)
+results = {
+    "direct": fastconv.correlate2d(layer_x, layer_w),
+    "tiles of 16 x 16": fourier(layer_x, layer_w),
+    "fastconv, fft": fastconv.correlate2d(layer_x, layer_w, algorithm="fft"),
+}
+for name, result in results.items():
+    print(f"{name:18s} largest error: {worst(result, exact, magnitudes):.3f} u |x| * |w|")
+
+# %% [markdown]
+# A long signal is cut into blocks in the same way, which was called *overlap-save* when the blocks came from a tape.
+# Here nothing is summed over channels, the transforms are all the work, and blocks are long: a million samples, 1024
+# taps.
+
+# %%
+signal = rng.standard_normal(1 << 20, dtype=np.float32)
+taps = rng.standard_normal(1024, dtype=np.float32)
+
+
+def overlap_save(x, w, size=1 << 14):
+    results = len(x) - len(w) + 1
+    step = size - len(w) + 1
+    blocks = np.lib.stride_tricks.sliding_window_view(np.pad(x, (0, -results % step)), size)[::step]
+    spectra = np.fft.rfft(blocks) * np.fft.rfft(w, size).conj()
+    return np.fft.irfft(spectra, size)[:, :step].ravel()[:results]
+
+
+def filter_signal(algorithm):
+    return lambda x, w: fastconv.correlate1d(x[None, None], w[None, None], algorithm=algorithm)[0, 0]
+
+
+ways = {"direct": filter_signal("direct"), "overlap-save": overlap_save, "fastconv, fft": filter_signal("fft")}
+for name, way in ways.items():
+    milliseconds = 1e3 * best_seconds(lambda way=way: way(signal, taps), 0.2)
+    print(f"{name:18s} {milliseconds:8.2f} ms")
+
+# %% [markdown]
+# Both transforms pay where kernels are large, and Winograd's where they are 3 x 3 (left). But their errors are those of
+# a tile or block as a whole. Where a few large numbers lie beside small ones, direct sums of the small ones know
+# nothing of the large; a transform drowns them (right: a signal whose third quarter is a million times louder). That is
+# why `"auto"`, which fastconv's functions do by default, looks at each block that it transforms. What could err by more
+# than four times the bound of direct sums, $(n + 2) \, u \, |x| * |w|$ at every output, it sums directly.
+
+# %%
+fastconv.set_algorithm("auto")
+loud = signal[: 1 << 16].copy()
+loud[len(loud) // 2 : len(loud) * 3 // 4] *= 1e6
+exact = filter_signal("direct")(loud.astype(np.float64), taps.astype(np.float64))
+magnitudes = filter_signal("direct")(abs(loud).astype(np.float64), abs(taps).astype(np.float64))
+ways |= {"fastconv, auto": filter_signal("auto")}
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
+sizes = np.arange(2, 15)
+left.plot(sizes, sizes**2, "o-", color="tab:red", label="direct")
+for size, marker in ((16, "s-"), (32, "D-")):
+    products = 2 * size**2 - 4  # four reals, and four products for each complex number
+    left.plot(sizes, products / (size - sizes + 1) ** 2, marker, label=f"Fourier, tiles of {size} x {size}")
+for name, marker in (("2 x 2", "v"), ("4 x 4", "^"), ("6 x 6", ">")):
+    outputs = len(points_of(PAIRS[name])) - 1
+    left.plot(3, (outputs + 2) ** 2 / outputs**2, marker, color="black", label=f"Winograd, {name} outputs")
+left.set(yscale="log", ylim=(1, 4000), xlabel="taps along each axis", title="products for an output and a channel")
+left.legend(frameon=False, loc="upper left")
+for name, colour in zip(ways, ("tab:red", "tab:grey", "tab:orange", "tab:blue")):
+    error = abs(ways[name](loud, taps) - exact) / ((len(taps) + 2) * unit * magnitudes)
+    largest = error[: len(error) // 256 * 256].reshape(-1, 256).max(1)
+    right.plot(np.arange(len(largest)) * 256, largest, color=colour, label=name)
+right.axhline(4, color="black", linestyle="--", linewidth=1)
+right.set(yscale="log", xlabel="sample", title="largest error over the bound of direct sums")
+right.legend(frameon=False)
+plt.show()
+
+assert (abs(filter_signal("auto")(loud, taps) - exact) <= 4 * (len(taps) + 2) * unit * magnitudes).all()
+
+# %% [markdown]
+# ## The roofline, once more
+#
+# The same roof, the same two slopes. Heights are now those of the *formula's* operations: what a direct sum would have
+# had to do in that time. Direct sums (filled) stay below the roof. Transforms (hollow, a line leads from the direct
+# sums of the same layer) may be above it, by as much as they leave out, less what the transforms take.
+
+# %%
+layers = {  # name: x, w, options, algorithms
+    "3 x 3, 64 to 64 channels of 56 x 56": (*layers["3 x 3, 64 to 64 channels of 56 x 56"], ("winograd", "fft")),
+    "5 x 5, 64 to 64 of 36 x 36": ((1, 64, 36, 36), (64, 64, 5, 5), {"padding_mode": 2}, ("fft",)),
+    "3 x 3, depthwise, 144 of 56 x 56": (*layers["3 x 3, depthwise, 144 of 56 x 56"], ()),
+    "31 x 31, one image of 384 x 384": ((1, 1, 384, 384), (1, 1, 31, 31), {"padding_mode": 15}, ("fft",)),
+}
+points = {
+    (name, algorithm): place(x_shape, w_shape, {**options, "algorithm": algorithm})
+    for name, (x_shape, w_shape, options, transforms) in layers.items()
+    for algorithm in ("direct", *transforms)
+}
+roof = max(roof, *(points[name, "direct"][1] for name in layers))
+rows = [
+    [
+        name,
+        algorithm,
+        f"{i:.2f}",
+        f"{rate / 1e9:.1f}",
+        f"{rate / roof:.2f}",
+        f"{rate / points[name, 'direct'][1]:.2f} x",
+    ]
+    for (name, algorithm), (i, rate) in points.items()
+]
+print(table(["", "algorithm", "operations for a byte", "GFLOP/s", "of the roof", "over direct"], rows))
+
+# %%
+figure, axes = plt.subplots(figsize=(10, 4.5))
+intensity = np.geomspace(0.5, 2000, 200)
+for rate, name, style in ((cache_rate, "copy in cache", "--"), (memory_rate, "copy in memory", "-")):
+    axes.plot(
+        intensity, np.minimum(rate * intensity, roof) / 1e9, color="black", linestyle=style, linewidth=1.2, label=name
+    )
+for name, colour in zip(layers, ("tab:red", "tab:orange", "tab:green", "tab:blue")):
+    i, rate = points[name, "direct"]
+    axes.plot(i, rate / 1e9, "o", color=colour, markersize=8, markeredgecolor="black", linestyle="none", label=name)
+    for algorithm in layers[name][3]:
+        _, faster = points[name, algorithm]
+        axes.plot([i, i], [rate / 1e9, faster / 1e9], "-", color=colour, linewidth=1)
+        axes.plot(
+            i,
+            faster / 1e9,
+            "^" if algorithm == "winograd" else "s",
+            color="white",
+            markeredgecolor=colour,
+            markersize=8,
+        )
+        axes.annotate(algorithm, (i, faster / 1e9), xytext=(-8, -3), textcoords="offset points", ha="right")
+axes.text(0.6, 1.05 * roof / 1e9, f"{roof / 1e9:.0f} GFLOP/s")
+axes.set(
+    xscale="log", yscale="log", xlabel="operations of the formula for each byte", ylabel="GFLOP/s of the formula",
+    title="What lies above the roof are multiplications that were not made",
+)  # fmt: skip
+axes.grid(True, which="major", alpha=0.3)
+axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+plt.show()
+
+# %% [markdown]
+# How to read it:
+#
+# - **The 3 x 3 layer** does 2.25 products for an output and channel in place of 9 with Winograd. It does not rise four
+#   times: its transforms are additions, and numbers that are written and read again.
+# - **The 5 x 5 layer** rises higher with Fourier's tiles than the 3 x 3 layer, to which they give little room to save.
+# - **The large kernel** rises most: 961 multiplications for each pixel, of which a transform's steps replace nearly
+#   all.
+# - **The depthwise layer** has no hollow mark. It sums over no channels, so that the transforms of a tile serve one
+#   product only, and memory holds it back anyway.
+#
+# Which of them a call takes, and what each is predicted to take, `explain` tells:
+
+# %%
+shapes = layers["3 x 3, 64 to 64 channels of 56 x 56"][:2]
+print(fastconv.explain(*(np.zeros(shape, np.float32) for shape in shapes), padding=1))

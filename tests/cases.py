@@ -10,6 +10,9 @@ import fastconv
 # hand, signed, unsigned, a truth value. Tests take longest to compile, so that the others are left to the slow ones.
 REPRESENTATIVE = {np.dtype(name) for name in ("f4", "f8", "c8", "f2", "i2", "u1", "?")}
 
+# What does every call, with a bound of the error for each output.
+ALGORITHMS = "auto", "direct", "im2col"
+
 RANK_NAMES = {1: "1d", 2: "2d", 3: "3d"}
 
 
@@ -122,7 +125,8 @@ def check_convolution(operation, x, w, **options):
 
 def check_second(operation, x, w, expected, options):
     """Where a call is small, what would run a larger one must agree, too."""
-    from fastconv.kernels.convolution.choose import AUTO, FAMILIES, refusals
+    from fastconv.kernels.convolution.choose import FAMILIES, refusals
+    from fastconv.kernels.shapes import ALGORITHMS
 
     from fastconv import conv  # not before guarded.py has replaced what they take from NumPy
     from fastconv.dispatch import facts_of
@@ -134,7 +138,8 @@ def check_second(operation, x, w, expected, options):
     bias, dtype = options.get("bias"), common_dtype(name, x=x, w=w)
     given = name, x, w, dtype, rank, operation == "convolve", *named, "direct", bias is not None
     facts = facts_of(convolution(*given))
-    taking = [family.name for family, refuses in zip(FAMILIES, refusals, strict=True) if not refuses(*facts, AUTO)]
+    asked = ALGORITHMS.index("direct")
+    taking = [family.name for family, refuses in zip(FAMILIES, refusals, strict=True) if not refuses(*facts, asked)]
     if taking[0] != "small":
         return
     arguments = name, rank, operation == "convolve", x, w, *named, "direct", bias is not None

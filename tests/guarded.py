@@ -14,11 +14,9 @@ import weakref
 
 import numpy as np
 import oracle
-from cases import LAYOUTS, check_convolution, check_windows, rng, values
-from fastconv.kernels.shapes import ALGORITHMS
+from cases import ALGORITHMS, LAYOUTS, check_convolution, check_windows, rng, values
 
 import fastconv
-from fastconv import ndimage
 
 PAGE = mmap.PAGESIZE
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -109,6 +107,7 @@ def _guarding(allocate):
 # Before the package's own modules are imported, which it does at the first use.
 np.empty, np.zeros, np.full = map(_guarding, (numpy_empty, numpy_zeros, numpy_full))
 
+from fastconv import ndimage  # noqa: E402
 
 # What lies at the outer ends of memory differs: the first and the last element, rows of a step, reversed axes.
 VIEWS = {
@@ -159,6 +158,15 @@ def convolution(algorithm, dtypes=DTYPES):
             assert allocations.hold(got), "the result was not made by np.empty, np.zeros or np.full"
             oracle.check(got, getattr(oracle, operation)(x, w, bias=bias, **options))
 
+
+TILED = [
+    ((2, 24, 28, 29), (20, 24, 5, 5), {"padding_mode": 2}),
+    ((1, 24, 28, 28), (17, 24, 5, 5), {}),
+    ((1, 4, 30, 31), (6, 2, 3, 9), {"groups": 2, "padding_mode": 1, "boundary": "wrap"}),
+    ((1, 3, 4, 19, 17), (4, 3, 2, 5, 4), {"padding_mode": "same"}),
+    ((1, 24, 800), (32, 24, 25), {}),
+    ((2, 3, 301), (4, 3, 40), {"padding_mode": "same", "boundary": "edge"}),
+]
 
 # Sizes at which a slab, the table of taps or the sums are cut into blocks.
 BLOCKED = [
@@ -289,6 +297,22 @@ def _windows(end, name, x, *sizes, **options):
             got += getattr(fastconv, name)(x, *sizes, return_indices=True, **options)
     assert all(map(allocations.hold, got)), f"the result of {name} was not made by np.empty, np.zeros or np.full"
     return check_windows(name, x, *sizes, **options)
+
+
+def fft_tiles(dtype):
+    """Tiles that end inside, at the end of and beyond planes, transformed and summed directly."""
+    for end, (x_shape, w_shape, options) in itertools.product((True, False), TILED):
+        for algorithm, view in (("fft", "contiguous"), ("fft", "reversed"), ("auto", "contiguous")):
+            x, w = LAYOUTS[view](values(x_shape, dtype)), LAYOUTS[view](values(w_shape, dtype, 1))
+            if algorithm == "auto":
+                x[..., :3] *= 1e3
+            x, w = guarded(x, end=end, read_only=True), guarded(w, end=end, read_only=True)
+            bias = guarded(values(w_shape[0], dtype, 2), end=end, read_only=True)
+            with Allocations(end):
+                got = fastconv.correlate_nd(x, w, bias=bias, algorithm=algorithm, **options)
+                want = fastconv.correlate_nd(x, w, bias=bias, algorithm="direct", **options)
+            size = abs(want).max()
+            np.testing.assert_allclose(got, want, atol=1e-4 * size, rtol=0)
 
 
 def pools(dtypes=DTYPES):
@@ -506,12 +530,72 @@ def write_read_only():
     guarded(numpy_zeros(5, "f4"), end=True, read_only=True)[0] = 1
 
 
+# Tiles that fit and do not fit, of planes, rows, columns, signals and volumes, and what is summed directly.
+TILED = [
+    ((1, 16, 9, 22), (17, 16, 3, 3), {"padding_mode": 1}),
+    ((2, 9, 5, 70), (16, 9, 3, 3), {"padding_mode": ((2, 0), (1, 3)), "boundary": "wrap"}),
+    ((2, 16, 40), (16, 8, 3), {"groups": 2, "padding_mode": "full"}),
+    ((1, 12, 17, 6), (16, 12, 3, 1), {}),
+    ((1, 9, 11, 13), (16, 9, 3, 3), {"dilation": (2, 3), "padding_mode": (1, 3), "boundary": "edge"}),
+    ((1, 12, 3, 6, 9), (16, 12, 3, 3, 3), {"padding_mode": 1, "boundary": "reflect"}),
+]
+
+
+def tiled(dtype):
+    """The kept workspace is given up, so that each call takes one between guards."""
+    given, dtype = arrays_of(dtype)
+    for (x_shape, w_shape, options), view, end in itertools.product(TILED, LAYOUTS.values(), (False, True)):
+        print(f"{dtype} {x_shape} {w_shape}, {'end' if end else 'start'} of the block", flush=True)
+        for spoils in (False, True):
+            x, w = values(x_shape, given), values(w_shape, dtype, 1)
+            if spoils and x.dtype.kind == "f":
+                x[..., -1] = np.nan
+            x, w = guarded(view(x), end=end, read_only=True), guarded(view(w), end=end, read_only=True)
+            fastconv.release_workspace()
+            with Allocations(end):
+                out = fastconv.correlate_nd(x, w, algorithm="winograd", dtype=dtype, **options)
+            expected = oracle.correlate(x.astype(dtype), w, **options)
+            oracle.check(out, expected._replace(bound=8 * expected.bound))
+            fastconv.release_workspace()
+
+
+# Blocks of one plane and of pieces of it, of a signal, and what is summed directly.
+TRANSFORMED = [
+    ((1, 1, 70, 81), (1, 1, 16, 17), {"padding_mode": "same"}),
+    ((1, 1, 9, 301), (1, 1, 9, 25), {"boundary": "reflect", "padding_mode": ((3, 0), (0, 4))}),
+    ((2, 2, 40, 33), (2, 1, 17, 16), {"groups": 2, "stride": (2, 3)}),
+    ((1, 1, 3001), (2, 1, 300), {}),
+    ((1, 2, 700), (1, 2, 250), {"padding_mode": "full", "stride": 3, "boundary": "wrap"}),
+]
+
+
+def transformed(dtype):
+    """The kept workspace is given up, so that each call takes one between guards."""
+    given, dtype = arrays_of(dtype)
+    for (x_shape, w_shape, options), view, end in itertools.product(TRANSFORMED, LAYOUTS.values(), (False, True)):
+        print(f"{dtype} {x_shape} {w_shape}, {'end' if end else 'start'} of the block", flush=True)
+        for spoils in (False, True):
+            x, w = values(x_shape, given), values(w_shape, dtype, 1)
+            if spoils and x.dtype.kind in "fc":
+                x[..., -1] = np.nan
+            x, w = guarded(view(x), end=end, read_only=True), guarded(view(w), end=end, read_only=True)
+            fastconv.release_workspace()
+            with Allocations(end):
+                out = fastconv.correlate_nd(x, w, algorithm="fft", dtype=dtype, **options)
+            expected = oracle.correlate(x.astype(dtype), w, **options)
+            oracle.check(out, expected._replace(bound=4 * expected.bound))
+            fastconv.release_workspace()
+
+
 CASES = {
+    **{f"transformed-{dtype}": (transformed, dtype) for dtype in ("f4", "f8", "c8", "u1-f4")},
     **{f"{f.__name__}-{a}": (f, a) for f in (convolution, outputs) for a in ALGORITHMS[1:]},
     **{f"{f.__name__}-{a}-more": (f, a, MORE) for f in (convolution, outputs) for a in ALGORITHMS[1:]},
     **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8", "u1-f4")},
     **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2", "u1-f4", "f4-f8")},
     **{f"grouped-{dtype}": (grouped, dtype) for dtype in ("f4", "f8", "c8", "f2", "u1-f4", "f4-f8")},
+    **{f"tiled-{dtype}": (tiled, dtype) for dtype in ("f4", "f8", "u1-f4")},
+    **{f"fft_tiles-{dtype}": (fft_tiles, dtype) for dtype in ("f4", "f8")},
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
     **{f"ndimage-{dtype}": (ndimage_filters, dtype) for dtype in NDIMAGE},
     **{f.__name__: (f,) for f in (pools, converted_pools, unpools, patches, filters)},

@@ -23,6 +23,10 @@ CALLS = {
         ((1, 1, 5, 12), (2, 1, 2, 3), {"padding": 1, "fillvalue": 1}),
         ((1, 2, 19), (1, 2, 3), {}),
     ],
+    "fft_planes": [
+        ((1, 2, 60, 70), (2, 1, 17, 20), {"groups": 2, "padding": "same", "algorithm": "fft"}),
+        ((1, 1, 1500), (1, 1, 300), {"padding": "same", "boundary": "wrap", "algorithm": "fft"}),
+    ],
     "depthwise": [
         ((1, 3, 19, 37), (3, 1, 3, 3), {"groups": 3, "padding": 1}),
         ((2, 3, 19, 37), (3, 1, 3, 3), {"groups": 3, "padding": 1, "stride": 2}),
@@ -42,6 +46,14 @@ CALLS = {
         ((1, 24, 15, 31), (5, 24, 3, 3), {"stride": (2, 3)}),
         ((1, 40, 4, 600), (5, 40, 3, 3), {"padding": 1}),
         ((1, 80, 5, 500), (4, 80, 3, 3), {"padding": 1}),  # channels that do not fit at once
+    ],
+    "fft_tiles": [
+        ((2, 24, 15, 31), (17, 24, 5, 5), {"padding": 2, "algorithm": "fft"}),
+        ((1, 6, 15, 31), (4, 3, 7, 9), {"padding": 2, "groups": 2, "fillvalue": 2, "algorithm": "fft"}),
+    ],
+    "winograd": [
+        ((1, 32, 30, 30), (32, 32, 3, 3), {"padding": 1}),
+        ((2, 32, 21, 30), (33, 32, 3, 3), {"padding": 2, "boundary": "wrap"}),
     ],
     "generic": [((1, 2, 4, 5, 3, 4), (3, 2, 2, 2, 2, 2), {"padding": 1})],
     "im2col": [((1, 4, 9, 11), (6, 2, 3, 3), {"groups": 2, "padding": 1, "fillvalue": 1, "algorithm": "im2col"})],

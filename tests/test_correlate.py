@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import LAYOUTS, OUT_LAYOUTS, check_convolution, poison, representative, ties, values
-from fastconv.kernels.shapes import ACTIVATIONS, ALGORITHMS, BOUNDARIES
+from cases import ALGORITHMS, LAYOUTS, OUT_LAYOUTS, check_convolution, poison, representative, ties, values
+from fastconv.kernels.shapes import ACTIVATIONS, BOUNDARIES
 
 import fastconv
 

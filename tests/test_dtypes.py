@@ -4,6 +4,7 @@ import numpy as np
 import oracle
 import pytest
 from cases import (
+    ALGORITHMS,
     LAYOUTS,
     REPRESENTATIVE,
     check_convolution,
@@ -14,7 +15,7 @@ from cases import (
     unaligned,
     values,
 )
-from fastconv.kernels.shapes import ACTIVATIONS, ALGORITHMS
+from fastconv.kernels.shapes import ACTIVATIONS
 
 import fastconv
 

@@ -995,12 +995,10 @@ def test_show_config(mode):
         fastconv.show_config(mode=mode)
 
 
-@pytest.mark.parametrize("algorithm", ["winograd", "fft"])
-def test_algorithms_that_do_not_exist_yet(algorithm):
-    message = f"algorithm is '{algorithm}', which cannot do this call: .*, expected 'auto', 'direct', 'im2col'"
-    refuses(ValueError, message, "correlate2d", X2, W2, algorithm=algorithm)
-    assert algorithm not in fastconv.correlate2d.__doc__
-    refuses(ValueError, f"(?!.*{algorithm}).*expected one of 'auto'", "correlate2d", X2, W2, algorithm="gemm")
+def test_algorithms_that_are_not_there():
+    names = "expected one of 'auto', 'direct', 'im2col', 'winograd', 'fft'"
+    refuses(ValueError, names, "correlate2d", X2, W2, algorithm="gemm")
+    refuses(TypeError, "algorithm", "correlate2d", X2, W2, algorithm=3)
 
 
 def test_options_are_keywords():

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import slow, values
-from fastconv.kernels.shapes import ALGORITHMS
+from cases import ALGORITHMS, slow, values
 from subprocesses import run
 
 import fastconv
@@ -26,8 +25,11 @@ GUARDED += [slow(f"{case}-more") for case in GUARDED]
 GUARDED += ["blocks-f4", "blocks-f2", slow("blocks-c16"), slow("blocks-i8")]
 GUARDED += ["depthwise-f4", "depthwise-f8", "depthwise-f2", slow("depthwise-i4")]
 GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
+GUARDED += ["fft_tiles-f4", slow("fft_tiles-f8")]
+GUARDED += ["tiled-f4", slow("tiled-f8"), slow("tiled-u1-f4")]
 GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-u1", slow("pool_vectors-i1")]
 GUARDED += ["blocks-u1-f4", "depthwise-u1-f4", "grouped-u1-f4", "converted_pools"]  # read as another dtype
+GUARDED += ["transformed-f4", slow("transformed-f8"), slow("transformed-c8"), slow("transformed-u1-f4")]
 GUARDED += [slow("depthwise-f4-f8"), slow("grouped-f4-f8")]
 GUARDED += ["ndimage-f4", *(slow(f"ndimage-{dtypes}") for dtypes in ("u1", "f8", "i2", "u1-f4", "f4-i2"))]
 

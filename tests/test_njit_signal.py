@@ -10,6 +10,7 @@ import pytest
 from cases import slow, values
 from subprocesses import run_python
 
+import fastconv
 from fastconv import extending
 
 signal = pytest.importorskip("scipy.signal")
@@ -139,3 +140,15 @@ def test_scipy_imported_after_numba_asked_for_extensions():
     known = any(point.value == "fastconv.extending:init" for point in entry_points(group="numba_extensions"))
     code = LATE.format(tell="" if known else "from fastconv.extending import init; init()")
     run_python(code)
+
+
+def test_a_direct_method_takes_no_transform():
+    @numba.njit
+    def call(x, w):
+        return signal.convolve(x, w, "valid", "direct"), signal.convolve(x, w, "valid", "auto")
+
+    x, w = values((30_000,), "f4"), values((900,), "f4", 1)
+    direct, auto = call(x, w)
+    expected = fastconv.convolve1d(x[None, None], w[None, None], algorithm="direct")[0, 0]
+    np.testing.assert_array_equal(direct, expected)
+    assert not np.array_equal(auto, direct)

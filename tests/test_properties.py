@@ -6,8 +6,18 @@ import math
 import numpy as np
 import oracle
 import pytest
-from cases import LAYOUTS, OUT_LAYOUTS, RANK_NAMES, call_convolution, check_convolution, check_windows, poison, values
-from fastconv.kernels.shapes import ALGORITHMS, BOUNDARIES
+from cases import (
+    ALGORITHMS,
+    LAYOUTS,
+    OUT_LAYOUTS,
+    RANK_NAMES,
+    call_convolution,
+    check_convolution,
+    check_windows,
+    poison,
+    values,
+)
+from fastconv.kernels.shapes import BOUNDARIES
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import LAYOUTS, OUT_LAYOUTS, check_convolution, check_windows, poison, rng, unaligned, values
-from fastconv.kernels.shapes import ALGORITHMS
+from cases import ALGORITHMS, LAYOUTS, OUT_LAYOUTS, check_convolution, check_windows, poison, rng, unaligned, values
 
 DTYPES = ["f4", "f8", "i2", "c8", "f2"]
 

@@ -12,6 +12,7 @@ from ..filters import MAXIMUM, MINIMUM, SUM, Pass, Window, prepare_passes, prepa
 from ..problem import Array
 from ..verbose import timed, times
 from .arguments import BOUNDARIES, asked_output, check_dtypes
+from .large import transforming
 
 Steps: TypeAlias = Sequence[Pass] | Window
 Run: TypeAlias = Callable[[Array, Array], None]
@@ -130,7 +131,10 @@ def _lower(x: Array, out: Array, steps: Steps) -> Run:
     if isinstance(steps, Window):
         return _lower_window(x, out, steps)
     if all(_is_held(step, dtype, out.dtype) for step, dtype in zip(steps, (x.dtype, *[out.dtype] * len(steps)))):
-        return prepare_passes(x, out, steps)
+        run = prepare_passes(x, out, steps)
+        if len(steps) == 1 and steps[0].kind == SUM and x is not out and not np.may_share_memory(x, out):
+            run = transforming(x, out, _as_window(steps[0], x.ndim), run) or run
+        return run
     return _compare_doubles(x, out, steps)
 
 
@@ -147,7 +151,16 @@ def _lower_window(x: Array, out: Array, window: Window) -> Run:
         window = window._replace(cval=_cut(window.cval, x.dtype))
         if window.weights[window.footprint].any():
             return _lower_heights(x, out, window)
-    return prepare_window(x, out, window)
+    run = prepare_window(x, out, window)
+    return transforming(x, out, window, run) or run
+
+
+def _as_window(each: Pass, ndim: int) -> Window:
+    """A pass of weights along one axis as a window over all."""
+    shape = tuple(each.size if axis == each.axis else 1 for axis in range(ndim))
+    before = tuple(each.before if axis == each.axis else 0 for axis in range(ndim))
+    weights = np.array(each.weights).reshape(shape)
+    return Window(SUM, weights, np.ones(shape, bool), before, (each.boundary,) * ndim, each.cval)
 
 
 def _lower_heights(x: Array, out: Array, window: Window) -> Run:

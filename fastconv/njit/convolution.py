@@ -153,8 +153,9 @@ def caller(known: Convolution, out: Any) -> Any:
                 frame.put_array(AT.out, out, out_value)
             count = known.groups(context, builder, group_value)
             numbers = Call(
-                x_shape[0], count, w_shape[1], w_shape[0], rank, int(known.flip), int(known.has_bias), known.activation
-            )
+                x_shape[0], count, w_shape[1], w_shape[0], rank, int(known.flip), int(known.has_bias), known.activation,
+                known.algorithm,
+            )  # fmt: skip
             frame.put(AT.call, *numbers)
             for i in range(first):
                 frame.put_axis(i, *UNIT)

@@ -11,6 +11,7 @@ import functools
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -19,7 +20,8 @@ import numpy as np
 
 from .. import problem as checks
 from .. import workspace
-from ..extending import SYMBOL, TABLE
+from ..dispatch import check_taken
+from ..extending import MEANING, SYMBOL, TABLE
 from ..kernels.calls import convolution as calls
 from ..kernels.calls import filters as filter_calls
 from ..kernels.calls import windows as window_calls
@@ -27,7 +29,7 @@ from ..kernels.calls.frame import AT, AT_WINDOWS, FRAME, FUNCTIONS, IN_TABLE, re
 from ..kernels.convolution import choose
 from ..kernels.convolution.choose import FAMILIES
 from ..kernels.filters import extrema, sums
-from ..kernels.shapes import AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
+from ..kernels.shapes import ALGORITHMS, AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, family_formats, step_formats
 from ..pool import average_formats, extremum_formats, outermost, row_formats, unpool_formats
@@ -42,6 +44,7 @@ _CONVOLUTIONS = FUNCTIONS  # where the functions of each pair of dtypes stand in
 _WINDOWS = _CONVOLUTIONS + len(FAMILIES) * _PAIRS
 _FILTERS = _WINDOWS + window_calls.FUNCTIONS * _PAIRS  # those of each dtype
 _FILTER_KERNELS = {"sums": sums.filter_sums, "extrema": extrema.filter_extrema}
+assert IN_TABLE.meaning == MEANING
 assert TABLE.size >= _FILTERS + len(_FILTER_KERNELS) * len(DTYPES), "the table has no room for all functions"
 _TEXTS = [
     ctypes.create_string_buffer(text.encode())
@@ -89,6 +92,7 @@ def _load(kind: str, dtype: str, x: str, rank: int) -> int:
         release = entry_point(release_blocks, "int64")
         workspace.others.append(lambda: release(TABLE))
         TABLE[IN_TABLE.lose] = ctypes.cast(_lose, ctypes.c_void_p).value or 0
+        TABLE[IN_TABLE.load] = ctypes.cast(_load_family, ctypes.c_void_p).value or 0
         TABLE[IN_TABLE.explain] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
     if kind == "convolution":
         return _load_convolution(dtype, x, rank)
@@ -111,9 +115,14 @@ def _load_convolution(dtype: str, x: str, rank: int) -> int:
     TABLE[IN_TABLE.run] = entry_address(calls.run, "int64")
     kernels: int = _CONVOLUTIONS + len(FAMILIES) * _place(dtype, x)
     for place in choose.candidates(element_of(dtype), rank):
-        module = FAMILIES[place].module
-        TABLE[kernels + place] = entry_address(module.correlate, *family_formats(module, dtype, x))
+        if FAMILIES[place].algorithm == "direct":  # others are loaded when a call is first worth one
+            TABLE[kernels + place] = _family_address(place, dtype, x)
     return kernels
+
+
+def _family_address(place: int, dtype: str, x: str) -> int:
+    module = FAMILIES[place].module
+    return entry_address(module.correlate, *family_formats(module, dtype, x))
 
 
 def _load_window(kind: str, dtype: str, x: str) -> int:
@@ -175,6 +184,15 @@ def _explain(frame: int, place: int) -> None:
         words[AT.message] = place
     else:
         words[AT.message] = 0
+
+
+@_CALLBACK  # type: ignore[untyped-decorator]
+def _load_family(frame: int, place: int) -> None:
+    """Compile or read a family of kernels, for the first call that it runs; stopped by an interrupt, none is there."""
+    words = (ctypes.c_int64 * FRAME).from_address(frame)
+    dtype, read = _dtypes_of(words)
+    with suppress(BaseException):
+        TABLE[words[AT.kernels] + place] = _family_address(place, dtype.name, read.name)
 
 
 class _LostError:
@@ -280,7 +298,8 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
     x, w = _array(words, AT.x, rank + 2, read), _array(words, AT.w, rank + 2, dtype)
     bias = _array(words, AT.bias, 1, dtype) if call.has_bias else None
     stride, dilation, padding = _options(words, axes)
-    options = call.groups, stride, padding, dilation, "constant", None, "auto", bias is not None
+    algorithm = ALGORITHMS[words[AT.algorithm]]
+    options = call.groups, stride, padding, dilation, "constant", None, algorithm, bias is not None
     misfits, flip = checks.Misfits(name), bool(call.flip)
     problem = misfits.attempt(checks.convolution, x, w, dtype, rank, flip, *options, padding_name=padding_name)
     if bias is not None:
@@ -289,6 +308,8 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
         out = _array(words, AT.out, rank + 2, dtype)
         misfits.attempt(checks.check_out, out, problem.out_shape, dtype, x, w, bias)
     misfits.refuse()
+    if problem:
+        check_taken(problem)
 
 
 def _check_window(name: str, padding_name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:

@@ -1,6 +1,6 @@
 """`scipy.signal`'s `convolve`, `correlate`, `convolve2d` and `correlate2d` in compiled code, on fastconv's kernels.
 
-Arguments, sizes and results are SciPy's. Sums are taken as they are written, never by FFT.
+Arguments, sizes and results are SciPy's.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _REVERSED = {1: lambda a: a[::-1], 2: lambda a: a[::-1, ::-1], 3: lambda a: a[::
 
 def by_method(name: str, in1: Any, in2: Any, mode: Any, method: Any) -> Callable[..., Any]:
     """The implementation of `convolve` and `correlate`."""
-    checked(checks.check_name, name, "method", name_of(name, "method", method), ("auto", "direct"))
-    slide = _slide(name, in1, in2, mode, "constant", swaps=True)
+    asked = name_of(name, "method", method)
+    checked(checks.check_name, name, "method", asked, ("auto", "direct"))
+    slide = _slide(name, in1, in2, mode, "constant", swaps=True, algorithm=asked)
 
     def implementation(in1, in2, mode="full", method="auto"):  # type: ignore[no-untyped-def]
         return slide(in1, in2, 0)
@@ -56,7 +57,9 @@ def by_boundary(name: str, in1: Any, in2: Any, mode: Any, boundary: Any, fillval
     return implementation
 
 
-def _slide(name: str, in1: Any, in2: Any, mode: Any, boundary: str, swaps: bool) -> Callable[..., Any]:
+def _slide(
+    name: str, in1: Any, in2: Any, mode: Any, boundary: str, swaps: bool, algorithm: str = "auto"
+) -> Callable[..., Any]:
     """A function of two arrays and what lies around the first. `swaps`: the larger may stand in for the first."""
     kinds = [array_of(name, label, kind).kind for label, kind in (("in1", in1), ("in2", in2))]
     rank = in1.ndim
@@ -79,7 +82,8 @@ def _slide(name: str, in1: Any, in2: Any, mode: Any, boundary: str, swaps: bool)
         if correlates and not is_plain:
             kernel = reversed_(kernel)
         x, kernel = x[None, None], kernel[None, None]
-        return function(x, kernel, padding_mode=chosen, boundary=boundary, fillvalue=fillvalue)[0, 0]
+        sums = function(x, kernel, padding_mode=chosen, boundary=boundary, fillvalue=fillvalue, algorithm=algorithm)
+        return sums[0, 0]
 
     @register_jitable
     def is_swapped(shape1, shape2):  # type: ignore[no-untyped-def]

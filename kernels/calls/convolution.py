@@ -3,8 +3,10 @@
 from ..convolution.choose import FAMILIES, choose, plan_words, write_plan
 from ..jit import entry, kernel
 from ..shapes import (
+    AUTO,
     AXIS_FIELDS,
     CALL_FIELDS,
+    DIRECT,
     GIVEN,
     TOO_FAR,
     Call,
@@ -19,6 +21,7 @@ from ..strided import address, load_tuple
 from .frame import (
     AT,
     FRAME,
+    IN_TABLE,
     allocate,
     array_at,
     free,
@@ -30,6 +33,7 @@ from .frame import (
     shape_of,
     step_of,
     take_block,
+    tell,
     words_at,
     write_ends,
     write_steps,
@@ -108,11 +112,21 @@ def resolve(frame):
         write_steps(words, i, drop_steps(load_axis(words, i)))
     words[_OUTPUTS] = call.outputs // call.groups if call.groups > 1 else call.outputs
     words[AT.padding], words[AT.is_resolved] = GIVEN, 1
+    if words[AT.algorithm] > DIRECT and is_refused(words):
+        return True
     if not has_out or elements == 0:
         return False
     rank = call.rank + 2
     shared = overlaps(words, AT.x, rank, rank) or overlaps(words, AT.w, rank, rank)
     return shared or (call.has_bias and overlaps(words, AT.bias, 1, rank)) or overlaps_itself(words, rank)
+
+
+@kernel
+def is_refused(words):
+    """Whether no family takes a resolved call by the algorithm that it asks for."""
+    call, element = load_tuple(words, AT.call, Call), load_tuple(words, AT.element, Element)
+    axes = load_axis(words, 0), load_axis(words, 1), load_axis(words, 2)
+    return choose(call, axes, element, words[AT.algorithm], 0) < 0
 
 
 @entry
@@ -123,6 +137,9 @@ def run(frame):
     if call.has_bias and not is_aligned(words, AT.bias, 1, words[AT.itemsize], words[AT.alignment]):
         return False
     axes, algorithm = (load_axis(words, 0), load_axis(words, 1), load_axis(words, 2)), words[AT.algorithm]
+    table = words_at(words[AT.table])
+    if algorithm == AUTO:
+        algorithm = table.data[IN_TABLE.meaning]
     outputs = call.batch * call.groups * call.outputs * axes[0].out * axes[1].out * axes[2].out
     for i in range(3, call.rank):
         outputs *= load_axis(words, i).out
@@ -132,10 +149,14 @@ def run(frame):
     words[AT.numbers] = address(frame) + 8 * AT.call
     while not is_done and (family < 0 or (_WANT_ROWS >> family) & 1):
         family = choose(call, axes, element, algorithm, family + 1)
+        if table.data[words[AT.kernels] + family] == 0:
+            tell(table.data[IN_TABLE.load], address(frame), family)
+            if table.data[words[AT.kernels] + family] == 0:  # interrupted: others were loaded with the caller
+                family = choose(call, axes, element, DIRECT, 0)
         if (_NEED_WORKSPACE >> family) & 1:
             is_done = run_planned(frame, family)
         else:
-            is_done = is_true(words_at(words[AT.table]).data[words[AT.kernels] + family], arrays(frame))
+            is_done = is_true(table.data[words[AT.kernels] + family], arrays(frame))
     return is_done
 
 

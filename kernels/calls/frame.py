@@ -79,6 +79,7 @@ assert pool_rows.PLAN_WORDS <= _PLAN, "the plan of a pool does not fit in a fram
 class Table(NamedTuple):
     """The words of the table before the blocks of workspace and the functions of each pair of dtypes."""
 
+    meaning: int  # of "auto": a place in `ALGORITHMS`
     resolve: int
     run: int
     resolve_window: int
@@ -90,6 +91,7 @@ class Table(NamedTuple):
     addition_data: int
     explain: int
     lose: int
+    load: int
     refused: int  # texts
     unheld: int
     failed: int
@@ -151,6 +153,18 @@ def allocate(typingctx, size):
 def free(typingctx, place):
     """The C library's `free`."""
     return types.void(types.intp), _external("free", ir.VoidType(), ir.IntType(8).as_pointer())
+
+
+@intrinsic
+def tell(typingctx, function, frame, number):
+    """Call a function of C, which takes two numbers and gives nothing, at an address."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(ir.VoidType(), [_INT64, _INT64])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
 
 
 @kernel

@@ -50,7 +50,7 @@ class Blocking(NamedTuple):
 _COMMON = Blocking(
     DenseBlocking(slab_bytes=384 << 10, sums_bytes=192 << 10, entries=2304, taps=1024),
     DirectBlocking(slab_bytes=384 << 10, sums_bytes=192 << 10, table_entries=2304, masks=16384, columns=512),
-    DepthwiseBlocking(slab_bytes=384 << 10, taps=4096, columns=4096, entries=8192, planes=1024, turn_macs=1 << 19),
+    DepthwiseBlocking(slab_bytes=384 << 10, taps=16384, columns=4096, entries=8192, planes=1024, turn_macs=1 << 19),
 )
 
 BLOCKING = {16: _COMMON, 32: _COMMON, 64: _COMMON}  # by bytes of a vector: no width has needed numbers of its own yet

@@ -3,23 +3,28 @@
 A family is a module with:
 
     WORKSPACE_BYTES                              what it needs for each thread; 0: no workspace, no team and no plan
+    cost(call, axes, element)                    nanoseconds that an image takes, as `costs` predicts them
     refuses(call, axes, element)                 0, or why others should run a call; a family without it takes all
     reason(refusal, call, axes, element)         the same in words, for people; plain Python
     plan_words(call, axes, element)              how many numbers a call and its plan take, at most
     write_plan(call, axes, element, numbers)     write the plan behind the numbers of the call; none without a plan
     correlate(x, w, bias, out, fill, numbers[, workspace, team, threads, thread])   True, or False with nothing written
 
+With "auto" the first family of direct sums that takes a call is compared with all transforms that do, and what costs
+least runs it: a rule of sizes, the same for any batch and any number of threads.
+
 `axes` are the first three, `element` is the `Element` that is computed with. `correlate` answers False if an array's
 elements do not lie where it can take them: a family that `wants_rows` then leaves the call to the next one, others to a
 copy.
 """
 
+import math
 from types import FunctionType
 from typing import Any, NamedTuple
 
 from ..jit import plain, plain_inlined
 from ..shapes import ALGORITHMS, AUTO
-from . import dense, depthwise, direct, generic, small
+from . import dense, depthwise, direct, fft_planes, fft_tiles, generic, small, winograd
 
 
 class Family(NamedTuple):
@@ -32,19 +37,23 @@ class Family(NamedTuple):
     takes_complex: bool
     takes_converted: bool  # dtypes that are computed in another type
     wants_rows: bool = False  # of elements next to each other
+    takes_integers: bool = True
 
 
-# The first that takes a call runs it.
+# The first that takes a call runs it, unless a transform, further below, costs less.
 FAMILIES = (
     Family("small", "direct", small, 3, takes_complex=False, takes_converted=False, wants_rows=True),
     Family("depthwise", "direct", depthwise, 3, takes_complex=False, takes_converted=True),
     Family("dense", "direct", dense, 3, takes_complex=False, takes_converted=True),
     Family("direct", "direct", direct, 3, takes_complex=True, takes_converted=True),
     Family("generic", "direct", generic, 64, takes_complex=True, takes_converted=True),
+    Family("winograd", "winograd", winograd, 3, takes_complex=False, takes_converted=False, takes_integers=False),
+    Family("fft_tiles", "fft", fft_tiles, 3, takes_complex=False, takes_converted=False, takes_integers=False),
+    Family("fft_planes", "fft", fft_planes, 3, takes_complex=True, takes_converted=False, takes_integers=False),
 )
 
 # Why a family is out of the question; what `refuses` says is above 0.
-OTHER_ALGORITHM, MANY_AXES, IS_COMPLEX, IS_CONVERTED = -1, -2, -3, -4
+OTHER_ALGORITHM, MANY_AXES, IS_COMPLEX, IS_CONVERTED, IS_INTEGER = -1, -2, -3, -4, -5
 
 
 @plain
@@ -56,6 +65,7 @@ def _refusing(family):
     """Why a family does not run a call; 0: it does."""
     number, most_axes = ALGORITHMS.index(family.algorithm), family.most_axes
     takes_complex, takes_converted = family.takes_complex, family.takes_converted
+    takes_integers = family.takes_integers
     refuses = getattr(family.module, "refuses", _takes_all)
 
     def refusal(call, axes, element, algorithm):
@@ -67,20 +77,68 @@ def _refusing(family):
             return IS_COMPLEX
         if element.is_converted and not takes_converted:
             return IS_CONVERTED
+        if element.is_integer and not takes_integers:
+            return IS_INTEGER
         return refuses(call, axes, element)
 
     return plain_inlined(refusal)
 
 
+def _costing_some(cost):
+    """What a call costs, nothing if its result is empty."""
+
+    def cost_of_some(call, axes, element):
+        if min(call.groups, call.outputs, axes[0].out, axes[1].out, axes[2].out) == 0:
+            return 0.0
+        return cost(call, axes, element)
+
+    return plain_inlined(cost_of_some)
+
+
 def _from(place, refusal, following):
     """The first family from a place on that takes a call; `following` asks those behind this place."""
 
-    def choose(call, axes, element, algorithm, first):
+    def first_of(call, axes, element, algorithm, first):
         if first <= place and refusal(call, axes, element, algorithm) == 0:
             return place
         return following(call, axes, element, algorithm, first)
 
+    return plain_inlined(first_of)
+
+
+def _cheaper(place, refusal, cost, following):
+    """The transform at a place, or one of those behind it, that costs less than what is chosen so far."""
+
+    def cheapest(call, axes, element, algorithm, chosen, least):
+        if refusal(call, axes, element, algorithm) == 0:
+            nanoseconds = cost(call, axes, element)
+            if nanoseconds < least:
+                return following(call, axes, element, algorithm, place, nanoseconds)
+        return following(call, axes, element, algorithm, chosen, least)
+
+    return plain_inlined(cheapest)
+
+
+def _choosing(first_of, cost, cheapest):
+    """The family that runs a call, -1: none does; of direct sums, those before place `first` do not."""
+
+    def choose(call, axes, element, algorithm, first):
+        place = first_of(call, axes, element, algorithm, first)
+        least = cost(place, call, axes, element) if place >= 0 else math.inf
+        return cheapest(call, axes, element, algorithm, place, least)
+
     return plain_inlined(choose)
+
+
+def _costing(place, own, following):
+    """What a call costs in the family at a place."""
+
+    def cost(family, call, axes, element):
+        if family == place:
+            return own(call, axes, element)
+        return following(family, call, axes, element)
+
+    return plain_inlined(cost)
 
 
 def _sizing(place, plan_words, following):
@@ -112,6 +170,22 @@ def _none_chosen(call, axes, element, algorithm, first):
 
 
 @plain
+def _chosen(call, axes, element, algorithm, chosen, least):
+    return chosen
+
+
+@plain
+def _no_cost(family, call, axes, element):
+    return 0.0
+
+
+@plain
+def _least_cost(call, axes, element):
+    """Of families that nothing is compared with: calls that are too small, or of kinds that no transform takes."""
+    return 0.0
+
+
+@plain
 def _no_words(family, call, axes, element):
     return 0
 
@@ -128,17 +202,24 @@ def _nothing_written(family, call, axes, element, numbers):
 
 # Called from Python, a function that is compiled only would end the process.
 for _family in FAMILIES:
-    for _name in ("refuses", "reason", "plan_words", "write_plan"):
+    for _name in ("refuses", "reason", "cost", "plan_words", "write_plan"):
         assert isinstance(getattr(_family.module, _name, _no_plan), FunctionType), (
             f"{_family.name}.{_name} is not plain"
         )
 
 refusals = [_refusing(family) for family in FAMILIES]
-choose, plan_words, write_plan = _none_chosen, _no_words, _nothing_written
+costs = [_costing_some(each.module.cost) if hasattr(each.module, "cost") else _least_cost for each in FAMILIES]
+first_of, cost_of, cheapest = _none_chosen, _no_cost, _chosen
+plan_words, write_plan = _no_words, _nothing_written
 for _place, _family in reversed(list(enumerate(FAMILIES))):
-    choose = _from(_place, refusals[_place], choose)
+    if _family.algorithm == "direct":
+        cost_of = _costing(_place, costs[_place], cost_of)
+        first_of = _from(_place, refusals[_place], first_of)
+    else:
+        cheapest = _cheaper(_place, refusals[_place], costs[_place], cheapest)
     plan_words = _sizing(_place, _family.module.plan_words, plan_words)
     write_plan = _writing(_place, getattr(_family.module, "write_plan", _no_plan), write_plan)
+choose = _choosing(first_of, cost_of, cheapest)
 
 
 def candidates(element, rank):
@@ -148,6 +229,7 @@ def candidates(element, rank):
         takes_type = (family.takes_complex or not element.is_complex) and (
             family.takes_converted or not element.is_converted
         )
+        takes_type = takes_type and (family.takes_integers or not element.is_integer)
         if takes_type and rank <= family.most_axes and family.algorithm not in closed:
             yield place
             if not hasattr(family.module, "refuses"):
@@ -165,4 +247,6 @@ def reason(place, refusal, call, axes, element):
         return "the numbers are complex, expected real ones"
     if refusal == IS_CONVERTED:
         return "the numbers are computed in another type"
+    if refusal == IS_INTEGER:
+        return "the numbers are integers, expected floating-point ones"
     return family.module.reason(refusal, call, axes, element)

@@ -54,6 +54,8 @@ from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, real_taps, write_tuple
 from .activation import bounds, finish
 from .blocking import DENSE
+from .costs import DENSE as DENSE_COSTS
+from .costs import direct_cost
 from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
 from .pack import SLACK, SlabLayout, lies_in_order, pack_slab
 
@@ -123,6 +125,15 @@ def filled(outputs, itemsize):
     """The part of its vectors that so many outputs fill."""
     lanes = VECTOR_BYTES // itemsize
     return outputs / max(-(-outputs // lanes) * lanes, 1)
+
+
+@plain
+def cost(call, axes, element):
+    """Nanoseconds that an image takes, about."""
+    costs = DENSE_COSTS
+    return direct_cost(
+        call, axes, element, costs.mac, costs.input, costs.output, max(filled(call.outputs, element.itemsize), 0.01)
+    )
 
 
 @plain
@@ -324,7 +335,8 @@ def correlate_block(operands, call, axes, in_place, blocks, block, q, is_packed)
             if in_place and is_padded(a0, a1, a2) and (complete < 0 or not is_finite(sums, complete, width)):
                 if not is_finite(weights, 0, channels * taps * width):
                     multiply_padding(plane, block, kernels, target)
-    store_block(operands, call, block, Sums(sums, 0, width))
+    added = scratch(workspace, _BIAS, out)
+    store_block(operands, call, block, Sums(sums, 0, width), added)
 
 
 @inlined
@@ -498,9 +510,9 @@ def pack_scattered(w, start, axes, outputs, kernels):
 
 
 @inlined
-def store_block(operands, call, block, sums):
-    """Add the bias, activate, and write a block's sums to the output."""
-    out, bias, added = operands.out, operands.bias, scratch(operands.workspace, _BIAS, operands.out.array)
+def store_block(operands, call, block, sums, added):
+    """Add the bias, activate, and write a block's sums to the output. There is room for a vector in `added`."""
+    out, bias = operands.out, operands.bias
     outs, rows, columns = out.strides, block.rows, block.columns
     if outs.s1 == columns * outs.s2:  # the rows are one run
         rows, columns = 1, rows * columns

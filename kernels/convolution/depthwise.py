@@ -42,6 +42,8 @@ from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, source_index, write_tuple
 from .activation import bounds, finish_row
 from .blocking import DEPTHWISE
+from .costs import DEPTHWISE as DEPTHWISE_COSTS
+from .costs import direct_cost
 from .operands import Operand, Operands, ReductionBlock
 from .pack import SlabLayout, pack_slab, pack_weights
 
@@ -88,6 +90,7 @@ class Rectangle(NamedTuple):
     column2: int
 
 
+_WAYS = 8  # lines that a place in L1 holds, at least
 _COUNT = PLAN + Slab._fields.index("rectangles")
 _RECTANGLES, _FIELDS = PLAN + words_of(Slab), words_of(Rectangle)
 
@@ -115,6 +118,13 @@ def reason(refusal, call, axes, element):
     if refusal == MANY_TAPS:
         return f"a plane of the kernel has more than {TAPS} taps"
     return "the input of a few rows of the output is too large"
+
+
+@plain
+def cost(call, axes, element):
+    """Nanoseconds that an image takes, about."""
+    costs = DEPTHWISE_COSTS
+    return direct_cost(call, axes, element, costs.mac, costs.input, costs.output, 1.0)
 
 
 @plain
@@ -161,6 +171,8 @@ def slab_of(a1, a2, rows, columns):
     height = min(rows + (a1.kernel - 1) * a1.dilation // a1.stride, HUGE)
     pitch = min(columns + (a2.kernel - 1) * a2.dilation // a2.stride, HUGE)
     is_line = int(a1.kernel == 1 and a1.out == 1)
+    if pitch % 256 == 0 and is_line == 0:  # rows a power of two apart would share few places in L1
+        pitch += 16
     return Slab(rows, columns, phases1, phases2, height, pitch, is_line, 0)
 
 
@@ -376,6 +388,9 @@ def choose_method(problem, operands):
     )
     in_place = is_dense and (is_maskable or a2.before == 0 == a2.after) and not problem.slab.is_line
     in_place = in_place and (a2.stride == 1 or joins_phases)
+    # Rows a multiple of 2 KiB apart share few places in L1, which then holds fewer of them than a kernel meets.
+    apart = operands.x.strides.s1 * compute_size(operands.x.array)
+    in_place = in_place and (a1.kernel <= _WAYS or apart % 2048 != 0)
     # An input that is converted has the sums that it would have, converted, in place: the same bits.
     joins_phases = joins_phases and in_place and is_plain(out)
     is_dense = is_dense and is_plain(operands.x.array)

@@ -39,6 +39,8 @@ from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, write_tuple
 from .activation import bounds, finish_row
 from .blocking import DIRECT
+from .costs import DIRECT as DIRECT_COSTS
+from .costs import direct_cost
 from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
 from .pack import SLACK, SlabLayout, pack_slab, pack_weights, tap_index
 
@@ -93,6 +95,22 @@ class Source(NamedTuple):
 
 
 @plain
+def cost(call, axes, element):
+    """Nanoseconds that an image takes, about."""
+    costs = DIRECT_COSTS
+    # Positions between the rows are computed, too.
+    return direct_cost(
+        call,
+        axes,
+        element,
+        costs.mac,
+        costs.input,
+        costs.output,
+        1.0 / (1.0 + min((axes[2].kernel - 1) * axes[2].dilation / max(axes[2].out, 1), 3.0)),
+    )
+
+
+@plain
 def plan_words(call, axes, element):
     """How many numbers a call and its plan take."""
     return _PLAN_WORDS
@@ -101,16 +119,21 @@ def plan_words(call, axes, element):
 @plain
 def write_plan(call, axes, element, numbers):
     """Write the `Plan` behind the numbers of the call."""
-    (a0, a1, a2), itemsize = axes, element.itemsize
+    write_tuple(numbers, PLAN, make_plan(call, axes, element.itemsize))
+
+
+@plain
+def make_plan(call, axes, itemsize):
+    """The `Plan` of a call."""
+    a0, a1, a2 = axes
     masked = allows_masks(call, a0, a1, a2, itemsize, False)
-    plan = Plan(
+    return Plan(
         int(masked),
         int(allows_masks(call, a0, a1, a2, itemsize, True)),
         choose_blocks(call, a0, a1, a2, itemsize, False, False),
         choose_blocks(call, a0, a1, a2, itemsize, False, masked),
         choose_blocks(call, a0, a1, a2, itemsize, True, is_padded(a0, a1, a2)),
     )
-    write_tuple(numbers, PLAN, plan)
 
 
 @plain

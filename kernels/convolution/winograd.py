@@ -1,0 +1,796 @@
+"""Winograd's convolution: windows of 3x3, 1x3 or 3x1 taps with steps of 1, over one to three spatial axes.
+
+An axis of 3 taps is cut into tiles of 4 outputs, which come from 6 inputs. Input tiles and kernels are taken to 6
+points (36, of a plane's tiles and kernels), multiplied there and summed over the channels, and the sums are taken
+back: 36 products instead of 144. The taps of a first axis, of any number, are summed like channels. A dilation splits
+an image into as many along its axis, of which each has its own inputs and outputs.
+
+For each block of tiles (some rows of tiles of an image, or whole images):
+
+    pack       each channel's rows, from any strides, split into 4x4 phases: neighbouring tiles read neighbours
+    inputs     to points, vectors along the tiles, as `[point][channel][tile]`; magnitudes are summed on the way
+    kernels    transposed so that output channels lie side by side, and to points, as `[point][channel][output]`: once
+               where all of them fit in the workspace, else for each block, by blocks of output and input channels
+    tile       for each point, register tiles: some tiles by the vectors of output channels
+    outputs    from points, vectors along the output channels, then transposed, with bias and activation, to the output
+
+The points are 0, +-3/4, +-3/2 and infinity, whose squares and products are exact; that such points err less is from
+Vincent, Stephano, Frumkin, Ginsburg and Demouth, "On improving the numerical stability of Winograd convolutions"
+(2017). Barabasz, Anderson, Soodhalter and Gregg, "Error analysis and improving the accuracy of Winograd convolution
+for deep neural networks" (2020), bound the error by what passes through the transforms, with 22 roundings on the way
+of a value here, and one for each of C channels and planes of taps:
+
+    |error(o)| <= (C + 22) u * 47 * sum over the channels of |w|_1 |x|_1
+
+where `|w|_1` and `|x|_1` are sums of the magnitudes of a kernel's taps and of the inputs of the tile that holds `o`;
+47 is the square of the largest `sum over points p of |A_p,i| max_j |B_p,j| max_k |G_p,k|`, of output i of an axis.
+
+The error of a tile grows with all of its inputs, that of a direct sum with those of its window. Hence a guard where
+the algorithm is not asked for by name. If rounding errors are independent, as in Higham and Mary, "A new approach to
+probabilistic rounding error analysis" (2019), inputs that outweigh a window by D change its output by the order of u
+D |w|, where the direct sum's bound is n u |w|, with the weights of the window and of a kernel's taps on average and n
+terms of a sum: the ratio is of the order of D / n. So tiles are summed directly
+
+- that weigh more than `n / SPREAD` times the lightest of their windows, summed over the channels, times how much a
+  kernel outweighs the lightest of its taps, summed likewise;
+- where averages do not hold, for too few inputs make up a window: it weighs less than `FEW_INPUTS` times the largest
+  input of the tile, or so little that the taps which its inputs meet may come to less than the largest; or twice as
+  many times the largest as a kernel has tiny taps, which are all that the inputs might meet.
+
+Measured on spikes, edges, ramps, gains, sparse data and uneven kernels of 8 to 256 channels, errors of what is left
+are at most a tenth of four direct bounds; without the guard they are a hundred of them. What is not finite, or so
+large or small that products could overflow or lose digits, counts as uneven, whoever asks. So a value that is not
+finite reaches the outputs of its windows only, and zeros give zeros.
+
+A sum adds its terms channel by channel, whatever the blocks, and the guard looks at single tiles and at chunks of
+output channels that depend on their number alone: threads and batch size change no bit.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..jit import entry, inlined, kernel, plain
+from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, even_part, words_of
+from ..simd.packing import pack_run
+from ..simd.tiles import Inputs, Taps, Target
+from ..simd.vectors import VECTOR_BYTES, lanes_of
+from ..simd.winograd import (
+    measure_tiles,
+    pack_phases,
+    transform_inputs,
+    transform_kernels,
+    transform_outputs,
+    weigh_kernels,
+)
+from ..strided import Strides, compute_size, five_strides, is_aligned, load, load_tuple, scratch, scratch_index, zero
+from ..team import close_team, open_team, part_of, take_item
+from ..window import load_axes, load_call, source_index, write_tuple
+from .costs import WINOGRAD as WINOGRAD_COSTS
+from .costs import larger, one_image
+from .dense import VECTORS, Kernels, Sums, multiply_run, pack_kernels, store_block, with_stride
+from .operands import Operand, Operands, OutputBlock
+from .pack import columns_inside
+
+WORKSPACE_BYTES = 4 << 20
+SPREAD = 4
+FEW_INPUTS, FEW_TAPS = 6, 12  # of the largest one's size that a window, and a kernel, at least weigh
+_TILES = 128  # of a block
+_COLUMNS = 64  # of tiles
+_CHANNELS = 64  # of a block of kernels
+_KEPT_BYTES = 5 << 18  # kernels of a group that are kept: they stay in L3, each point's in L2 while it is used
+_VALUES_BYTES = 5 << 17  # inputs at the points, beside kept kernels: in L2
+_FEW_TILES = 256  # for which it is not worth it
+_CHUNKS = 256  # of output channels whose kernels are kept
+_PLANES = 7  # of a kernel
+_TAPS = 9 * _PLANES
+_MOST_DILATION = 8
+_MOST_CHANNELS = 1 << 13  # bytes of a plane's channels at a point
+_LEAST_TERMS = 216  # of sums: with fewer, the guard finds most tiles uneven where many inputs are zeros
+_LINE = 64
+_PHASE = 512 + 16  # elements of a phase of a channel, an odd number of cache lines
+_WIDTH_BYTES = VECTORS * VECTOR_BYTES  # a chunk of output channels
+OTHER_KERNEL, STEPS, LARGE_TILE, FEW_TERMS = range(1, 5)  # why a call is refused
+
+
+class WinogradBlocks(NamedTuple):
+    """How far each loop runs at a time, and the outputs of a tile along the last two axes."""
+
+    size1: int
+    size2: int
+    channels: int
+    images: int
+    planes: int  # of outputs
+    rows: int  # of tiles
+    columns: int
+    keeps: int  # whether the workspace holds all kernels of a group
+
+
+class Room(NamedTuple):
+    """Where each part of the workspace begins, in bytes, and steps between what lies in some of them, in elements."""
+
+    sums: int
+    added: int
+    line: int
+    table: int
+    limits: int
+    measures: int
+    marks: int
+    weights: int
+    patch: int
+    taps: int
+    tap_weights: int
+    kernels: int
+    products: int
+    values: int
+    end: int
+    measure_step: int
+    weight_step: int
+    kernel_step: int
+    product_step: int
+    value_step: int
+
+
+class Plan(NamedTuple):
+    """Blocks, and room for them."""
+
+    blocks: WinogradBlocks
+    room: Room
+
+
+_PLAN_WORDS = PLAN + words_of(Plan)
+
+
+# ---- what is known before the arrays are: plain Python
+
+
+@plain
+def refuses(call, axes, element):
+    """Why other kernels should run a call: one of the four above; 0: they should not."""
+    a0, a1, a2 = axes
+    if (a1.kernel != 3 and a1.kernel != 1) or (a2.kernel != 3 and a2.kernel != 1) or a1.kernel * a2.kernel == 1:
+        return OTHER_KERNEL
+    if a0.kernel > _PLANES or call.channels == 0:
+        return OTHER_KERNEL
+    if max(a0.stride, a1.stride, a2.stride, a0.dilation) > 1 or max(a1.dilation, a2.dilation) > _MOST_DILATION:
+        return STEPS
+    if call.channels > _MOST_CHANNELS // (a0.kernel * element.itemsize):
+        return LARGE_TILE
+    if call.algorithm == AUTO and call.channels * a0.kernel * a1.kernel * a2.kernel < _LEAST_TERMS:
+        return FEW_TERMS
+    return 0
+
+
+def reason(refusal, call, axes, element):
+    """A refusal in words."""
+    if refusal == OTHER_KERNEL:
+        kernel = "x".join(str(axis.kernel) for axis in axes)
+        return f"the kernel has {kernel} taps of {call.channels} channels, expected 3x3, 1x3 or 3x1 of at most 7 planes"
+    if refusal == STEPS:
+        return f"an axis has a stride above 1, or a dilation above {_MOST_DILATION}"
+    if refusal == LARGE_TILE:
+        return f"a tile of {call.channels} channels does not fit in the workspace"
+    return f"sums have {call.channels} channels' taps, expected {_LEAST_TERMS} terms: too few to be even"
+
+
+@plain
+def cost(call, axes, element):
+    """Nanoseconds that an image takes, about."""
+    a0, a1, a2 = axes
+    blocks = choose_blocks(one_image(call), a0, a1, a2, element.itemsize)
+    points, lanes = points_of(blocks.size1) * points_of(blocks.size2), VECTOR_BYTES // element.itemsize
+    tiles1, tiles2 = -(-outputs_of(a1) // blocks.size1), -(-outputs_of(a2) // blocks.size2)
+    tiles = float(count_images(one_image(call), a1, a2)) * float(a0.out) * float(tiles1) * float(tiles2)
+    rounds = tiles / (blocks.images * blocks.planes * blocks.rows * blocks.columns)
+    outputs = -(-call.outputs // lanes) * lanes
+    plane = blocks.rows * blocks.columns  # tiles that vectors run along
+    inputs = call.channels * (blocks.planes + a0.kernel - 1) / blocks.planes * (-(-plane // lanes) * lanes / plane)
+    kernels = float(a0.kernel * call.channels) * outputs
+    work = tiles * (kernels + WINOGRAD_COSTS.input * inputs + WINOGRAD_COSTS.output * outputs)
+    work += kernels * (WINOGRAD_COSTS.kept_kernel if blocks.keeps else WINOGRAD_COSTS.kernel * max(rounds, 1.0))
+    return call.groups * points * work * WINOGRAD_COSTS.product * larger(element)
+
+
+@plain
+def plan_words(call, axes, element):
+    """How many numbers a call and its plan take."""
+    return _PLAN_WORDS
+
+
+@plain
+def write_plan(call, axes, element, numbers):
+    """Write the `Plan` behind the numbers of the call."""
+    a0, a1, a2 = axes
+    blocks = choose_blocks(call, a0, a1, a2, element.itemsize)
+    write_tuple(numbers, PLAN, Plan(blocks, find_room(call, a0, a1, a2, blocks, element.itemsize)))
+
+
+@plain
+def points_of(size):
+    """Points, and inputs, of a tile of so many outputs along an axis."""
+    return size + 2 if size > 1 else 1
+
+
+@plain
+def outputs_of(axis):
+    """Outputs along an axis of an image: one of as many as the dilation, which share no inputs. At least 1."""
+    return max(-(-axis.out // axis.dilation), 1)
+
+
+@plain
+def count_images(call, a1, a2):
+    """Images of the batch, times those that dilations split each one into. At least 1."""
+    return max(call.batch * a1.dilation * a2.dilation, 1)
+
+
+@plain
+def odd_lines(elements, itemsize):
+    """So many elements, or more, that fill an odd number of cache lines: steps of them share few places in L1."""
+    line = _LINE // itemsize
+    return (-(-elements // line) | 1) * line
+
+
+@plain
+def find_room(call, a0, a1, a2, blocks, itemsize):
+    """The parts of the workspace. Full vectors are written: behind the last element there is room for one."""
+    lanes, width = VECTOR_BYTES // itemsize, _WIDTH_BYTES // itemsize
+    inputs1, inputs2 = points_of(blocks.size1), points_of(blocks.size2)
+    points, taps = inputs1 * inputs2, a0.kernel * a1.kernel * a2.kernel
+    tiles, slots = blocks.images * blocks.rows * blocks.columns, blocks.planes + a0.kernel - 1
+    measure_step = odd_lines(tiles * blocks.planes + lanes, itemsize)
+    weight_step = odd_lines(tiles + lanes, itemsize)
+    kernel_step = odd_lines(blocks.channels * width, itemsize)
+    product_step = odd_lines(tiles * blocks.planes * width, itemsize)
+    value_step = odd_lines(slots * call.channels * tiles + lanes, itemsize)
+    panels = a0.kernel
+    if blocks.keeps:
+        panels *= -(-call.outputs // width) * -(-call.channels // blocks.channels)
+    sums = blocks.size1 * inputs2 * _PHASE * itemsize
+    added = sums + blocks.size1 * blocks.columns * blocks.size2 * _WIDTH_BYTES
+    line = added + VECTOR_BYTES
+    table = line + odd_lines((blocks.columns - 1) * blocks.size2 + inputs2 + lanes, itemsize) * itemsize
+    limits = table + 16 * (_TAPS + 1)
+    measures = limits + 2 * _CHUNKS * itemsize
+    marks = measures + 3 * measure_step * itemsize
+    weights = marks + 8 * odd_lines(tiles * blocks.planes, 8)
+    patch = weights + slots * (blocks.size1 * blocks.size2 + 2) * weight_step * itemsize
+    taps_at = patch + odd_lines(blocks.channels * a0.kernel * points, itemsize) * itemsize
+    tap_weights = taps_at + blocks.channels * taps * _WIDTH_BYTES
+    kernels = tap_weights + (taps + 2 * a0.kernel) * _WIDTH_BYTES
+    products = kernels + panels * points * kernel_step * itemsize
+    values = products + points * product_step * itemsize
+    end = values + points * value_step * itemsize
+    return Room(
+        sums, added, line, table, limits, measures, marks, weights, patch, taps_at, tap_weights, kernels, products,
+        values, end, measure_step, weight_step, kernel_step, product_step, value_step,
+    )  # fmt: skip
+
+
+@plain
+def choose_blocks(call, a0, a1, a2, itemsize):
+    """The largest blocks that fit: whole rows of tiles, then images, or planes where they share inputs."""
+    size1, size2 = 4 if a1.kernel == 3 else 1, 4 if a2.kernel == 3 else 1
+    points, width = points_of(size1) * points_of(size2), _WIDTH_BYTES // itemsize
+    batch, chunks = count_images(call, a1, a2), -(-call.outputs // width)
+    tiles1, tiles2 = -(-outputs_of(a1) // size1), -(-outputs_of(a2) // size2)
+    kept = float(points * a0.kernel * call.channels) * chunks * _WIDTH_BYTES
+    tiles = float(batch) * float(a0.out) * float(tiles1) * float(tiles2)
+    keeps = int(kept <= _KEPT_BYTES and chunks <= _CHUNKS and tiles > _FEW_TILES)
+    channels = min(call.channels, _CHANNELS)
+    most = _TILES
+    if keeps:
+        most = max(min(most, _VALUES_BYTES // (points * call.channels * itemsize)), 1)
+    while True:
+        columns = even_part(tiles2, min(most, _COLUMNS))
+        rows = even_part(tiles1, max(most // columns, 1))
+        images = planes = 1
+        if rows == tiles1 and columns == tiles2:
+            if a0.kernel > 1:
+                planes = even_part(max(a0.out, 1), max(most // (rows * columns) - a0.kernel + 1, 1))
+            else:
+                images = even_part(batch, max(most // (rows * columns), 1))
+        blocks = WinogradBlocks(size1, size2, channels, images, planes, rows, columns, keeps)
+        if most == 1 or find_room(call, a0, a1, a2, blocks, itemsize).end <= WORKSPACE_BYTES:
+            return blocks
+        most = most * 7 // 8
+
+
+# ---- kernels
+
+
+class Task(NamedTuple):
+    """What a block's work has in common."""
+
+    operands: Operands
+    call: Any
+    axes: Any
+    blocks: WinogradBlocks
+    room: Room
+    planes: int  # of outputs, `block.images` images of each
+    rows: int  # of tiles of a plane
+    columns: int
+    tiles: int  # of the images
+    points: int
+    taps: int
+
+
+@entry
+def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
+    """`generic.correlate` over exactly three spatial axes, missing ones of size 1.
+
+    Returns False, nothing written, if a pointer or stride is misaligned.
+    `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; number `thread` runs this, the caller is 0.
+
+    LOOP 4  over blocks of tiles, or some of a block's output channels, which threads take from a counter
+    LOOP 3  over chunks of output channels, as wide as a register tile: all read the block's inputs at the points
+    LOOP 2  over blocks of the input channels, whose kernels stay in L2
+    LOOP 1  over the points, and for each the register tiles of a block
+    """
+    call = load_call(numbers.data)
+    if not (is_aligned(x, call.rank + 2) and is_aligned(w, call.rank + 2) and is_aligned(out, call.rank + 2)):
+        return False
+    if threads > 1 and thread == 0:
+        threads = open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
+    workspace = part_of(workspace, thread * WORKSPACE_BYTES)
+    axes = load_axes(numbers.data, CALL_FIELDS)
+    a0, a1, a2 = axes
+    xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
+    operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
+    plan = load_tuple(numbers.data, PLAN, Plan)
+    blocks = plan.blocks
+    width = VECTORS * lanes_of(scratch(workspace, 0, out))
+    batch, chunks = count_images(call, a1, a2), -(-call.outputs // width)
+    out1, out2, images = outputs_of(a1), outputs_of(a2), -(-batch // blocks.images)
+    height, breadth = blocks.rows * blocks.size1, blocks.columns * blocks.size2
+    slabs0, slabs1, slabs2 = -(-a0.out // blocks.planes), -(-out1 // height), -(-out2 // breadth)
+    slabs, parts = slabs0 * slabs1 * slabs2 * images, 1
+    if slabs * call.groups < 2 * threads:  # few blocks: threads share their output channels, each with its own inputs
+        parts = min(chunks, threads)
+    part_outputs = -(-chunks // parts) * width
+    kept, item = np.int64(-1), take_item(team) if threads > 1 else np.int64(0)
+    while item < call.groups * parts * slabs:  # LOOP 4
+        rest, s2 = divmod(item, slabs2)
+        rest, s1 = divmod(rest, slabs1)
+        rest, s0 = divmod(rest, slabs0)
+        owner, i = divmod(rest, images)
+        g, part = divmod(owner, parts)
+        n, p0, p1, p2, o = i * blocks.images, s0 * blocks.planes, s1 * height, s2 * breadth, part * part_outputs
+        block = OutputBlock(
+            g, o, min(part_outputs, call.outputs - o), n, min(blocks.images, batch - n),
+            p0, p1, min(height, out1 - p1), p2, min(breadth, out2 - p2),
+        )  # fmt: skip
+        rows, columns = -(-block.rows // blocks.size1), -(-block.columns // blocks.size2)
+        task = Task(
+            operands, call, axes, blocks, plan.room, min(blocks.planes, a0.out - p0), rows, columns,
+            block.images * rows * columns, points_of(blocks.size1) * points_of(blocks.size2),
+            a0.kernel * a1.kernel * a2.kernel,
+        )  # fmt: skip
+        correlate_block(task, block, kept == owner)
+        kept = owner if blocks.keeps else -1
+        item = take_item(team) if threads > 1 else item + 1
+    if threads > 1 and thread == 0:
+        close_team(team)
+    return True
+
+
+@inlined
+def part(task, offset, i):
+    """Element `i` of a part of the workspace that begins at a byte."""
+    out = task.operands.out.array
+    return scratch(task.operands.workspace, offset + i * compute_size(out), out)
+
+
+@kernel
+def correlate_block(task, block, is_kept):
+    """Outputs of a block. `is_kept`: the workspace holds the kernels of its output channels."""
+    operands, call, blocks, room = task.operands, task.call, task.blocks, task.room
+    a0, _, _ = task.axes
+    transform_block(task, block)
+    measure_block(task, block)
+    lanes, limits = lanes_of(part(task, 0, 0)), part(task, room.limits, 0)
+    width = VECTORS * lanes
+    channel_blocks = -(-call.channels // blocks.channels)
+    table = scratch_index(operands.workspace, room.table)
+    for i in range(0, block.outputs, width):  # LOOP 3
+        outputs = min(width, block.outputs - i)
+        vectors, number = -(-outputs // lanes), (block.o + i) // width if blocks.keeps else 0
+        chunk = OutputBlock(
+            block.group, block.o + i, outputs, block.n, block.images,
+            block.p0, block.p1, block.rows, block.p2, block.columns,
+        )  # fmt: skip
+        table[0] = table[1] = 0
+        for b in range(channel_blocks):  # LOOP 2
+            c = b * blocks.channels
+            channels = min(blocks.channels, call.channels - c)
+            first = 0
+            if blocks.keeps:
+                first = (number * channel_blocks + b) * a0.kernel * task.points * room.kernel_step
+            if not is_kept:
+                transform_panel(task, chunk, c, channels, vectors, first)
+            for k0 in range(a0.kernel):
+                for point in range(task.points):  # LOOP 1
+                    at = first + (k0 * task.points + point) * room.kernel_step
+                    kernels = Kernels(part(task, room.kernels, at), vectors * lanes, vectors, channels, 1, 0)
+                    multiply_point(task, point, k0, c, Taps(table, 1, channels), kernels, b + k0 > 0)
+        if not is_kept:
+            limits[2 * number], limits[2 * number + 1] = measure_kernels(task, outputs)
+        if mark_tiles(task, limits[2 * number], limits[2 * number + 1]):
+            sum_directly(task, chunk, vectors)
+        store_chunk(task, chunk, vectors)
+
+
+@inlined
+def multiply_point(task, point, k0, c, taps, kernels, accumulate):
+    """Products at a point, with the kernels of some channels from `c` on and of tap `k0` of the first axis."""
+    room, tiles, width = task.room, task.tiles, kernels.width
+    values, products = part(task, room.values, 0), part(task, room.products, 0)
+    for p in range(task.planes):
+        first = point * room.value_step + ((p + k0) * task.call.channels + c) * tiles
+        target = Target(products, point * room.product_step + p * tiles * width, width)
+        multiply_run(Inputs(values, first, tiles), 1, tiles, taps, kernels, target, accumulate)
+
+
+@kernel
+def transform_panel(task, chunk, c, channels, vectors, first):
+    """Pack the kernels of a chunk of output channels, from input channel `c` on, and take them to the points."""
+    operands, call, blocks, room, taps = task.operands, task.call, task.blocks, task.room, task.taps
+    a0, a1, a2 = task.axes
+    lanes = lanes_of(part(task, 0, 0))
+    width, plane = vectors * lanes, a1.kernel * a2.kernel
+    packed = Kernels(part(task, room.taps, 0), width, vectors, channels, taps, 0)
+    pack_kernels(operands.w, call, task.axes, chunk, c, packed)
+    weights = part(task, room.tap_weights, 0)
+    for e in range(VECTORS * a0.kernel * (plane + 2) * lanes if c == 0 else 0):
+        weights[e] = zero(operands.out.array)
+    for k0 in range(a0.kernel):
+        start, step = k0 * plane * width, width
+        if call.flip:
+            start, step = (taps - 1) * width - start, -width
+        for v in range(vectors):
+            source = part(task, room.taps, start + v * lanes)
+            target = part(task, room.kernels, first + k0 * task.points * room.kernel_step + v * lanes)
+            step1, channel, to = a2.kernel * step, taps * width, room.kernel_step
+            weights = part(task, room.tap_weights, (v * a0.kernel + k0) * (plane + 2) * lanes)
+            if blocks.size1 == 1:
+                transform_kernels(1, 4, source, step1, step, channels, channel, target, to, width)
+                weigh_kernels(1, 4, source, step, channels, channel, weights)
+            elif blocks.size2 == 1:
+                transform_kernels(4, 1, source, step1, step, channels, channel, target, to, width)
+                weigh_kernels(4, 1, source, step, channels, channel, weights)
+            else:
+                transform_kernels(4, 4, source, step1, step, channels, channel, target, to, width)
+                weigh_kernels(4, 4, source, step, channels, channel, weights)
+
+
+@kernel
+def transform_block(task, block):
+    """Pack the inputs of a block, channel by channel, and take them to the points."""
+    call, blocks, room, columns, xs = task.call, task.blocks, task.room, task.columns, task.operands.x.strides
+    a0, _, _ = task.axes
+    tiles, rows = task.rows * columns, blocks.size1 * blocks.size2 + 2
+    phases, weights = part(task, 0, 0), part(task, room.weights, 0)
+    slots = task.planes + a0.kernel - 1
+    for e in range(slots * rows * room.weight_step):
+        weights[e] = zero(task.operands.out.array)
+    for slot in range(slots):
+        i0 = source_index(block.p0 + slot - a0.before, a0.size, a0.boundary)
+        for c in range(call.channels):
+            for n in range(block.images):
+                image = image_of(task, block, n)
+                base = image.n * xs.batch + (block.group * call.channels + c) * xs.channel + i0 * xs.s0
+                pack_channel(task, image, base, i0 >= 0)
+                first = (slot * call.channels + c) * task.tiles + n * tiles
+                target = part(task, room.values, first)
+                weights = part(task, room.weights, slot * rows * room.weight_step + n * tiles)
+                step, weight_step = room.value_step, room.weight_step
+                if blocks.size1 == 1:
+                    transform_inputs(1, 4, phases, _PHASE, columns, tiles, target, step, weights, weight_step)
+                elif blocks.size2 == 1:
+                    transform_inputs(4, 1, phases, _PHASE, columns, tiles, target, step, weights, weight_step)
+                else:
+                    transform_inputs(4, 4, phases, _PHASE, columns, tiles, target, step, weights, weight_step)
+
+
+class Image(NamedTuple):
+    """An image that dilations split another one into: its first output in a block, in the other's, and how many."""
+
+    n: int
+    first1: int
+    first2: int
+    rows: int
+    columns: int
+
+
+@kernel
+def image_of(task, block, i):
+    """Image `i` of a block."""
+    _, a1, a2 = task.axes
+    n, rest = divmod(block.n + i, a1.dilation * a2.dilation)
+    phase1, phase2 = divmod(rest, a2.dilation)
+    rows = min(-(-(a1.out - phase1) // a1.dilation) - block.p1, block.rows)
+    columns = min(-(-(a2.out - phase2) // a2.dilation) - block.p2, block.columns)
+    return Image(n, block.p1 * a1.dilation + phase1, block.p2 * a2.dilation + phase2, rows, columns)
+
+
+@inlined
+def pack_channel(task, image, base, is_inside):
+    """Pack an image's inputs of a block by phases; the first element of their plane lies at `base`, if it has any."""
+    x, xs, blocks, columns = task.operands.x.array, task.operands.x.strides, task.blocks, task.columns
+    _, a1, a2 = task.axes
+    size1, size2, padding = blocks.size1, blocks.size2, load(task.operands.fill, 0)
+    first_row, start = image.first1 - a1.before, image.first2 - a2.before
+    height, count = (task.rows - 1) * size1 + points_of(size1), (columns - 1) * size2 + points_of(size2)
+    left, right = columns_inside(start, count, with_stride(a2, a2.dilation))
+    top, bottom = columns_inside(first_row, height, with_stride(a1, a1.dilation))
+    step1, step2 = a1.dilation * xs.s1, a2.dilation * xs.s2
+    phases, line, row = part(task, 0, 0), part(task, task.room.line, 0), 0
+    while row < height:
+        i1, run = source_index(first_row + row * a1.dilation, a1.size, a1.boundary), 1
+        if top <= row < bottom:
+            run = bottom - row
+        elif a1.boundary == CONSTANT:
+            run = top - row if row < top else height - row
+        is_real, at = is_inside and i1 >= 0, base + i1 * xs.s1 + start * xs.s2
+        begin, end = left if is_real else 0, right if is_real else 0
+        if step2 == 1 and (not is_real or a2.boundary == CONSTANT or right - left == count):
+            rows = Rows(phases, size1, size2, row, run, columns)
+            pack_rows(rows, x, at, step1, xs.channel, begin, end, padding)
+        else:
+            for r in range(run):
+                first = at + r * step1
+                read_line(line, x, first, step2, count, begin, end, padding)
+                for j in range(count if is_real and a2.boundary != CONSTANT else 0):
+                    if j < left or j >= right:
+                        i2 = source_index(start + j * a2.dilation, a2.size, a2.boundary)
+                        line[j] = load(x, first + (i2 - start) * xs.s2)
+                pack_rows(Rows(phases, size1, size2, row + r, 1, columns), line, 0, 0, 0, 0, count, padding)
+        row += run
+
+
+class Rows(NamedTuple):
+    """Rows of a channel, to be packed by phases: those from number `row` on."""
+
+    phases: Any
+    size1: int
+    size2: int
+    row: int
+    rows: int
+    columns: int  # of tiles
+
+
+@kernel
+def pack_rows(rows, x, start, step, ahead, left, right, padding):
+    """`pack_phases` for tiles of any size."""
+    phases, row, count, columns = rows.phases, rows.row, rows.rows, rows.columns
+    if rows.size1 == 1:
+        pack_phases(1, 4, phases, _PHASE, columns, x, start, step, ahead, row, count, columns, left, right, padding)
+    elif rows.size2 == 1:
+        pack_phases(4, 1, phases, _PHASE, columns, x, start, step, ahead, row, count, columns, left, right, padding)
+    else:
+        pack_phases(4, 4, phases, _PHASE, columns, x, start, step, ahead, row, count, columns, left, right, padding)
+
+
+@kernel
+def read_line(line, x, start, step, count, left, right, padding):
+    """A row of elements that do not lie side by side, or have more than zeros around them."""
+    if step == 1:
+        pack_run(line, 0, x, start, count, 1, left, right, padding)
+    elif step == 2:
+        pack_run(line, 0, x, start, count, 2, left, right, padding)
+    else:
+        for j in range(count):
+            line[j] = load(x, start + j * step) if left <= j < right else padding
+
+
+@kernel
+def measure_block(task, block):
+    """Of each tile of a block, by how much it outweighs the lightest of its windows, and its largest input does."""
+    blocks, room = task.blocks, task.room
+    a0, _, _ = task.axes
+    size1, size2, step, to = blocks.size1, blocks.size2, room.weight_step, room.measure_step
+    slot = (size1 * size2 + 2) * step
+    low, high = weight_range(part(task, 0, 0))
+    for p in range(task.planes):
+        measures, weights = part(task, room.measures, p * task.tiles), part(task, room.weights, p * slot)
+        if size1 == 1:
+            measure_tiles(1, 4, weights, step, a0.kernel, slot, task.tiles, measures, to)
+        elif size2 == 1:
+            measure_tiles(4, 1, weights, step, a0.kernel, slot, task.tiles, measures, to)
+        else:
+            measure_tiles(4, 4, weights, step, a0.kernel, slot, task.tiles, measures, to)
+        for i in range(task.tiles):
+            r, j = divmod(i % (task.rows * task.columns), task.columns)
+            image = image_of(task, block, i // (task.rows * task.columns))
+            windows1, windows2 = min(image.rows - r * size1, size1), min(image.columns - j * size2, size2)
+            total, largest, lightest = measures[i], measures[to + i], measures[2 * to + i]
+            if windows1 < size1 or windows2 < size2:
+                lightest = lightest_window(task, weights, i, windows1, windows2)
+            if windows1 < 1 or windows2 < 1:  # no outputs
+                measures[i], measures[to + i] = low * 0, low * 0
+            elif total != 0:  # also of a NaN
+                is_safe = low <= total <= high and lightest > 0
+                measures[i] = total / lightest if is_safe else high * high
+                measures[to + i] = largest / lightest if is_safe else high * high
+
+
+@kernel
+def lightest_window(task, weights, i, windows1, windows2):
+    """What `measure_tiles` says of tile `i`, where only the first windows of each axis are of outputs."""
+    size1, size2, step = task.blocks.size1, task.blocks.size2, task.room.weight_step
+    a0, _, _ = task.axes
+    lightest = weights[0] * 0 - 1
+    for i1 in range(windows1):
+        for i2 in range(windows2):
+            window = weights[0] * 0
+            for k0 in range(a0.kernel):
+                for c1 in range(max(i1 - 1, 0), min(i1 + 2, size1)):
+                    for c2 in range(max(i2 - 1, 0), min(i2 + 2, size2)):
+                        window += weights[(k0 * (size1 * size2 + 2) + c1 * size2 + c2) * step + i]
+            lightest = window if lightest < 0 or window < lightest else lightest
+    return lightest
+
+
+@kernel
+def weight_range(numbers):
+    """Sums of magnitudes whose products with each other neither overflow nor lose digits in a transform."""
+    kind = type(numbers[0])
+    if kind(2.0**100) * kind(2.0**100) > kind(2.0**127):
+        return kind(2.0**-50), kind(2.0**56)
+    return kind(2.0**-400), kind(2.0**400)
+
+
+@kernel
+def measure_kernels(task, outputs):
+    """By how much a tile, and its largest input, may outweigh a window of it, for all kernels of a chunk."""
+    lanes, taps, terms = lanes_of(part(task, 0, 0)), task.taps, task.call.channels * task.taps
+    low, high = weight_range(part(task, 0, 0))
+    kind, a0 = type(low), task.axes[0]
+    rows = taps // a0.kernel + 2
+    is_guarded = task.call.algorithm == AUTO
+    most, most_of_one = high, high
+    if is_guarded:
+        most, most_of_one = kind(terms) / kind(SPREAD), 1 / kind(FEW_INPUTS)
+    for i in range(outputs):
+        weights = part(task, task.room.tap_weights, i // lanes * a0.kernel * rows * lanes + i % lanes)
+        total, lightest, largest, tiny = weights[0] * 0, weights[0], weights[0] * 0, weights[0] * 0
+        for k0 in range(a0.kernel):
+            for t in range(rows - 2):
+                total += weights[(k0 * rows + t) * lanes]
+                lightest = min(lightest, weights[(k0 * rows + t) * lanes])
+            largest = max(largest, weights[(k0 * rows + rows - 2) * lanes])
+            tiny += weights[(k0 * rows + rows - 1) * lanes]
+        if total != 0:  # also of a NaN
+            is_safe = low <= total <= high and (FEW_TAPS * largest <= total or not is_guarded)
+            # An input that meets but few of the taps: so many inputs meet one of them, at the least.
+            if not is_safe:
+                most, most_of_one = low * 0, low * 0
+            elif is_guarded:
+                most = min(most, kind(terms) / kind(SPREAD) * (taps * lightest / total))
+                most_of_one = min(most_of_one, total / (kind(terms) * largest))
+                if tiny > 0:  # half of a window at least meets other taps
+                    most_of_one = min(most_of_one, 1 / (2 * tiny))
+    return most, most_of_one
+
+
+@kernel
+def mark_tiles(task, most, most_of_one):
+    """Mark the tiles that outweigh a window by more than `most`, or whose largest input does; whether there are any."""
+    measures, marks = part(task, task.room.measures, 0), scratch_index(task.operands.workspace, task.room.marks)
+    is_any = False
+    for i in range(task.planes * task.tiles):
+        is_even = measures[i] <= most and measures[task.room.measure_step + i] <= most_of_one
+        marks[i] = 0 if is_even else 1
+        is_any = is_any or not is_even
+    return is_any
+
+
+@kernel
+def sum_directly(task, chunk, vectors):
+    """Sums of the tiles that are marked: the first of a tile's products become its outputs."""
+    operands, call, blocks, room, taps = task.operands, task.call, task.blocks, task.room, task.taps
+    a0, a1, a2 = task.axes
+    marks, lanes = scratch_index(operands.workspace, room.marks), lanes_of(part(task, 0, 0))
+    width, inputs1, inputs2 = vectors * lanes, points_of(blocks.size1), points_of(blocks.size2)
+    table = scratch_index(operands.workspace, room.table)
+    for t in range(taps):
+        k0, rest = divmod(t, a1.kernel * a2.kernel)
+        k1, k2 = divmod(rest, a2.kernel)
+        table[2 * t] = (k0 * inputs1 + k1) * inputs2 + k2
+        table[2 * t + 1] = (taps - 1 - t if call.flip else t) * width
+    patch, products = part(task, room.patch, 0), part(task, room.products, 0)
+    for c in range(0, call.channels, blocks.channels):
+        channels = min(blocks.channels, call.channels - c)
+        kernels = Kernels(part(task, room.taps, 0), width, vectors, channels, taps, 0)
+        pack_kernels(operands.w, call, task.axes, chunk, c, kernels)
+        for i in range(task.planes * task.tiles):
+            if marks[i] == 0:
+                continue
+            pack_patch(task, chunk, i, c, channels)
+            for row in range(blocks.size1):
+                inputs = Inputs(patch, row * inputs2, a0.kernel * inputs1 * inputs2)
+                to = row * blocks.size2 * room.product_step + i * width
+                target = Target(products, to, room.product_step)
+                multiply_run(inputs, 1, blocks.size2, Taps(table, taps, channels), kernels, target, c > 0)
+
+
+@kernel
+def pack_patch(task, chunk, i, c, channels):
+    """The inputs of tile `i`, as `[channel][plane][row][column]`."""
+    x, xs, blocks = task.operands.x.array, task.operands.x.strides, task.blocks
+    a0, a1, a2 = task.axes
+    padding, patch, at = load(task.operands.fill, 0), part(task, task.room.patch, 0), 0
+    p, rest = divmod(i, task.tiles)
+    n, rest = divmod(rest, task.rows * task.columns)
+    r, j = divmod(rest, task.columns)
+    image = image_of(task, chunk, n)
+    p0 = chunk.p0 + p - a0.before
+    p1 = image.first1 + r * blocks.size1 * a1.dilation - a1.before
+    p2 = image.first2 + j * blocks.size2 * a2.dilation - a2.before
+    start = image.n * xs.batch + (chunk.group * task.call.channels + c) * xs.channel
+    for channel in range(channels):
+        for k0 in range(a0.kernel):
+            i0 = source_index(p0 + k0, a0.size, a0.boundary)
+            for k1 in range(points_of(blocks.size1)):
+                i1 = source_index(p1 + k1 * a1.dilation, a1.size, a1.boundary)
+                for k2 in range(points_of(blocks.size2)):
+                    i2 = source_index(p2 + k2 * a2.dilation, a2.size, a2.boundary)
+                    is_real = i0 >= 0 and i1 >= 0 and i2 >= 0
+                    where = start + channel * xs.channel + i0 * xs.s0 + i1 * xs.s1 + i2 * xs.s2
+                    patch[at] = load(x, where) if is_real else padding
+                    at += 1
+
+
+@kernel
+def store_chunk(task, chunk, vectors):
+    """Products of a chunk to outputs, a row of tiles at a time, which are finished and stored."""
+    room, size1, size2 = task.room, task.blocks.size1, task.blocks.size2
+    sums, added = part(task, room.sums, 0), part(task, room.added, 0)
+    marks = scratch_index(task.operands.workspace, room.marks)
+    width, step, i = vectors * lanes_of(sums), room.product_step, 0
+    for p in range(task.planes):
+        for n in range(chunk.images):
+            image = image_of(task, chunk, n)
+            row = image.columns * width
+            for r in range(task.rows):
+                for j in range(task.columns):
+                    products, target = part(task, room.products, i * width), part(task, room.sums, j * size2 * width)
+                    columns, is_marked = image.columns - j * size2, marks[i] != 0
+                    i += 1
+                    if columns < 1:
+                        continue
+                    if is_marked:
+                        copy_outputs(task, products, target, row, width, min(columns, size2))
+                    elif size1 == 1:
+                        transform_outputs(1, 4, products, step, vectors, target, row, width, columns)
+                    elif size2 == 1:
+                        transform_outputs(4, 1, products, step, vectors, target, row, width, columns)
+                    else:
+                        transform_outputs(4, 4, products, step, vectors, target, row, width, columns)
+                rows = min(size1, image.rows - r * size1)
+                if rows > 0 and image.columns > 0:
+                    store_rows(task, chunk, image, chunk.p0 + p, r * size1, rows, Sums(sums, 0, width), added)
+
+
+@inlined
+def store_rows(task, chunk, image, p0, row, rows, sums, added):
+    """Finish and store some rows of outputs of an image, the first of which has the number `row` in the block."""
+    operands, outs = task.operands, task.operands.out.strides
+    _, a1, a2 = task.axes
+    steps = Strides(outs.batch, outs.channel, outs.s0, a1.dilation * outs.s1, a2.dilation * outs.s2)
+    first = (image.first1 + row * a1.dilation) * outs.s1 + image.first2 * outs.s2
+    out = Operand(part_of(operands.out.array, first), steps)
+    moved = Operands(operands.x, operands.w, operands.bias, out, operands.fill, operands.workspace)
+    done = OutputBlock(
+        chunk.group, chunk.o, chunk.outputs, image.n, 1, p0, 0, rows, 0, image.columns
+    )  # fmt: skip
+    store_block(moved, task.call, done, sums, added)
+
+
+@kernel
+def copy_outputs(task, products, target, row, width, columns):
+    """What `sum_directly` left, as `transform_outputs` would write it."""
+    for i1 in range(task.blocks.size1):
+        for i2 in range(columns):
+            for o in range(width):
+                value = products[(i1 * task.blocks.size2 + i2) * task.room.product_step + o]
+                target[i1 * row + i2 * width + o] = value

@@ -1,0 +1,363 @@
+"""Winograd's convolution: right for every shape, within its bounds, and no worse than four direct sums if chosen."""
+
+import itertools
+from pathlib import Path
+
+import numba
+import numpy as np
+import oracle
+import pytest
+from cases import LAYOUTS, OUT_LAYOUTS, call_convolution, poison, values
+from fastconv.kernels.convolution import costs, winograd
+from fastconv.kernels.convolution.choose import FAMILIES, refusals
+from fastconv.kernels.shapes import ALGORITHMS, AUTO, UNIT, Axis, Call, element_of
+from subprocesses import run_python
+from test_simd import machine_runs
+
+import fastconv
+from fastconv import extending
+
+PLACE = [family.name for family in FAMILIES].index("winograd")
+WINOGRAD = ALGORITHMS.index("winograd")
+
+
+@pytest.fixture(autouse=True)
+def chosen(monkeypatch):
+    """What is predicted to cost nothing is chosen wherever it may be."""
+    monkeypatch.setattr(winograd, "WINOGRAD_COSTS", costs.WinogradCosts(*[0.0] * 5))
+
+
+def noise(shape, dtype="f4", seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def call_of(shape, outputs, algorithm=AUTO, groups=1, kernel=(3, 3), pad=1, **steps):
+    """A call of two axes, and what families are asked about it."""
+    batch, channels, *sizes = shape
+    axes = [
+        Axis(
+            size,
+            k,
+            steps.get("stride", 1),
+            steps.get("dilation", 1),
+            p,
+            p,
+            0,
+            size + 2 * p - steps.get("dilation", 1) * (k - 1),
+        )
+        for size, k, p in ((size, k, pad if k > 1 else 0) for size, k in zip(sizes, kernel, strict=True))
+    ]
+    call = Call(batch, groups, channels, outputs, 2, 0, 0, 0, algorithm)
+    return call, (UNIT, *axes), element_of("float32")
+
+
+def check(operation, x, w, algorithm="winograd", times=4, **options):
+    """Each output within so many of the direct sum's bounds."""
+    got = call_convolution(operation, x, w, algorithm=algorithm, **options)
+    expected = getattr(oracle, operation)(x, w, **{name: option for name, option in options.items() if name != "out"})
+    oracle.check(got, expected._replace(bound=times * expected.bound), f"{operation}({x.shape}, {w.shape}, {options})")
+    return got
+
+
+# Planes that tiles and blocks fit and do not fit, rows and columns, signals, volumes, many and few channels, groups.
+SHAPES = [
+    ((2, 16, 12, 16), (16, 16, 3, 3), {}),
+    ((3, 9, 7, 22), (17, 9, 3, 3), {"padding_mode": 1, "boundary": "reflect"}),
+    ((1, 20, 5, 300), (48, 20, 3, 3), {"padding_mode": ((2, 0), (0, 2)), "fillvalue": 3}),
+    ((1, 130, 14, 14), (70, 130, 3, 3), {"padding_mode": "same"}),
+    ((2, 32, 6, 3), (34, 16, 3, 3), {"groups": 2, "padding_mode": "full", "boundary": "wrap"}),
+    ((1, 16, 9, 40), (16, 16, 1, 3), {"padding_mode": 1, "boundary": "edge"}),
+    ((1, 16, 40, 9), (16, 16, 3, 1), {"padding_mode": "same", "boundary": "symmetric"}),
+    ((3, 16, 700), (20, 16, 3), {"padding_mode": 1}),
+    ((1, 12, 4, 9, 10), (16, 12, 3, 3, 3), {"padding_mode": 1, "boundary": ("edge", "constant", "wrap")}),
+    ((1, 12, 5, 9, 10), (16, 12, 2, 1, 3), {}),
+    ((1, 24, 600, 3), (40, 24, 3, 3), {"padding_mode": 1}),
+    ((2, 16, 13, 19), (16, 16, 3, 3), {"dilation": (2, 3), "padding_mode": 2, "boundary": ("constant", "reflect")}),
+    ((1, 16, 3, 40), (32, 16, 1, 3), {"dilation": 5}),
+    ((1, 3, 8, 8), (2, 3, 3, 3), {}),
+]
+
+
+@pytest.mark.parametrize("x_shape, w_shape, options", SHAPES, ids=str)
+def test_shapes(x_shape, w_shape, options, dtypes=("f4", "f8")):
+    for operation, dtype in zip(("correlate", "convolve"), dtypes, strict=False):
+        x, w, bias = noise(x_shape, dtype), noise(w_shape, dtype, 1), noise(w_shape[0], dtype, 2)
+        check(operation, x, w, bias=bias, activation="relu" if operation == "correlate" else "gelu", times=8, **options)
+
+
+def test_the_bound_of_tiles():
+    """Asked for by name, each output is within the bound that the module states."""
+    for seed, scale in enumerate((0, 1, 4)):
+        x = noise((1, 24, 26, 26), seed=seed) * 10 ** np.random.default_rng(seed).uniform(-scale, scale, (26, 26))
+        x, w = x.astype("f4"), noise((16, 24, 3, 3), seed=seed + 9)
+        got = fastconv.correlate2d(x, w, algorithm="winograd")[0]
+        expected = oracle.correlate(x, w).value[0]
+        tiles = np.lib.stride_tricks.sliding_window_view(abs(x[0].astype("f8")), (6, 6), (1, 2))[:, ::4, ::4].sum(
+            (3, 4)
+        )
+        bound = (24 + 22) * 2.0**-24 * 47 * np.einsum("oc,chw->ohw", abs(w.astype("f8")).sum((2, 3)), tiles)
+        assert (abs(got - expected) <= bound.repeat(4, 1).repeat(4, 2)).all()
+
+
+def test_strides_and_outputs():
+    x, w = values((2, 16, 9, 10), "f4"), values((17, 16, 3, 3), "f4", 1)
+    want = fastconv.correlate2d(x, w, padding_mode=1, algorithm="winograd")
+    for name, layout in LAYOUTS.items():
+        got = fastconv.correlate2d(layout(x), layout(w), padding_mode=1, algorithm="winograd")
+        np.testing.assert_array_equal(got, want, err_msg=name)
+    for name in OUT_LAYOUTS:
+        out = LAYOUTS[name](poison(want.shape, "f4"))
+        assert fastconv.correlate2d(x, w, padding_mode=1, algorithm="winograd", out=out) is out
+        np.testing.assert_array_equal(out, want, err_msg=name)
+
+
+def test_an_input_of_another_dtype():
+    x, w = values((1, 16, 9, 10), "u1"), values((16, 16, 3, 3), "f4", 1)
+    want = fastconv.correlate2d(x.astype("f4"), w, algorithm="winograd")
+    np.testing.assert_array_equal(fastconv.correlate2d(x, w, dtype="float32", algorithm="winograd"), want)
+
+
+@pytest.fixture
+def threads():
+    before = fastconv.get_num_threads()
+    yield
+    fastconv.set_num_threads(before)
+
+
+def test_the_same_bits_from_any_number_of_threads_and_images(threads):
+    for x_shape, w_shape in (((5, 64, 14, 14), (130, 64, 3, 3)), ((1, 96, 30, 50), (96, 96, 3, 3))):
+        x, w = noise(x_shape), noise(w_shape, seed=1)
+        x[0, 3, 4, 5] = 1e6  # tiles that are summed directly, too
+        fastconv.set_num_threads(1)
+        want = fastconv.correlate2d(x, w, padding_mode=1)
+        for n in range(len(x)):
+            np.testing.assert_array_equal(fastconv.correlate2d(x[n : n + 1], w, padding_mode=1)[0], want[n])
+        for count in (2, 3):
+            fastconv.set_num_threads(count)
+            np.testing.assert_array_equal(fastconv.correlate2d(x, w, padding_mode=1), want)
+
+
+def test_the_same_bits_from_compiled_code():
+    extending.init()
+    x, w = noise((1, 32, 20, 20)), noise((32, 32, 3, 3), seed=1)
+
+    @numba.njit
+    def both(x, w):
+        return fastconv.correlate2d(x, w), fastconv.correlate2d(x, w, algorithm="winograd")
+
+    assert not refusals[PLACE](*call_of(x.shape, 32, pad=0), AUTO)
+    for got, algorithm in zip(both(x, w), ("auto", "winograd"), strict=True):
+        np.testing.assert_array_equal(got, fastconv.correlate2d(x, w, algorithm=algorithm))
+
+
+def ramps(shape):
+    """Exponential, over forty decades."""
+    return noise(shape) * np.exp(np.linspace(-46, 46, shape[-1]))
+
+
+def spike(shape):
+    x = noise(shape)
+    x[0, 3, 11, 13] = 1e8
+    return x
+
+
+def islands(shape):
+    x = np.zeros(shape)
+    x[..., 5:9, 6:20] = noise(x[..., 5:9, 6:20].shape)
+    return x
+
+
+def checkerboards(shape):
+    return noise(shape) + 1e6 * (-1.0) ** np.indices(shape[2:]).sum(0)
+
+
+def gains(shape):
+    return noise(shape) * 10 ** np.random.default_rng(1).uniform(-3, 3, shape[2:])
+
+
+def sparse(shape):
+    return noise(shape) * (np.random.default_rng(1).random(shape) < 0.02)
+
+
+def denormal(shape):
+    return noise(shape) * 1e-41
+
+
+def huge(shape):
+    return noise(shape) * 1e35
+
+
+DATA = [ramps, spike, islands, checkerboards, gains, sparse, denormal, huge, noise]
+
+
+def smooth(shape):
+    return np.outer([1, 2, 1], [1, 2, 1]) * noise((*shape[:2], 1, 1), seed=1)
+
+
+def edges(shape):
+    return np.outer([1, 2, 1], [1, 0, -1]) * noise((*shape[:2], 1, 1), seed=1)
+
+
+def identity(shape):
+    return np.eye(*shape[:2])[:, :, None, None] * np.eye(9)[4].reshape(3, 3)
+
+
+def pruned(shape):
+    return noise(shape, seed=1) * (np.random.default_rng(2).random(shape) < 0.1)
+
+
+def one_tap(shape):
+    return noise(shape, seed=1) * np.where(np.eye(9)[2].reshape(3, 3), 1e4, 1)
+
+
+KERNELS = [lambda shape: noise(shape, seed=1), smooth, edges, identity, pruned, one_tap]
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_what_is_chosen_errs_no_more_than_four_direct_sums(data):
+    """With tiny and huge numbers products underflow or overflow, so that only kernels of ones are tried with them."""
+    for channels, dtype in ((24, "f4"), (48, "f4"), (24, "f8")):
+        shape = 1, channels, 22, 22
+        assert not refusals[PLACE](*call_of(shape, 16), AUTO)
+        x = data(shape).astype(dtype)
+        for kernel in KERNELS if data not in (denormal, huge) and dtype == "f4" else KERNELS[:1]:
+            w = kernel((16, channels, 3, 3)).astype(dtype)
+            w = np.sign(w) if data in (denormal, huge) else w
+            with np.errstate(all="ignore"):
+                check("correlate", x, w, algorithm="auto", padding_mode=1)
+
+
+def test_inputs_and_taps_that_miss_each_other():
+    """Channel by channel, while sums over the channels are even: direct sums of two columns of three are 0."""
+    channel = np.arange(63)[:, None, None] % 3
+    x = noise((1, 63, 30, 30)) * (np.arange(30) % 3 == channel)
+    w = noise((32, 63, 3, 3), seed=1) * (np.arange(3) % 3 == (channel + 1) % 3)
+    check("correlate", x.astype("f4"), w.astype("f4"), algorithm="auto")
+
+
+def test_the_guard_is_needed():
+    """Without it, which is so where the algorithm is asked for by name, a spike spoils its neighbours."""
+    x, w = spike((1, 64, 30, 30)), noise((32, 64, 3, 3), seed=1)
+    x = x.astype("f4")
+    check("correlate", x, w, algorithm="auto", padding_mode=1)
+    with pytest.raises(AssertionError, match="elements are wrong"):
+        check("correlate", x, w, algorithm="winograd", padding_mode=1)
+
+
+def test_zeros_give_zeros():
+    x, w = np.zeros((1, 32, 30, 30), "f4"), noise((32, 32, 3, 3), seed=1)
+    x[:, :, 15:] = noise((1, 32, 15, 30))
+    got = fastconv.correlate2d(x, w, padding_mode=1)
+    assert not got[:, :, :14].any()
+    assert got[:, :, 14:].all()
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "winograd"])
+def test_a_value_that_is_not_finite_reaches_its_windows_only(algorithm):
+    w = noise((16, 16, 3, 3), seed=1)
+    for i, value in zip(range(36), np.tile([np.nan, np.inf, -np.inf], 12), strict=True):
+        x = noise((1, 16, 14, 18))
+        row, column = 4 + i // 6, 8 + i % 6
+        x[0, i % 16, row, column] = value
+        got = fastconv.correlate2d(x, w, algorithm=algorithm)
+        reached = np.zeros(got.shape, bool)
+        reached[:, :, row - 2 : row + 1, column - 2 : column + 1] = True
+        np.testing.assert_array_equal(~np.isfinite(got), reached)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "winograd"])
+def test_a_kernel_that_is_not_finite_reaches_its_outputs_only(algorithm):
+    x, w = noise((1, 16, 14, 18)), noise((40, 16, 3, 3), seed=1)
+    w[35, 2, 1, 1], w[3, 0, 0, 0] = np.inf, np.nan
+    got = fastconv.correlate2d(x, w, padding_mode=1, algorithm=algorithm)
+    assert np.isnan(got[:, 3]).all()
+    assert not np.isfinite(got[:, 35]).any()
+    assert np.isfinite(np.delete(got, [3, 35], 1)).all()
+    # Zeros of the padding times infinity are NaN, at the borders only.
+    w[35, 2, 1, 1], w[35, 2, 0, 0] = 1, np.inf
+    expected = oracle.correlate(x, w, padding_mode=1)
+    with np.errstate(all="ignore"):
+        got = fastconv.correlate2d(x, w, padding_mode=1, algorithm=algorithm)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(expected.value))
+
+
+@pytest.mark.parametrize(
+    "shape, outputs, options, why",
+    [
+        ((1, 16, 30, 30), 16, {"kernel": (5, 3)}, "the kernel has 1x5x3 taps of 16 channels, expected 3x3, 1x3 or 3x1"),
+        ((1, 16, 30, 30), 16, {"kernel": (1, 1)}, "the kernel has 1x1x1 taps"),
+        ((1, 0, 30, 30), 16, {}, "of 0 channels"),
+        ((1, 16, 30, 30), 16, {"stride": 2}, "an axis has a stride above 1, or a dilation above 8"),
+        ((1, 16, 30, 30), 16, {"dilation": 9}, "an axis has a stride above 1, or a dilation above 8"),
+        ((1, 4096, 8, 8), 16, {}, "a tile of 4096 channels does not fit in the workspace"),
+        ((1, 23, 30, 30), 23, {}, "sums have 23 channels' taps, expected 216 terms: too few to be even"),
+    ],
+    ids=str,
+)
+def test_what_is_left_to_others(shape, outputs, options, why):
+    facts = call_of(shape, outputs, **options)
+    refusal = winograd.refuses(*facts)
+    assert refusal > 0
+    with pytest.raises(ValueError, match=why):
+        raise ValueError(winograd.reason(refusal, *facts))
+
+
+def test_the_call_says_why_not():
+    x, w = np.ones((1, 8, 9, 9), "i4"), np.ones((8, 8, 3, 3), "i4")
+    with pytest.raises(ValueError, match=r"correlate2d.*'winograd'.*: the numbers are integers, expected floating"):
+        fastconv.correlate2d(x, w, algorithm="winograd")
+    with pytest.raises(ValueError, match=r"convolve2d.*'winograd', which cannot do this call: .*winograd: an axis has"):
+        fastconv.convolve2d(x.astype("f4"), w.astype("f4"), stride=2, algorithm="winograd")
+
+
+def test_nothing_to_do():
+    kernels = (64, 64, 3, 3)
+    for x_shape, w_shape in (
+        ((0, 64, 9, 9), kernels), ((1, 64, 0, 9), kernels), ((1, 64, 9, 9), (0, 64, 3, 3)), ((1, 0, 9, 9), (8, 0, 3, 3))
+    ):  # fmt: skip
+        check("correlate", np.ones(x_shape, "f4"), np.ones(w_shape, "f4"), algorithm="auto")
+
+
+def test_the_choice_does_not_depend_on_the_batch():
+    for channels, size in itertools.product((8, 16, 64, 300), (3, 5, 7, 8, 14, 30)):
+        choices = {refusals[PLACE](*call_of((n, channels, size, size), channels), AUTO) for n in (1, 2, 8, 100)}
+        assert len(choices) == 1
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_plans_fit_the_workspace(itemsize):
+    sizes = np.random.default_rng(itemsize)
+    for _ in range(300):
+        rank0, kernel = int(sizes.integers(1, 5)), [(3, 3), (1, 3), (3, 1)][sizes.integers(3)]
+        shape = [int(2 ** sizes.uniform(0, most)) for most in (6, 10, 9, 9)]
+        call, (_, a1, a2), _ = call_of(shape, int(2 ** sizes.uniform(0, 10)), WINOGRAD, kernel=kernel, pad=1)
+        a0 = Axis(rank0 + 7, rank0, 1, 1, 0, 0, 0, 8)
+        if min(a1.out, a2.out) < 1:
+            continue
+        element = element_of("float32" if itemsize == 4 else "float64")
+        assert winograd.refuses(call, (a0, a1, a2), element) in (0, winograd.LARGE_TILE)
+        if winograd.refuses(call, (a0, a1, a2), element) == 0:
+            blocks = winograd.choose_blocks(call, a0, a1, a2, itemsize)
+            room = winograd.find_room(call, a0, a1, a2, blocks, itemsize)
+            assert room.end <= winograd.WORKSPACE_BYTES
+            assert all(offset % 64 == 0 for offset in room[: room._fields.index("end")])
+            lanes = winograd.VECTOR_BYTES // itemsize
+            assert (blocks.rows + 1) * blocks.columns + lanes <= winograd._PHASE
+
+
+NARROWER = """
+import sys
+sys.path.insert(0, {tests!r})
+import test_winograd
+for shape in test_winograd.SHAPES:
+    test_winograd.test_shapes(*shape, dtypes=["f4"])
+"""
+
+
+@pytest.mark.parametrize("cpu", ["haswell", pytest.param("x86-64", marks=pytest.mark.slow)])
+def test_narrower_vectors(cpu):
+    if not machine_runs({"haswell": "avx2", "x86-64": "sse2"}[cpu]):
+        pytest.skip("the machine has no such vectors")
+    run_python(
+        NARROWER.format(tests=str(Path(__file__).parent)), timeout=280, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=""
+    )
