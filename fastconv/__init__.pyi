@@ -10,6 +10,10 @@ from . import kernels as kernels
 from . import ndimage as ndimage
 from . import numpy as numpy
 from . import signal as signal
+from .algorithms import algorithm as algorithm
+from .algorithms import explain as explain
+from .algorithms import get_algorithm as get_algorithm
+from .algorithms import set_algorithm as set_algorithm
 from .config import show_config as show_config
 from .hints import ArrayT, Boundaries, DTypeOf, Exact, InexactT, Ints, Number, Padding, SameT, ScalarT, Size
 from .scipy_patch import patch_scipy as patch_scipy
@@ -22,6 +26,7 @@ from .workspace import release_workspace as release_workspace
 
 __all__ = [  # noqa: RUF022  # as fastconv/__init__.py groups them
     "__version__",
+    "algorithm", "explain", "get_algorithm", "set_algorithm",
     "correlate1d", "correlate2d", "correlate3d", "correlate_nd",
     "convolve1d", "convolve2d", "convolve3d", "convolve_nd",
     "avg_pool1d", "avg_pool2d", "avg_pool3d",
