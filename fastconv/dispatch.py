@@ -102,11 +102,6 @@ def place_of(problem: Problem, only: str | None = None, first: int = 0) -> int:
     return int(place)
 
 
-def check_taken(problem: Problem) -> None:
-    """Refuse a problem that nothing does by the algorithm that it asks for."""
-    place_of(problem)
-
-
 def _refusals(problem: Problem, end: int) -> Iterator[str]:
     """Why the families before a place do not run a problem."""
     from .kernels.convolution import choose

@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import problem as checks
 from .. import workspace
-from ..dispatch import check_taken
+from ..dispatch import place_of
 from ..extending import MEANING, SYMBOL, TABLE
 from ..kernels.calls import convolution as calls
 from ..kernels.calls import filters as filter_calls
@@ -309,7 +309,7 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
         misfits.attempt(checks.check_out, out, problem.out_shape, dtype, x, w, bias)
     misfits.refuse()
     if problem:
-        check_taken(problem)
+        place_of(problem)  # refuses what nothing does by the algorithm that is asked for
 
 
 def _check_window(name: str, padding_name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:
