@@ -77,7 +77,9 @@ SPREAD = 4
 FEW_INPUTS, FEW_TAPS = 6, 12  # of the largest one's size that a window, and a kernel, at least weigh
 _TILES = 128  # of a block
 _COLUMNS = 64  # of tiles
-_CHANNELS = 64  # of a block of kernels
+_CHANNELS = 128  # of a block of kernels
+_PACKED = 32  # of them that are packed at a time
+_FEWEST_CHANNELS = 32  # to have an image in one block, which then takes its kernels to the points but once
 _KEPT_BYTES = 5 << 18  # kernels of a group that are kept: they stay in L3, each point's in L2 while it is used
 _VALUES_BYTES = 5 << 17  # inputs at the points, beside kept kernels: in L2
 _FEW_TILES = 256  # for which it is not worth it
@@ -254,8 +256,9 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     marks = measures + 3 * measure_step * itemsize
     weights = marks + 8 * odd_lines(tiles * blocks.planes, 8)
     patch = weights + slots * (blocks.size1 * blocks.size2 + 2) * weight_step * itemsize
-    taps_at = patch + odd_lines(blocks.channels * a0.kernel * points, itemsize) * itemsize
-    tap_weights = taps_at + blocks.channels * taps * _WIDTH_BYTES
+    packed = min(call.channels, _PACKED)
+    taps_at = patch + odd_lines(packed * a0.kernel * points, itemsize) * itemsize
+    tap_weights = taps_at + packed * taps * _WIDTH_BYTES
     kernels = tap_weights + (taps + 2 * a0.kernel) * _WIDTH_BYTES
     products = kernels + panels * points * kernel_step * itemsize
     values = products + points * product_step * itemsize
@@ -276,7 +279,7 @@ def choose_blocks(call, a0, a1, a2, itemsize):
     kept = float(points * a0.kernel * call.channels) * chunks * _WIDTH_BYTES
     tiles = float(batch) * float(a0.out) * float(tiles1) * float(tiles2)
     keeps = int(kept <= _KEPT_BYTES and chunks <= _CHUNKS and tiles > _FEW_TILES)
-    channels = min(call.channels, _CHANNELS)
+    channels = most_channels = min(call.channels, _CHANNELS)
     most = _TILES
     if keeps:
         most = max(min(most, _VALUES_BYTES // (points * call.channels * itemsize)), 1)
@@ -292,7 +295,10 @@ def choose_blocks(call, a0, a1, a2, itemsize):
         blocks = WinogradBlocks(size1, size2, channels, images, planes, rows, columns, keeps)
         if most == 1 or find_room(call, a0, a1, a2, blocks, itemsize).end <= WORKSPACE_BYTES:
             return blocks
-        most = most * 7 // 8
+        if not keeps and rows == tiles1 and columns == tiles2 and channels > _FEWEST_CHANNELS:
+            channels -= _CHANNELS // 8
+        else:
+            channels, most = most_channels, most * 7 // 8
 
 
 # ---- kernels
@@ -432,34 +438,45 @@ def multiply_point(task, point, k0, c, taps, kernels, accumulate):
 
 @kernel
 def transform_panel(task, chunk, c, channels, vectors, first):
-    """Pack the kernels of a chunk of output channels, from input channel `c` on, and take them to the points."""
+    """Pack the kernels of a chunk of output channels, from input channel `c` on, and take them to the points.
+
+    So many channels at a time that their taps stay in L1.
+    """
     operands, call, blocks, room, taps = task.operands, task.call, task.blocks, task.room, task.taps
     a0, a1, a2 = task.axes
     lanes = lanes_of(part(task, 0, 0))
     width, plane = vectors * lanes, a1.kernel * a2.kernel
-    packed = Kernels(part(task, room.taps, 0), width, vectors, channels, taps, 0)
-    pack_kernels(operands.w, call, task.axes, chunk, c, packed)
     weights = part(task, room.tap_weights, 0)
     for e in range(VECTORS * a0.kernel * (plane + 2) * lanes if c == 0 else 0):
         weights[e] = zero(operands.out.array)
-    for k0 in range(a0.kernel):
-        start, step = k0 * plane * width, width
-        if call.flip:
-            start, step = (taps - 1) * width - start, -width
-        for v in range(vectors):
-            source = part(task, room.taps, start + v * lanes)
-            target = part(task, room.kernels, first + k0 * task.points * room.kernel_step + v * lanes)
-            step1, channel, to = a2.kernel * step, taps * width, room.kernel_step
-            weights = part(task, room.tap_weights, (v * a0.kernel + k0) * (plane + 2) * lanes)
-            if blocks.size1 == 1:
-                transform_kernels(1, 4, source, step1, step, channels, channel, target, to, width)
-                weigh_kernels(1, 4, source, step, channels, channel, weights)
-            elif blocks.size2 == 1:
-                transform_kernels(4, 1, source, step1, step, channels, channel, target, to, width)
-                weigh_kernels(4, 1, source, step, channels, channel, weights)
-            else:
-                transform_kernels(4, 4, source, step1, step, channels, channel, target, to, width)
-                weigh_kernels(4, 4, source, step, channels, channel, weights)
+    for i in range(0, channels, _PACKED):
+        count = min(_PACKED, channels - i)
+        pack_kernels(operands.w, call, task.axes, chunk, c + i, packed_kernels(task, width, vectors, count))
+        for k0 in range(a0.kernel):
+            start, step = k0 * plane * width, width
+            if call.flip:
+                start, step = (taps - 1) * width - start, -width
+            for v in range(vectors):
+                source = part(task, room.taps, start + v * lanes)
+                at = first + k0 * task.points * room.kernel_step + i * width + v * lanes
+                target = part(task, room.kernels, at)
+                step1, channel, to = a2.kernel * step, taps * width, room.kernel_step
+                weights = part(task, room.tap_weights, (v * a0.kernel + k0) * (plane + 2) * lanes)
+                if blocks.size1 == 1:
+                    transform_kernels(1, 4, source, step1, step, count, channel, target, to, width)
+                    weigh_kernels(1, 4, source, step, count, channel, weights)
+                elif blocks.size2 == 1:
+                    transform_kernels(4, 1, source, step1, step, count, channel, target, to, width)
+                    weigh_kernels(4, 1, source, step, count, channel, weights)
+                else:
+                    transform_kernels(4, 4, source, step1, step, count, channel, target, to, width)
+                    weigh_kernels(4, 4, source, step, count, channel, weights)
+
+
+@inlined
+def packed_kernels(task, width, vectors, channels):
+    """The kernels of some input channels, packed."""
+    return Kernels(part(task, task.room.taps, 0), width, vectors, channels, task.taps, 0)
 
 
 @kernel
@@ -698,9 +715,9 @@ def sum_directly(task, chunk, vectors):
         table[2 * t] = (k0 * inputs1 + k1) * inputs2 + k2
         table[2 * t + 1] = (taps - 1 - t if call.flip else t) * width
     patch, products = part(task, room.patch, 0), part(task, room.products, 0)
-    for c in range(0, call.channels, blocks.channels):
-        channels = min(blocks.channels, call.channels - c)
-        kernels = Kernels(part(task, room.taps, 0), width, vectors, channels, taps, 0)
+    for c in range(0, call.channels, _PACKED):
+        channels = min(_PACKED, call.channels - c)
+        kernels = packed_kernels(task, width, vectors, channels)
         pack_kernels(operands.w, call, task.axes, chunk, c, kernels)
         for i in range(task.planes * task.tiles):
             if marks[i] == 0:

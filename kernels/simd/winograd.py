@@ -343,9 +343,10 @@ def weigh_kernels(typingctx, size1, size2, taps, tap, channels, channel, weights
         mean = builder.fdiv(functools.reduce(do.plus, added), broadcast(builder, terms, vector))
         limit, one, zero = do.times(mean, TINY), do.constant(1.0), ir.Constant(vector, None)
         with cgutils.for_range(builder, channels) as loop:
-            for size in magnitudes(loop.index):
-                few = builder.select(builder.fcmp_ordered("<=", size, limit), one, zero)
-                builder.store(do.plus(builder.load(tiny), few), tiny)
+            few = [
+                builder.select(builder.fcmp_ordered("<=", size, limit), one, zero) for size in magnitudes(loop.index)
+            ]
+            builder.store(do.plus(builder.load(tiny), functools.reduce(do.plus, few)), tiny)
         for place, total in zip(places, (*sums, largest, tiny), strict=True):
             store_vector(builder, builder.load(total), place)
         return context.get_dummy_value()
