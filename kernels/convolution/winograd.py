@@ -42,8 +42,9 @@ are at most a tenth of four direct bounds; without the guard they are a hundred 
 large or small that products could overflow or lose digits, counts as uneven, whoever asks. So a value that is not
 finite reaches the outputs of its windows only, and zeros give zeros.
 
-A sum adds its terms channel by channel, whatever the blocks, and the guard looks at single tiles and at chunks of
-output channels that depend on their number alone: threads and batch size change no bit.
+A sum adds its terms channel by channel, whatever the blocks, and the guard looks at single tiles, at chunks of output
+channels and at as many input channels as are packed at a time, which depend on their numbers alone: threads and batch
+size change no bit.
 """
 
 from typing import Any, NamedTuple
@@ -78,7 +79,7 @@ FEW_INPUTS, FEW_TAPS = 6, 12  # of the largest one's size that a window, and a k
 _TILES = 128  # of a block
 _COLUMNS = 64  # of tiles
 _CHANNELS = 128  # of a block of kernels
-_PACKED = 32  # of them that are packed at a time
+_PACKED = 16  # of them that are packed, and weighed, at a time
 _FEWEST_CHANNELS = 32  # to have an image in one block, which then takes its kernels to the points but once
 _KEPT_BYTES = 5 << 18  # kernels of a group that are kept: they stay in L3, each point's in L2 while it is used
 _VALUES_BYTES = 5 << 17  # inputs at the points, beside kept kernels: in L2
@@ -296,7 +297,7 @@ def choose_blocks(call, a0, a1, a2, itemsize):
         if most == 1 or find_room(call, a0, a1, a2, blocks, itemsize).end <= WORKSPACE_BYTES:
             return blocks
         if not keeps and rows == tiles1 and columns == tiles2 and channels > _FEWEST_CHANNELS:
-            channels -= _CHANNELS // 8
+            channels = (channels - 1) // _PACKED * _PACKED  # the same ones are weighed together, whatever the blocks
         else:
             channels, most = most_channels, most * 7 // 8
 
