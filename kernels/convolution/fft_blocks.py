@@ -16,7 +16,8 @@ from ..window import source_index
 from .pack import Run, pack_row, tap_index
 
 _LINE = 64  # bytes of a cache line
-FACTS = 8  # numbers that the guard knows of a kernel
+CORES = 9  # of a window, at most, that the guard looks at
+FACTS = 2 + 2 * CORES  # numbers that it knows of a kernel
 
 
 class Plan(NamedTuple):

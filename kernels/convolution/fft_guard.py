@@ -10,21 +10,22 @@ In the mean square that is more than `u log2(N)` times a small constant, the bou
 measured is 13, of a sine that meets a kernel of its own frequency, and 10 of other data. Terms of a sum add up.
 
 Direct sums err by `(n + 2) u (|x| * |w|)(o)` at most, and four times that is allowed for each output `o`, where "auto"
-has chosen the transform. Of `(|x| * |w|)(o)` a lower bound is found: in a core of the window, all but a few weights are
-some bound or more, and those few meet elements that are not larger than the block's largest one:
+has chosen the transform. Of `(|x| * |w|)(o)` a lower bound is found: a window is cut into cores, in each of which all
+weights but a few are some bound or more, and the few meet elements that are not larger than the block's largest one:
 
-    (|x| * |w|)(o) >= weight (sum of |x| in the core - small max |x|)
+    (|x| * |w|)(o) >= sum over cores of weight (sum of |x| in the core - small max |x|)
 
-Sums of |x| are those of cells, small squares, which lie in the cores of all outputs of a tile, a square of the same
-size. Where the bound is too low, and in any case where a window meets what is not finite or so large that sums could
-overflow, the outputs of a tile are marked. Elements of the latter kind are zeros to the transform.
+So a window that is half in the padding counts by its other half. Sums of |x| are those of cells, small squares, which
+lie in the cores of all outputs of a tile, a square of the same size. Where the bound is too low, and in any case where
+a window meets what is not finite or so large that sums could overflow, the outputs of a tile are marked. Elements of
+the latter kind are zeros to the transform.
 """
 
 import math
 from typing import NamedTuple
 
 from ..jit import kernel, overload
-from ..shapes import AUTO, Axis
+from ..shapes import AUTO, CONSTANT, Axis
 from ..simd.magnitudes import Rows, survey
 from ..simd.vectors import lanes_of
 from ..simd.windows import HEIGHT, WindowWeights, add_windows
@@ -33,6 +34,7 @@ from .fft_blocks import (
     FACTS,
     Block,
     Matrix,
+    Term,
     blocks_together,
     clear_line,
     count_terms,
@@ -40,27 +42,17 @@ from .fft_blocks import (
     first_weight,
     pack_plane,
     patch_sizes,
+    piece_of,
     reach_of,
 )
 
 ERROR = 20.0  # some 5 sqrt(log2(N))
-_CHUNK = 512  # sums that are made together
+_CHUNK = 128  # sums that are made together
+_LINE, _PLANE = (1, 7), (3, 3)  # cores along each axis
 
-
-class Facts(NamedTuple):
-    """What the guard knows of a kernel: where each number lies among the `FACTS`, in the type of parts."""
-
-    gain: int  # the largest number of the spectrum, at most
-    weight: int  # what all weights of the core but for a few are, at least; 0: there is no such weight
-    small: int  # how many those few are
-    total: int  # the sum of all weights
-    first1: int  # cells of the core, counted from a tile's own
-    last1: int
-    first2: int
-    last2: int
-
-
-AT = Facts(*range(FACTS))
+# Where a kernel's facts lie: the largest number of its spectrum, at most; the sum of all weights; and of each core what
+# all weights but for a few are, at least (0: there is no such weight), and how many those few are.
+GAIN, TOTAL, WEIGHTS = range(3)
 
 
 class Verdict(NamedTuple):
@@ -72,7 +64,7 @@ class Verdict(NamedTuple):
 
 @kernel
 def facts_at(plan, tools, term):
-    """Where the `Facts` of a term's kernel lie."""
+    """Where the facts of a term's kernel lie."""
     return tools.areas.facts + term % plan.spectra * FACTS
 
 
@@ -98,7 +90,7 @@ def find_grid(axes, plan, tools):
 
 @kernel
 def write_facts(operands, call, axes, plan, tools, o, number):
-    """Write the `Facts` of a term's weights: of some cores and bounds of their weights, those that allow most.
+    """Write the facts of a term's weights: of each core, of some bounds of its weights that which tells most.
 
     `find_largest` has seen its spectrum, which is scaled.
     """
@@ -112,44 +104,38 @@ def write_facts(operands, call, axes, plan, tools, o, number):
         for k2 in range(a2.kernel):
             weight = abs(load(w, start + k1 * step1 + k2 * step2))
             total, top = total + weight, max(top, weight)
-    gain, best = min(largest_number(tools) * plan.rows * plan.columns, total), 0.0
+    gain = min(largest_number(tools) * plan.rows * plan.columns, total)
     for i in range(FACTS):
         parts[at + i] = 0
-    parts[at + AT.gain], parts[at + AT.total] = gain, total
+    parts[at + GAIN], parts[at + TOTAL] = gain, total
     if call.algorithm != AUTO or not (0 < top < math.inf):
         return
-    for share in range(1, 5):
-        first1, last1 = core_of(a1.kernel, size1, share)
-        first2, last2 = core_of(a2.kernel, size2, share)
-        if last1 < first1 or last2 < first2:
-            return
+    cores1, cores2 = _LINE if plan.is_line else _PLANE
+    for i in range(cores1 * cores2):
+        first1, end1 = core_of(a1.kernel, size1, i // cores2, cores1)
+        first2, end2 = core_of(a2.kernel, size2, i % cores2, cores2)
         small = (0, 0, 0, 0, 0, 0)
-        for k1 in range((first1 - 1) * size1 + 1, (last1 + 1) * size1):
-            for k2 in range((first2 - 1) * size2 + 1, (last2 + 1) * size2):
+        for k1 in range((first1 - 1) * size1 + 1, end1 * size1):
+            for k2 in range((first2 - 1) * size2 + 1, end2 * size2):
                 small = count_small(small, abs(load(w, start + k1 * step1 + k2 * step2)), top)
-        room, bound = float((last1 - first1 + 1) * size1 * (last2 - first2 + 1) * size2), top
+        room, bound, most = float((end1 - first1) * size1 * (end2 - first2) * size2), top, 0.0
         for few in small:
-            # What would a window need, if a block's largest element were 4 times its mean?
-            need = 2 * error_unit(axes, call) * gain / bound + 4.0 * few
-            if room / need > best:
-                best = room / need
-                parts[at + AT.weight], parts[at + AT.small] = bound, few
-                parts[at + AT.first1], parts[at + AT.last1] = first1, last1
-                parts[at + AT.first2], parts[at + AT.last2] = first2, last2
+            # What do all cells of the core tell, if a block's largest element is 4 times its mean?
+            if bound * (room - 4.0 * few) > most:
+                most = bound * (room - 4.0 * few)
+                parts[at + WEIGHTS + 2 * i], parts[at + WEIGHTS + 2 * i + 1] = bound, few
             bound /= 4
 
 
 @kernel
-def core_of(taps, size, share):
-    """Cells that lie within the core of the windows of all outputs of a tile, counted from the tile's own: first, last.
+def core_of(taps, size, i, cores):
+    """Cells of core `i`, counted from a tile's own: the first, and the one behind the last.
 
-    The core is so many fourths of the window, as near to its middle as can be.
+    All cores together are the cells that lie within the windows of all outputs of a tile.
     """
     least = 1 if size > 1 else 0
-    cells = max((taps // size - least) * share // 4, 1)
-    first = max((taps - size * (cells + 1) + 1) // 2 + 2 * size - 2, 0) // size
-    first = max(min(first, taps // size - cells), least)
-    return first, min(first + cells, taps // size) - 1
+    cells = max(taps // size - least, 0)
+    return least + cells * i // cores, least + cells * (i + 1) // cores
 
 
 @kernel
@@ -218,8 +204,8 @@ def examine(operands, call, axes, plan, tools, first, second, term, verdict):
         largest, total = drop_unsafe(operands, pieces, plan, tools, grid, count, high)
     for part in range(2 if plan.is_line else 0):
         join_cells(parts, areas.cells + part * areas.cells_of_part, count, plan.cell, grid.width)
-    gain = float(parts[at + AT.gain])
-    if not (float(parts[at + AT.total]) < high and total * max(gain, 1.0) < high):
+    gain = float(parts[at + GAIN])
+    if not (float(parts[at + TOTAL]) < high and total * max(gain, 1.0) < high):
         error = math.inf
     elif call.algorithm == AUTO and largest > 0 and gain > 0:
         is_lost = not (min(min(largest, gain / size), largest * (gain / size)) > low)
@@ -356,41 +342,53 @@ def drop_unsafe(operands, axes, plan, tools, grid, count, high):
 @kernel
 def score_tiles(axes, plan, tools, grid, block, part, term, largest):
     """Add what a term contributes to `(|x| * |w|)(o)`, at the least, in the windows of each tile of a block."""
-    parts, areas, at, columns = tools.parts, tools.areas, facts_at(plan, tools, term), grid.columns
-    cells, scores, sums = (
-        areas.cells + part * areas.cells_of_part,
-        areas.scores + part * areas.cells_of_part,
-        areas.buffer,
-    )
+    parts, areas, (_, a1, a2) = tools.parts, tools.areas, axes
+    cells, scores = areas.cells + part * areas.cells_of_part, areas.scores + part * areas.cells_of_part
     tiles1, tiles2 = count_tiles(axes, grid, block)
-    weight, less = parts[at + AT.weight], parts[at + AT.small] * type(parts[at])(largest)
-    first1, last1 = int(parts[at + AT.first1]), int(parts[at + AT.last1])
-    first2, last2 = int(parts[at + AT.first2]), int(parts[at + AT.last2])
-    # Cells behind the last one are elsewhere in the block: constants, which may be zeros. Sums replace the cells that
-    # come before those that are added.
-    for i in range(min(tiles1 + last1, grid.rows)):
-        row = cells + i * columns
-        for begin in range(0, tiles2, _CHUNK):
-            count = min(tiles2 - begin, _CHUNK)
-            for j in range(count):
-                parts[sums + j] = 0
-            for k in range(begin + first2, begin + last2 + 1):
-                for j in range(min(count, columns - k)):
-                    parts[sums + j] += parts[row + k + j]
-            for j in range(count):
-                parts[row + begin + j] = parts[sums + j]
+    cores1, cores2 = _LINE if plan.is_line else _PLANE
     for i in range(tiles1):
         for begin in range(0, tiles2, _CHUNK):
-            count, to = min(tiles2 - begin, _CHUNK), scores + i * columns + begin
-            for j in range(count):
-                parts[sums + j] = 0
-            for k in range(i + first1, min(i + last1 + 1, grid.rows)):
-                row = cells + k * columns + begin
-                for j in range(count):
-                    parts[sums + j] += parts[row + j]
-            for j in range(count):
-                score = weight * max(parts[sums + j] - less, 0)
-                parts[to + j] = score if term == 0 else parts[to + j] + score
+            count, to = min(tiles2 - begin, _CHUNK), scores + i * grid.columns + begin
+            for j in range(count if term == 0 else 0):
+                parts[to + j] = 0
+            for core1 in range(cores1):
+                first1, end1 = core_of(a1.kernel, grid.height, core1, cores1)
+                above = sum_columns(tools, grid, cells, i + first1, i + end1, begin, count + a2.kernel // grid.width)
+                for core2 in range(cores2):
+                    at = facts_at(plan, tools, term) + WEIGHTS + 2 * (core1 * cores2 + core2)
+                    if parts[at] > 0:
+                        first2, end2 = core_of(a2.kernel, grid.width, core2, cores2)
+                        less = parts[at + 1] * type(parts[at])(largest)
+                        add_scores(parts, above, first2, end2, count, parts[at], less, to)
+
+
+@kernel
+def sum_columns(tools, grid, cells, top, bottom, begin, count):
+    """The sums of some rows of cells, in the buffer: where the first of `count` lies.
+
+    Cells behind the last one are elsewhere in the block: constants, which may be zeros.
+    """
+    parts, sums = tools.parts, tools.areas.buffer
+    for j in range(count):
+        parts[sums + j] = 0
+    for row in range(top, min(bottom, grid.rows)):
+        at = cells + row * grid.columns + begin
+        for j in range(min(count, grid.columns - begin)):
+            parts[sums + j] += parts[at + j]
+    return sums
+
+
+@kernel
+def add_scores(parts, above, first, end, count, weight, less, to):
+    """Add to the scores of some tiles what a core of theirs tells, its cells from `first` on."""
+    sums = above + 2 * _CHUNK
+    for j in range(count):
+        parts[sums + j] = 0
+    for k in range(above + first, above + end):
+        for j in range(count):
+            parts[sums + j] += parts[k + j]
+    for j in range(count):
+        parts[to + j] += weight * max(parts[sums + j] - less, 0)
 
 
 @kernel
@@ -451,19 +449,38 @@ def sum_patch(operands, call, axes, plan, tools, patch):
     clear_line(w, parts, areas.buffer, HEIGHT * lanes, 0, HEIGHT * lanes)
     for number in range(terms):
         term, pieces = find_term(axes, plan, number)
+        is_finite = plan.spectra == terms and float(parts[facts_at(plan, tools, number) + TOTAL]) < math.inf
+        if is_finite and load(operands.fill, 0) == 0:
+            a0, a1, a2 = pieces
+            top, bottom = taps_inside(a1, patch.p1, patch.rows)
+            left, right = taps_inside(a2, patch.p2, patch.columns)
+            term = Term(term.c, term.k0, term.k1 + top, term.k2 + left)
+            pieces = a0, piece_of(a1, top, bottom - top), piece_of(a2, left, right - left)
         _, a1, a2 = pieces
+        if a1.kernel == 0 or a2.kernel == 0:
+            continue
         rows, pitch = patch_sizes(pieces, lanes, plan.is_line)
         matrix = Matrix(areas.sums, pitch, rows * pitch, rows, pitch, pitch)
         pack_plane(operands, call, pieces, parts, patch, term, matrix)
         start, step1, step2 = first_weight(operands, call, axes, patch.o, term)
         top, bottom, left, right = 0, a1.kernel, 0, a2.kernel
-        if plan.spectra == terms and float(parts[facts_at(plan, tools, number) + AT.total]) < math.inf:
+        if is_finite:
             top, bottom, left, right = taps_of_numbers(w, pieces, parts, matrix, patch)
         row = lanes if plan.is_line else pitch
         source = Rows(parts, areas.sums + top * a1.dilation * pitch + left * a2.dilation, row)
         weights = WindowWeights(elements(w), start + top * step1 + left * step2, step1, step2)
         steps = a1.dilation * pitch, a2.dilation
         add_windows(bottom - top, right - left, source, steps[0], steps[1], matrix.apart, weights, target)
+
+
+@kernel
+def taps_inside(axis, first, outputs):
+    """The taps that any of some neighbouring windows has inside of the input, if constants lie around it: from, to."""
+    if axis.boundary != CONSTANT:
+        return 0, axis.kernel
+    start = first - axis.before
+    begin = min(max(-((start + outputs - 1) // axis.dilation), 0), axis.kernel)
+    return begin, min(max(-((start - axis.size) // axis.dilation), begin), axis.kernel)
 
 
 @kernel
