@@ -75,6 +75,9 @@ SHAPES = [
     ((2, 16, 13, 19), (16, 16, 3, 3), {"dilation": (2, 3), "padding_mode": 2, "boundary": ("constant", "reflect")}),
     ((1, 16, 3, 40), (32, 16, 1, 3), {"dilation": 5}),
     ((1, 3, 8, 8), (2, 3, 3, 3), {}),
+    ((2, 32, 14, 13), (40, 32, 3, 3), {"padding_mode": 1, "boundary": "reflect"}),
+    ((1, 16, 4, 17), (16, 16, 3, 3), {}),
+    ((3, 24, 19, 3), (33, 24, 3, 3), {"dilation": (2, 1), "padding_mode": 1}),
 ]
 
 
@@ -87,16 +90,18 @@ def test_shapes(x_shape, w_shape, options, dtypes=("f4", "f8")):
 
 def test_the_bound_of_tiles():
     """Asked for by name, each output is within the bound that the module states."""
-    for seed, scale in enumerate((0, 1, 4)):
+    for seed, (scale, size) in enumerate(
+        itertools.product((0, 1, 4), (24, 22, 21))
+    ):  # outputs: the last tiles are halves
         x = noise((1, 24, 26, 26), seed=seed) * 10 ** np.random.default_rng(seed).uniform(-scale, scale, (26, 26))
         x, w = x.astype("f4"), noise((16, 24, 3, 3), seed=seed + 9)
-        got = fastconv.correlate2d(x, w, algorithm="winograd")[0]
-        expected = oracle.correlate(x, w).value[0]
-        tiles = np.lib.stride_tricks.sliding_window_view(abs(x[0].astype("f8")), (6, 6), (1, 2))[:, ::4, ::4].sum(
-            (3, 4)
-        )
-        bound = (24 + 22) * 2.0**-24 * 47 * np.einsum("oc,chw->ohw", abs(w.astype("f8")).sum((2, 3)), tiles)
-        assert (abs(got - expected) <= bound.repeat(4, 1).repeat(4, 2)).all()
+        x[:, :, size + 2 :] = x[:, :, :, size + 2 :] = 0
+        got = fastconv.correlate2d(x[:, :, : size + 2, : size + 2], w, algorithm="winograd")[0]
+        expected = oracle.correlate(x, w).value[0, :, :size, :size]
+        windows = np.lib.stride_tricks.sliding_window_view(abs(x[0].astype("f8")), (6, 6), (1, 2))
+        tiles = windows[:, ::4, ::4].sum((3, 4))
+        bound = (24 + 25) * 2.0**-24 * 47 * np.einsum("oc,chw->ohw", abs(w.astype("f8")).sum((2, 3)), tiles)
+        assert (abs(got - expected) <= bound.repeat(4, 1).repeat(4, 2)[:, :size, :size]).all()
 
 
 def test_strides_and_outputs():
@@ -252,12 +257,13 @@ def test_zeros_give_zeros():
     assert got[:, :, 14:].all()
 
 
+@pytest.mark.parametrize("shape, first", [((14, 18), (4, 8)), ((16, 20), (10, 14))], ids=["whole", "half"])
 @pytest.mark.parametrize("algorithm", ["auto", "winograd"])
-def test_a_value_that_is_not_finite_reaches_its_windows_only(algorithm):
+def test_a_value_that_is_not_finite_reaches_its_windows_only(algorithm, shape, first):
     w = noise((16, 16, 3, 3), seed=1)
     for i, value in zip(range(36), np.tile([np.nan, np.inf, -np.inf], 12), strict=True):
-        x = noise((1, 16, 14, 18))
-        row, column = 4 + i // 6, 8 + i % 6
+        x = noise((1, 16, *shape))
+        row, column = first[0] + i // 6, first[1] + i % 6
         x[0, i % 16, row, column] = value
         got = fastconv.correlate2d(x, w, algorithm=algorithm)
         reached = np.zeros(got.shape, bool)
@@ -347,6 +353,7 @@ def test_plans_fit_the_workspace(itemsize):
 
 NARROWER = """
 import sys
+from itertools import product
 sys.path.insert(0, {tests!r})
 import test_winograd
 for shape in test_winograd.SHAPES:

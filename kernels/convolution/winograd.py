@@ -14,13 +14,18 @@ For each block of tiles (some rows of tiles of an image, or whole images):
     tile       for each point, register tiles: some tiles by the vectors of output channels
     outputs    from points, vectors along the output channels, then transposed, with bias and activation, to the output
 
+A last tile of 1 or 2 outputs needs no more points than 0, +-3/4 and infinity. Its last three inputs, which are not
+needed, are made such that the same transform gives what these points ask for, and nothing at the others:
+`d3, d4, d5 = a^2 d1, a^2 d2, d3 + (a^4 - a^2) d1` with a = 3/4. A third of the products at infinity stands for those at
+3/2, and its negative for those at -3/2: so they come to the second output.
+
 The points are 0, +-3/4, +-3/2 and infinity, whose squares and products are exact; that such points err less is from
 Vincent, Stephano, Frumkin, Ginsburg and Demouth, "On improving the numerical stability of Winograd convolutions"
 (2017). Barabasz, Anderson, Soodhalter and Gregg, "Error analysis and improving the accuracy of Winograd convolution
-for deep neural networks" (2020), bound the error by what passes through the transforms, with 22 roundings on the way
-of a value here, and one for each of C channels and planes of taps:
+for deep neural networks" (2020), bound the error by what passes through the transforms, with 25 roundings at most on
+the way of a value here, and one for each of C channels and planes of taps:
 
-    |error(o)| <= (C + 22) u * 47 * sum over the channels of |w|_1 |x|_1
+    |error(o)| <= (C + 25) u * 47 * sum over the channels of |w|_1 |x|_1
 
 where `|w|_1` and `|x|_1` are sums of the magnitudes of a kernel's taps and of the inputs of the tile that holds `o`;
 47 is the square of the largest `sum over points p of |A_p,i| max_j |B_p,j| max_k |G_p,k|`, of output i of an axis.
@@ -93,6 +98,7 @@ _LEAST_TERMS = 216  # of sums: with fewer, the guard finds most tiles uneven whe
 _LINE = 64
 _PHASE = 512 + 16  # elements of a phase of a channel, an odd number of cache lines
 _WIDTH_BYTES = VECTORS * VECTOR_BYTES  # a chunk of output channels
+_SQUARE, _FOURTH, _THIRD = 0.75**2, 0.75**4 - 0.75**2, 1 / 3  # what half tiles are completed with
 OTHER_KERNEL, STEPS, LARGE_TILE, FEW_TERMS = range(1, 5)  # why a call is refused
 
 
@@ -189,7 +195,8 @@ def cost(call, axes, element):
     plane = blocks.rows * blocks.columns  # tiles that vectors run along
     inputs = call.channels * (blocks.planes + a0.kernel - 1) / blocks.planes * (-(-plane // lanes) * lanes / plane)
     kernels = float(a0.kernel * call.channels) * outputs
-    work = tiles * (kernels + WINOGRAD_COSTS.input * inputs + WINOGRAD_COSTS.output * outputs)
+    products = kernels * (1 - has_half(a1, blocks.size1) / 3 / tiles1) * (1 - has_half(a2, blocks.size2) / 3 / tiles2)
+    work = tiles * (products + WINOGRAD_COSTS.input * inputs + WINOGRAD_COSTS.output * outputs)
     work += kernels * (WINOGRAD_COSTS.kept_kernel if blocks.keeps else WINOGRAD_COSTS.kernel * max(rounds, 1.0))
     return call.groups * points * work * WINOGRAD_COSTS.product * larger(element)
 
@@ -218,6 +225,12 @@ def points_of(size):
 def outputs_of(axis):
     """Outputs along an axis of an image: one of as many as the dilation, which share no inputs. At least 1."""
     return max(-(-axis.out // axis.dilation), 1)
+
+
+@plain
+def has_half(axis, size):
+    """Whether the last tile along an axis is one half, of 2 outputs at most: 1 or 0."""
+    return int(size == 4 and 0 < outputs_of(axis) % 4 <= 2)
 
 
 @plain
@@ -316,6 +329,8 @@ class Task(NamedTuple):
     planes: int  # of outputs, `block.images` images of each
     rows: int  # of tiles of a plane
     columns: int
+    half1: int  # whether the last row of tiles has half of the outputs
+    half2: int  # the last column
     tiles: int  # of the images
     points: int
     taps: int
@@ -369,6 +384,8 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         rows, columns = -(-block.rows // blocks.size1), -(-block.columns // blocks.size2)
         task = Task(
             operands, call, axes, blocks, plan.room, min(blocks.planes, a0.out - p0), rows, columns,
+            has_half(a1, blocks.size1) * (p1 + block.rows == out1),
+            has_half(a2, blocks.size2) * (p2 + block.columns == out2),
             block.images * rows * columns, points_of(blocks.size1) * points_of(blocks.size2),
             a0.kernel * a1.kernel * a2.kernel,
         )  # fmt: skip
@@ -429,12 +446,22 @@ def correlate_block(task, block, is_kept):
 @inlined
 def multiply_point(task, point, k0, c, taps, kernels, accumulate):
     """Products at a point, with the kernels of some channels from `c` on and of tap `k0` of the first axis."""
-    room, tiles, width = task.room, task.tiles, kernels.width
+    room, width, p1, p2 = task.room, kernels.width, *divmod(point, points_of(task.blocks.size2))
     values, products = part(task, room.values, 0), part(task, room.products, 0)
+    # Half tiles are left out where they have nothing: runs end before them.
+    rows, columns = task.rows - task.half1 * (3 <= p1 <= 4), task.columns - task.half2 * (3 <= p2 <= 4)
+    run, step = rows * columns, task.rows * task.columns
+    if run == step:
+        run = step = task.tiles
+    elif columns < task.columns:
+        run, step = columns, task.columns
     for p in range(task.planes):
-        first = point * room.value_step + ((p + k0) * task.call.channels + c) * tiles
-        target = Target(products, point * room.product_step + p * tiles * width, width)
-        multiply_run(Inputs(values, first, tiles), 1, tiles, taps, kernels, target, accumulate)
+        first = point * room.value_step + ((p + k0) * task.call.channels + c) * task.tiles
+        to = point * room.product_step + p * task.tiles * width
+        for i in range(0, task.tiles if run > 0 else 0, step):
+            if i // task.columns % task.rows < rows:
+                target = Target(products, to + i * width, width)
+                multiply_run(Inputs(values, first + i, task.tiles), 1, run, taps, kernels, target, accumulate)
 
 
 @kernel
@@ -497,6 +524,7 @@ def transform_block(task, block):
                 image = image_of(task, block, n)
                 base = image.n * xs.batch + (block.group * call.channels + c) * xs.channel + i0 * xs.s0
                 pack_channel(task, image, base, i0 >= 0)
+                halve_tiles(task)
                 first = (slot * call.channels + c) * task.tiles + n * tiles
                 target = part(task, room.values, first)
                 weights = part(task, room.weights, slot * rows * room.weight_step + n * tiles)
@@ -563,6 +591,32 @@ def pack_channel(task, image, base, is_inside):
                         line[j] = load(x, first + (i2 - start) * xs.s2)
                 pack_rows(Rows(phases, size1, size2, row + r, 1, columns), line, 0, 0, 0, 0, count, padding)
         row += run
+
+
+@kernel
+def halve_tiles(task):
+    """Change the last three inputs of half tiles, packed by phases, so that nothing is left of them at points +-3/2."""
+    phases, columns, blocks = part(task, 0, 0), task.columns, task.blocks
+    inputs1, inputs2 = points_of(blocks.size1), points_of(blocks.size2)
+    if task.half1:
+        row, last = inputs2 * _PHASE, (task.rows - 1) * columns
+        for j2 in range(inputs2):
+            first, second = j2 * _PHASE + last + row, j2 * _PHASE + last + columns
+            halve(phases, (first, first + row, first + 2 * row, second, second + row), columns)
+    if task.half2:
+        for r in range((task.rows - 1) * blocks.size1 + inputs1):
+            at = (r % blocks.size1 * inputs2 + 1) * _PHASE + (r // blocks.size1 + 1) * columns - 1
+            halve(phases, (at, at + _PHASE, at + 2 * _PHASE, at + 3 * _PHASE, at + 4 * _PHASE), 1)
+
+
+@inlined
+def halve(phases, places, count):
+    """Change the inputs of some half tiles; where those lie that are not the first ones of all."""
+    kind, (d1, d2, d3, d4, d5) = type(phases[0]), places
+    square, fourth = kind(_SQUARE), kind(_FOURTH)
+    for i in range(count):
+        phases[d5 + i] = phases[d3 + i] + fourth * phases[d1 + i]
+        phases[d3 + i], phases[d4 + i] = square * phases[d1 + i], square * phases[d2 + i]
 
 
 class Rows(NamedTuple):
@@ -637,12 +691,13 @@ def lightest_window(task, weights, i, windows1, windows2):
     size1, size2, step = task.blocks.size1, task.blocks.size2, task.room.weight_step
     a0, _, _ = task.axes
     lightest = weights[0] * 0 - 1
+    end1, end2 = 2 if task.half1 and windows1 <= 2 else size1, 2 if task.half2 and windows2 <= 2 else size2
     for i1 in range(windows1):
         for i2 in range(windows2):
             window = weights[0] * 0
             for k0 in range(a0.kernel):
-                for c1 in range(max(i1 - 1, 0), min(i1 + 2, size1)):
-                    for c2 in range(max(i2 - 1, 0), min(i2 + 2, size2)):
+                for c1 in range(max(i1 - 1, 0), min(i1 + 2, end1)):
+                    for c2 in range(max(i2 - 1, 0), min(i2 + 2, end2)):
                         window += weights[(k0 * (size1 * size2 + 2) + c1 * size2 + c2) * step + i]
             lightest = window if lightest < 0 or window < lightest else lightest
     return lightest
@@ -776,6 +831,9 @@ def store_chunk(task, chunk, vectors):
                     i += 1
                     if columns < 1:
                         continue
+                    is_half1, is_half2 = r + task.half1 == task.rows, j + task.half2 == task.columns
+                    if not is_marked:
+                        complete_products(task, i - 1, width, is_half1, is_half2)
                     if is_marked:
                         copy_outputs(task, products, target, row, width, min(columns, size2))
                     elif size1 == 1:
@@ -787,6 +845,25 @@ def store_chunk(task, chunk, vectors):
                 rows = min(size1, image.rows - r * size1)
                 if rows > 0 and image.columns > 0:
                     store_rows(task, chunk, image, chunk.p0 + p, r * size1, rows, Sums(sums, 0, width), added)
+
+
+@kernel
+def complete_products(task, i, width, is_half1, is_half2):
+    """Give tile `i` what it lacks at points +-3/2: then what it has at infinity comes to the second output."""
+    step, products = task.room.product_step, part(task, task.room.products, i * width)
+    points2, third = points_of(task.blocks.size2), type(products[0])(_THIRD)
+    for p in range(points2 if is_half1 else 0):
+        complete(products, p * step, points2 * step, width, third)
+    for p in range(points_of(task.blocks.size1) if is_half2 else 0):
+        complete(products, p * points2 * step, step, width, third)
+
+
+@inlined
+def complete(products, at, step, width, third):
+    """The products of a row or column of points."""
+    for o in range(width):
+        value = products[at + 5 * step + o] * third
+        products[at + 3 * step + o], products[at + 4 * step + o] = value, -value
 
 
 @inlined
