@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from . import problem as checks
 from .extending import offer
 from .launch import PATCHES, entry_point, import_kernels, window_numbers
 from .problem import Array, aligned
+from .threads import get_num_threads, share
 from .verbose import traced
 
 
@@ -167,15 +169,16 @@ def col2im(
 
 def _extract(function: str, x: Array, rank: int, kernel_size: Any, stride: Any, dilation: Any, padding: Any) -> Array:
     import_kernels(*PATCHES)
-    from .kernels.windows import patches
+    from .kernels.windows import patches as kernels
 
     problem = checks.window(function, x, rank, kernel_size, stride, dilation, "padding", padding)
     shape = (*problem.leading, problem.taps, problem.positions)
     checks.check_size(function, shape, x.itemsize)
     out = np.empty(shape, dtype=x.dtype)
-    extract = entry_point(patches.extract, x.dtype.name, x.dtype.name, "int64")
-    run = traced(extract, problem, "generic", x=x.shape, window=problem.window)
-    run(aligned(x), out, window_numbers(problem))
+    extract = entry_point(kernels.extract, *extract_formats(x.dtype.itemsize))
+    run = traced(_shared(extract, 0, out.nbytes), problem, "blocks", x=x.shape, window=problem.window)
+    if out.size > 0:
+        run(aligned(x), out, window_numbers(problem))
     return out
 
 
@@ -188,10 +191,41 @@ def _combine(
     patches = checks.as_array(function, name, patches)
     problem = checks.combination(function, name, patches, output_size, kernel_size, stride, dilation, padding)
     out = np.empty((*problem.leading, *(axis.size for axis in problem.axes)), dtype=patches.dtype)
-    combine = entry_point(kernels.combine, patches.dtype.name, patches.dtype.name, "int64")
-    run = traced(combine, problem, "generic", patches=patches.shape, out=out.shape, window=problem.window)
-    run(aligned(patches), out, window_numbers(problem))
+    combine = _shared(
+        entry_point(kernels.combine, *combine_formats(patches.dtype.name)), kernels.WORKSPACE_BYTES, patches.nbytes
+    )
+    run = traced(combine, problem, "blocks", patches=patches.shape, out=out.shape, window=problem.window)
+    if out.size > 0:
+        run(aligned(patches), out, window_numbers(problem))
     return out
+
+
+_WORDS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64", 16: "complex128"}
+_SHARED_BYTES = 200_000  # of patches, 10 us or more on one core
+
+
+def extract_formats(itemsize: int) -> tuple[str, ...]:
+    """The formats of `kernels.patches.extract`, for all dtypes of one size."""
+    return _WORDS[itemsize], _WORDS[itemsize], *_TEAM
+
+
+def combine_formats(dtype: str) -> tuple[str, ...]:
+    """The formats of `kernels.patches.combine`; integers wrap, with a sign or without."""
+    dtype = dtype if dtype.startswith("u") or "int" not in dtype else f"u{dtype}"
+    return dtype, dtype, *_TEAM
+
+
+_TEAM = "int64", "uint8", "int64", "intp", "intp"
+
+
+def _shared(kernel: Callable[..., bool], workspace: int, size: int) -> Callable[..., bool]:
+    """A kernel on all threads, if it reads or writes patches of many bytes; each has so much workspace."""
+
+    def run(*arguments: Any) -> bool:
+        done: bool = share(kernel, arguments, workspace, get_num_threads() if size >= _SHARED_BYTES else 1)
+        return done
+
+    return run
 
 
 for _function in (extract_patches, im2col):

@@ -1,0 +1,417 @@
+"""Boxes of elements, planes of rows of columns: copied, set to zero, added to others and stored, by whole vectors.
+
+Columns of what is written lie next to each other; everything else lies at any steps. A row that is no whole number of
+vectors ends with one that begins before the last one ends, in vectors as short as the row asks for: so nothing outside
+of it is touched, and no CPU needs masks. Only sums, to which nothing may be added twice, end with less than a vector.
+"""
+
+from typing import NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.numpy_support import as_dtype
+
+from ..strided import data_of, narrow, widen
+from .elements import llvm_type
+from .vectors import (
+    VECTOR_BYTES,
+    add,
+    first_lanes,
+    keep_whole,
+    load_vector,
+    store_vector,
+    transpose,
+    unpack,
+    zip_orders,
+)
+
+_INT64 = ir.IntType(64)
+_FEW = 16  # columns that are written one below the other: for more of them, a call for each row is worth it
+_SIDES = 16, 8, 4  # of squares that are transposed
+
+
+class Box(NamedTuple):
+    """How many planes, rows of a plane and columns of a row."""
+
+    planes: int
+    rows: int
+    columns: int
+
+
+class Place(NamedTuple):
+    """Where a box begins, and the steps in it, all in elements."""
+
+    start: int
+    plane: int
+    row: int
+    column: int
+
+
+def _bits(array):
+    """Of an element in memory."""
+    return 8 * as_dtype(array.dtype).itemsize
+
+
+def _times(builder, count, number):
+    return builder.mul(count, _INT64(number)) if number != 1 else count
+
+
+def _at(builder, pointer, word, offset):
+    return builder.gep(pointer, [offset], source_etype=word)
+
+
+def _start(context, builder, array, value, place, word, words):
+    """A pointer to the first word of a box, and the steps of the box in words."""
+    steps = Place(*(_times(builder, step, words) for step in place))
+    data = builder.bitcast(data_of(context, builder, array, value), word.as_pointer())
+    return _at(builder, data, word, steps.start), steps
+
+
+def _rows_of(builder, box, pointers, words, places, body):
+    """`body(*rows)` with pointers to the rows of several boxes of one size."""
+    with cgutils.for_range(builder, box.planes) as i, cgutils.for_range(builder, box.rows) as j:
+        offsets = [
+            builder.add(builder.mul(place.plane, i.index), builder.mul(place.row, j.index)) for place in places
+        ]
+        rows = [_at(builder, *each) for each in zip(pointers, words, offsets, strict=True)]
+        body(*rows)
+
+
+def _by_width(builder, count, widths, emit):
+    """`emit(width)` for the first of the widths, largest first and 1 at last, that is no more than a count."""
+    if len(widths) == 1:
+        emit(widths[0])
+        return
+    with builder.if_else(builder.icmp_signed(">=", count, _INT64(widths[0]))) as (wide, narrower):
+        with wide:
+            emit(widths[0])
+        with narrower:
+            _by_width(builder, count, widths[1:], emit)
+
+
+def _overlapping(builder, count, width, body):
+    """`body(offset)` for vectors that cover a count, at least one: the last may begin before the one before it ends."""
+    last = builder.sub(count, _INT64(width))
+    with cgutils.for_range_slice(builder, _INT64(0), last, _INT64(width), inc=True) as (offset, _):
+        body(offset)
+    body(last)
+
+
+@intrinsic
+def copy_box(typingctx, array, source, out, target, box):
+    """Copy a box of one array to another of the same type, bit by bit; both are a `Place`, and no size is 0.
+
+    Rows that lie as far apart on both sides are copied as one, and what lies between them as well: the columns up to
+    the next row of the target then hold anything.
+    """
+    bits = _bits(array)
+    word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
+    most = max(VECTOR_BYTES * 8 // bits, 1)
+    widths = [1 << i for i in range(most.bit_length() - 1, -1, -1)]
+
+    def vector(width):
+        return ir.VectorType(word, width * words) if width * words > 1 else word
+
+    def load(builder, pointer, width):
+        if width * words > 1:
+            return load_vector(builder, pointer, vector(width))
+        return builder.load(pointer, typ=word)
+
+    def store(builder, value, pointer):
+        if isinstance(value.type, ir.VectorType):
+            store_vector(builder, value, pointer)
+        else:
+            builder.store(value, pointer)
+
+    def load_every(builder, pointer, width, step):
+        """A vector of elements: of neighbours, of every second one, or a single one."""
+        if step == 1 or width == 1:
+            return load(builder, pointer, width)
+        # The second half of what the vector spans begins an element early, and so ends with the last one.
+        pair = [load(builder, _at(builder, pointer, word, _INT64(i)), width) for i in (0, (width - 1) * words)]
+        places = [2 * i if 2 * i < width else 2 * i + 1 for i in range(width)]
+        order = [place * words + i for place in places for i in range(words)]
+        return builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        x, source_value, y, target_value, box_value = args
+        sizes = unpack(builder, box, box_value)
+        first, source_steps = _start(context, builder, array, x, unpack(builder, source, source_value), word, words)
+        goal, target_steps = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
+        places = source_steps, target_steps
+
+        def copy(step, widths, sizes):
+            hop = source_steps.column if step is None else _INT64(step * words)
+
+            def by_width(width):
+                def row(read, write):
+                    def body(offset):
+                        at = _at(builder, read, word, builder.mul(offset, hop))
+                        value = load_every(builder, at, width, step or 1)
+                        store(builder, value, _at(builder, write, word, _times(builder, offset, words)))
+
+                    _overlapping(builder, sizes.columns, width, body)
+
+                _rows_of(builder, sizes, (first, goal), (word, word), places, row)
+
+            _by_width(builder, sizes.columns, widths, by_width)
+
+        def copy_neighbours():
+            alike = builder.icmp_signed("==", source_steps.row, target_steps.row)
+            run = builder.mul(builder.sub(sizes.rows, _INT64(1)), target_steps.row)
+            run = builder.sdiv(run, _INT64(words)) if words > 1 else run
+            run = builder.add(run, sizes.columns)
+            rows = builder.select(alike, _INT64(1), sizes.rows)
+            copy(1, widths, Box(sizes.planes, rows, builder.select(alike, run, sizes.columns)))
+
+        def copy_transposed(sides):
+            """Planes lie next to each other: squares of so many planes and columns are transposed."""
+
+            def square(side):
+                def row(read, write):
+                    def at_columns(column):
+                        start = _at(builder, read, word, builder.mul(column, source_steps.column))
+                        end = _at(builder, write, word, column)
+
+                        def at_planes(plane):
+                            columns = [builder.add(plane, builder.mul(source_steps.column, _INT64(i))) for i in range(side)]
+                            rows = transpose(builder, [load(builder, _at(builder, start, word, i), side) for i in columns])
+                            for i, value in enumerate(rows):
+                                to = builder.mul(target_steps.plane, builder.add(plane, _INT64(i)))
+                                store(builder, value, _at(builder, end, word, to))
+
+                        _overlapping(builder, sizes.planes, side, at_planes)
+
+                    _overlapping(builder, sizes.columns, side, at_columns)
+
+                _rows_of(builder, sizes._replace(planes=_INT64(1)), (first, goal), (word, word), places, row)
+
+            smaller = builder.select(
+                builder.icmp_signed("<", sizes.planes, sizes.columns), sizes.planes, sizes.columns
+            )
+            _by_width(builder, smaller, [*sides, 1], lambda side: square(side) if side > 1 else copy(None, [1], sizes))
+
+        end = builder.append_basic_block("end")
+        step = source_steps.column
+        for number, run in ((1, copy_neighbours), (2, lambda: copy(2, widths, sizes))):
+            with builder.if_then(builder.icmp_signed("==", step, _INT64(number * words))):
+                run()
+                builder.branch(end)
+        sides = [side for side in _SIDES if side * bits <= max(VECTOR_BYTES * 8, 4 * bits)] if words == 1 else []
+        if sides:
+            with builder.if_then(builder.icmp_signed("==", source_steps.plane, _INT64(1))):
+                copy_transposed(sides)
+                builder.branch(end)
+        copy(None, [1], sizes)
+        builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(array, source, out, target, box), emit
+
+
+@intrinsic
+def zero_box(typingctx, out, target, box):
+    """Set a box to zero, none of whose sizes has to be more than 0."""
+    bits = _bits(out)
+    word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        y, target_value, box_value = args
+        sizes = unpack(builder, box, box_value)
+        goal, steps = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
+        columns, zero = _times(builder, sizes.columns, words), word(0)
+        with builder.if_else(builder.icmp_signed("<", columns, _INT64(_FEW))) as (few, many):
+            with few, cgutils.for_range(builder, sizes.planes) as i, cgutils.for_range(builder, columns) as j:
+                first = _at(builder, goal, word, builder.add(builder.mul(steps.plane, i.index), j.index))
+                with cgutils.for_range(builder, sizes.rows) as k:
+                    builder.store(zero, _at(builder, first, word, builder.mul(steps.row, k.index)))
+            with many:
+                size = _times(builder, columns, word.width // 8)
+                _rows_of(builder, sizes, (goal,), (word,), (steps,), lambda row: cgutils.memset(builder, row, size, 0))
+        return context.get_dummy_value()
+
+    return types.void(out, target, box), emit
+
+
+def _by_less(builder, count, lanes, body):
+    """`body(offset, lanes, mask)` for a count: whole vectors, then one with a mask where masks cost nothing, or halves.
+
+    Without a mask it is None.
+    """
+    rest = builder.and_(count, _INT64(lanes - 1))
+    whole = builder.sub(count, rest)
+    with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (offset, _):
+        body(offset, lanes, None)
+    if VECTOR_BYTES == 64:
+        with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
+            body(whole, lanes, first_lanes(builder, rest, lanes))
+        return
+    while lanes > 1:
+        lanes //= 2
+        bit = builder.and_(count, _INT64(lanes))
+        with builder.if_then(builder.icmp_signed("!=", bit, _INT64(0))):
+            body(builder.and_(count, _INT64(-2 * lanes)), lanes, None)
+
+
+def _parts(array):
+    """The type of the numbers that an element is computed with, and how many they are: complex ones are two."""
+    part = getattr(array.compute, "underlying_float", array.compute)
+    return part, 1 if part == array.compute else 2
+
+
+@intrinsic
+def clear_sums(typingctx, sums, array, count):
+    """Set the first sums to zero, so many elements of an array."""
+    _, parts = _parts(array)
+
+    def emit(context, builder, signature, args):
+        size = builder.mul(args[2], _INT64(parts * sums.dtype.bitwidth // 8))
+        cgutils.memset(builder, args[0], size, 0)
+        return context.get_dummy_value()
+
+    return types.void(sums, array, types.intp), emit
+
+
+@intrinsic
+def add_box(typingctx, sums, target, array, source, box):
+    """Add a box of an array to one of sums, in the type that is computed with; no size is 0.
+
+    The steps of sums count elements, of which complex ones are two numbers; their columns lie next to each other.
+    """
+    part, parts = _parts(array)
+    kind, lanes = llvm_type(part), VECTOR_BYTES * 8 // part.bitwidth
+    stored = kind if parts > 1 else llvm_type(array.dtype)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        data, target_value, x, source_value, box_value = args
+        sizes = unpack(builder, box, box_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), stored, parts)
+        write = Place(*(_times(builder, step, parts) for step in unpack(builder, target, target_value)))
+        goal = _at(builder, data, kind, write.start)
+
+        def load(pointer, lanes, mask):
+            if lanes == 1:
+                value = builder.load(pointer, typ=stored)
+            else:
+                value = load_vector(builder, pointer, ir.VectorType(stored, lanes), mask)
+            return value if parts > 1 else widen(builder, array, value)
+
+        def neighbours(total, row):
+            def body(offset, lanes, mask):
+                at = _at(builder, total, kind, offset)
+                value = load(_at(builder, row, stored, offset), lanes, mask)
+                if lanes == 1:
+                    builder.store(_add_one(builder, builder.load(at, typ=kind), value), at)
+                    return
+                old = load_vector(builder, at, ir.VectorType(kind, lanes), mask)
+                store_vector(builder, add(builder, old, value), at, mask)
+
+            _by_less(builder, _times(builder, sizes.columns, parts), lanes, body)
+
+        def apart(total, row):
+            with cgutils.for_range(builder, sizes.columns) as column:
+                for i in range(parts):
+                    from_ = builder.add(builder.mul(column.index, read.column), _INT64(i))
+                    at = builder.add(_times(builder, column.index, parts), _INT64(i))
+                    value, at = load(_at(builder, row, stored, from_), 1, None), _at(builder, total, kind, at)
+                    builder.store(_add_one(builder, builder.load(at, typ=kind), value), at)
+
+        is_dense = builder.icmp_signed("==", read.column, _INT64(parts))
+        with builder.if_else(is_dense) as (dense, strided):
+            with dense:
+                _rows_of(builder, sizes, (goal, first), (kind, stored), (write, read), neighbours)
+            with strided:
+                _rows_of(builder, sizes, (goal, first), (kind, stored), (write, read), apart)
+        return context.get_dummy_value()
+
+    return types.void(sums, target, array, source, box), emit
+
+
+def _add_one(builder, a, b):
+    return builder.add(a, b) if isinstance(a.type, ir.IntType) else builder.fadd(a, b)
+
+
+@intrinsic
+def store_box(typingctx, out, target, sums, source, box, every, apart):
+    """Write sums, rounded or wrapped as the array's type is, to a box of an array.
+
+    Column `j * every + i` of a row is element `i * apart + j` of a row of sums.
+    """
+    part, parts = _parts(out)
+    kind, lanes = llvm_type(part), VECTOR_BYTES * 8 // part.bitwidth
+    stored = kind if parts > 1 else llvm_type(out.dtype)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        y, target_value, data, source_value, box_value, every, apart = args
+        sizes = unpack(builder, box, box_value)
+        goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), stored, parts)
+        read = Place(*(_times(builder, step, parts) for step in unpack(builder, source, source_value)))
+        first, gap = _at(builder, data, kind, read.start), _times(builder, apart, parts)
+
+        def finish(value):
+            return value if parts > 1 else narrow(builder, out, value)
+
+        def move(total, at, row, to, lanes, mask):
+            """So many numbers, or one."""
+            at, to = _at(builder, total, kind, at), _at(builder, row, stored, to)
+            if lanes == 1:
+                builder.store(finish(builder.load(at, typ=kind)), to)
+            else:
+                store_vector(builder, finish(load_vector(builder, at, ir.VectorType(kind, lanes), mask)), to, mask)
+
+        def neighbours(total, row):
+            def body(offset, lanes, mask):
+                move(total, offset, row, offset, lanes, mask)
+
+            _by_less(builder, _times(builder, sizes.columns, parts), lanes, body)
+
+        def columns(total, row, done):
+            """From column `done` of each of `every` on, one by one."""
+            with cgutils.for_range(builder, every) as i:
+                count = builder.sdiv(
+                    builder.sub(builder.add(sizes.columns, builder.sub(every, i.index)), _INT64(1)), every
+                )
+                start = builder.mul(i.index, gap)
+                with cgutils.for_range_slice(builder, done, count, _INT64(1), inc=True) as (j, _):
+                    to = _times(builder, builder.add(builder.mul(j, every), i.index), parts)
+                    at = builder.add(start, _times(builder, j, parts))
+                    for k in range(parts):
+                        move(total, builder.add(at, _INT64(k)), row, builder.add(to, _INT64(k)), 1, None)
+
+        def zipped(total, row):
+            vector = ir.VectorType(kind, lanes)
+            whole = builder.and_(builder.sdiv(sizes.columns, _INT64(2)), _INT64(-lanes))
+            with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (j, _):
+                even = _at(builder, total, kind, j)
+                pair = [load_vector(builder, each, vector) for each in (even, _at(builder, even, kind, gap))]
+                for i, order in enumerate(zip_orders(lanes)):
+                    to = builder.add(builder.mul(j, _INT64(2)), _INT64(i * lanes))
+                    value = finish(builder.shuffle_vector(*pair, order))
+                    store_vector(builder, value, _at(builder, row, stored, to))
+            columns(total, row, whole)
+
+        def for_rows(body):
+            _rows_of(builder, sizes, (first, goal), (kind, stored), (read, write), body)
+
+        with builder.if_else(builder.icmp_signed("==", every, _INT64(1))) as (single, several):
+            with single:
+                for_rows(neighbours)
+            with several:
+                if parts == 1:
+                    with builder.if_else(builder.icmp_signed("==", every, _INT64(2))) as (two, more):
+                        with two:
+                            for_rows(zipped)
+                        with more:
+                            for_rows(lambda total, row: columns(total, row, _INT64(0)))
+                else:
+                    for_rows(lambda total, row: columns(total, row, _INT64(0)))
+        return context.get_dummy_value()
+
+    return types.void(out, target, sums, source, box, types.intp, types.intp), emit
