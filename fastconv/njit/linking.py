@@ -32,6 +32,7 @@ from ..kernels.filters import extrema, sums
 from ..kernels.shapes import ALGORITHMS, AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, family_formats, step_formats
+from ..patches import combine_formats, extract_formats
 from ..pool import average_formats, extremum_formats, outermost, row_formats, unpool_formats
 from ..problem import Array
 from ..sources import PACKAGE
@@ -133,8 +134,10 @@ def _load_window(kind: str, dtype: str, x: str) -> int:
     kernel = window_calls.KINDS[at]
     if at == window_calls.UNPOOL:
         TABLE[kernels + at] = entry_address(kernel, *unpool_formats(dtype))
-    elif at > window_calls.UNPOOL:
-        TABLE[kernels + at] = entry_address(kernel, dtype, dtype, "int64")
+    elif at == window_calls.EXTRACT:
+        TABLE[kernels + at] = entry_address(kernel, *extract_formats(np.dtype(dtype).itemsize))
+    elif at == window_calls.COMBINE:
+        TABLE[kernels + at] = entry_address(kernel, *combine_formats(dtype))
     elif np.dtype(dtype).kind != "c":
         TABLE[kernels + at] = entry_address(kernel, *row_formats(x, dtype))
     if at == window_calls.AVERAGE:

@@ -29,6 +29,7 @@ from .vectors import (
 
 _INT64 = ir.IntType(64)
 _FEW = 16  # columns that are written one below the other: for more of them, a call for each row is worth it
+_UNROLLED = 8, 1  # elements at other steps that are copied in one go
 _SIDES = 16, 8, 4  # of squares that are transposed
 
 
@@ -71,12 +72,27 @@ def _start(context, builder, array, value, place, word, words):
 
 def _rows_of(builder, box, pointers, words, places, body):
     """`body(*rows)` with pointers to the rows of several boxes of one size."""
+    box, places = _rows_inside(builder, box, places)
     with cgutils.for_range(builder, box.planes) as i, cgutils.for_range(builder, box.rows) as j:
         offsets = [
             builder.add(builder.mul(place.plane, i.index), builder.mul(place.row, j.index)) for place in places
         ]
         rows = [_at(builder, *each) for each in zip(pointers, words, offsets, strict=True)]
         body(*rows)
+
+
+def _rows_inside(builder, box, places):
+    """The same boxes, whose planes are rows where planes have one: inner loops are long ones then."""
+    is_row = builder.icmp_signed("==", box.rows, _INT64(1))
+
+    def swapped(a, b):
+        return builder.select(is_row, b, a), builder.select(is_row, a, b)
+
+    planes, rows = swapped(box.planes, box.rows)
+    turned = [swapped(place.plane, place.row) for place in places]
+    return Box(planes, rows, box.columns), [
+        place._replace(plane=plane, row=row) for place, (plane, row) in zip(places, turned, strict=True)
+    ]
 
 
 def _by_width(builder, count, widths, emit):
@@ -144,14 +160,18 @@ def copy_box(typingctx, array, source, out, target, box):
         places = source_steps, target_steps
 
         def copy(step, widths, sizes):
-            hop = source_steps.column if step is None else _INT64(step * words)
-
             def by_width(width):
                 def row(read, write):
                     def body(offset):
-                        at = _at(builder, read, word, builder.mul(offset, hop))
-                        value = load_every(builder, at, width, step or 1)
-                        store(builder, value, _at(builder, write, word, _times(builder, offset, words)))
+                        to = _at(builder, write, word, _times(builder, offset, words))
+                        if step is not None:
+                            at = _at(builder, read, word, _times(builder, offset, step * words))
+                            store(builder, load_every(builder, at, width, step), to)
+                            return
+                        for i in range(width):  # one by one: nothing gathers them sooner
+                            at = builder.mul(builder.add(offset, _INT64(i)), source_steps.column)
+                            value = load(builder, _at(builder, read, word, at), 1)
+                            store(builder, value, _at(builder, to, word, _INT64(i * words)))
 
                     _overlapping(builder, sizes.columns, width, body)
 
@@ -192,7 +212,7 @@ def copy_box(typingctx, array, source, out, target, box):
             smaller = builder.select(
                 builder.icmp_signed("<", sizes.planes, sizes.columns), sizes.planes, sizes.columns
             )
-            _by_width(builder, smaller, [*sides, 1], lambda side: square(side) if side > 1 else copy(None, [1], sizes))
+            _by_width(builder, smaller, [*sides, 1], lambda side: square(side) if side > 1 else copy(None, _UNROLLED, sizes))
 
         end = builder.append_basic_block("end")
         step = source_steps.column
@@ -205,7 +225,7 @@ def copy_box(typingctx, array, source, out, target, box):
             with builder.if_then(builder.icmp_signed("==", source_steps.plane, _INT64(1))):
                 copy_transposed(sides)
                 builder.branch(end)
-        copy(None, [1], sizes)
+        copy(None, _UNROLLED, sizes)
         builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
@@ -215,7 +235,7 @@ def copy_box(typingctx, array, source, out, target, box):
 
 @intrinsic
 def zero_box(typingctx, out, target, box):
-    """Set a box to zero, none of whose sizes has to be more than 0."""
+    """Set a box to zero; any of its sizes may be 0."""
     bits = _bits(out)
     word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
 
@@ -225,6 +245,9 @@ def zero_box(typingctx, out, target, box):
         sizes = unpack(builder, box, box_value)
         goal, steps = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
         columns, zero = _times(builder, sizes.columns, words), word(0)
+        is_none = builder.icmp_signed("==", builder.mul(sizes.rows, columns), _INT64(0))
+        sizes = sizes._replace(planes=builder.select(is_none, _INT64(0), sizes.planes))
+        sizes, (steps,) = _rows_inside(builder, sizes, (steps,))
         with builder.if_else(builder.icmp_signed("<", columns, _INT64(_FEW))) as (few, many):
             with few, cgutils.for_range(builder, sizes.planes) as i, cgutils.for_range(builder, columns) as j:
                 first = _at(builder, goal, word, builder.add(builder.mul(steps.plane, i.index), j.index))

@@ -19,15 +19,18 @@ from typing import NamedTuple
 from ..jit import entry, kernel
 from ..shapes import UNIT, even_part
 from ..simd.boxes import Box, Place, add_box, clear_sums, copy_box, store_box, zero_box
+from ..simd.vectors import VECTOR_BYTES
 from ..strided import scratch_parts, stride
 from ..team import close_team, open_team, part_of, take_item
 from ..window import axes_of_windows, load_axis, load_windows
 
 _ROOM = 4096  # elements of a block: what lies under it, for all taps, stays in the first cache
-_WIDTH = 64  # planes of a block whose elements lie next to each other, plane by plane
+_WIDTH = 16  # planes of a block whose elements lie next to each other, plane by plane
+_LARGE = 512  # elements of a plane that is a block of its own: so results are written from first to last
 _TAPS = 1 << 17  # positions times taps of a block, so that large windows have several
 _LEAST = 256
-WORKSPACE_BYTES = 16 * _ROOM
+_GAP = VECTOR_BYTES // 4  # elements: rows of sums lie so far apart that a vector that is read was not just written in part
+WORKSPACE_BYTES = 16 * (_ROOM + 2 * _GAP)
 
 
 class Walk(NamedTuple):
@@ -88,16 +91,24 @@ def walk_over(array, axes, trailing, taps, is_sum, is_wide):
         images *= load_axis(axes, a).size
     for a in range(leading, axes.rank - 2):
         outers *= extent(load_axis(axes, a), is_sum)
-    rows, columns = extent(spatial(axes, trailing, 2), is_sum), extent(spatial(axes, trailing, 1), is_sum)
-    room = max(_LEAST, min(_ROOM, _TAPS // taps)) // (2 if is_sum else 1)  # residues may end unevenly
+    last, room = spatial(axes, trailing, 1), max(_LEAST, min(_ROOM, _TAPS // taps))
+    rows, columns = extent(spatial(axes, trailing, 2), is_sum), extent(last, is_sum)
     few = even_part(planes, _WIDTH) if is_wide and step == 1 else 1
-    width = even_part(columns, room // few)
-    height = even_part(rows, max(room // (few * columns), 1)) if width == columns else 1
-    if height == rows and width == columns:
-        few = even_part(planes, max(room // (rows * columns), 1))
+    width = even_part(columns, room // (2 if is_sum else few))
+    pitch = sums_of(last, width)[2] if is_sum else width
+    height = even_part(rows, max(room // (few * pitch), 1)) if width == columns else 1
+    if height == rows and width == columns and (is_sum or rows * columns < _LARGE):
+        few = even_part(planes, max(room // (rows * pitch), 1))
     across, down, along = -(-columns // width), -(-rows // height), -(-planes // few)
     return Walk(leading, joined, planes, step, rows, columns, Box(few, height, width), across, down, outers, along,
                 images * along * outers * down * across)  # fmt: skip
+
+
+@kernel
+def sums_of(axis, columns):
+    """Of a row of sums, the residues, the length of one, and how far it is to the next row."""
+    residues, length = min(axis.stride, columns), -(-columns // axis.stride)
+    return residues, length, (residues * length + 2 * _GAP - 1) // _GAP * _GAP
 
 
 @kernel
@@ -207,9 +218,8 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
     """The sums of a block, and store them."""
     a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
     tap_step, step, leading = stride(patches, walk.leading), stride(patches, walk.leading + 1), walk.leading
-    residues = min(a2.stride, size.columns)
-    length = -(-size.columns // a2.stride)  # of a residue
-    to = Place(0, size.rows * residues * length, residues * length, 1)
+    residues, length, pitch = sums_of(a2, size.columns)
+    to = Place(0, size.rows * pitch, pitch, 1)
     clear_sums(sums, out, size.planes * to.plane)
     start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
     for tap in range(taps):
