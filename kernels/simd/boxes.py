@@ -29,7 +29,6 @@ from .vectors import (
 
 _INT64 = ir.IntType(64)
 _FEW = 16  # columns that are written one below the other: for more of them, a call for each row is worth it
-_UNROLLED = 8, 1  # elements at other steps that are copied in one go
 _SIDES = 16, 8, 4  # of squares that are transposed
 
 
@@ -168,10 +167,8 @@ def copy_box(typingctx, array, source, out, target, box):
                             at = _at(builder, read, word, _times(builder, offset, step * words))
                             store(builder, load_every(builder, at, width, step), to)
                             return
-                        for i in range(width):  # one by one: nothing gathers them sooner
-                            at = builder.mul(builder.add(offset, _INT64(i)), source_steps.column)
-                            value = load(builder, _at(builder, read, word, at), 1)
-                            store(builder, value, _at(builder, to, word, _INT64(i * words)))
+                        at = _at(builder, read, word, builder.mul(offset, source_steps.column))
+                        store(builder, load(builder, at, 1), to)
 
                     _overlapping(builder, sizes.columns, width, body)
 
@@ -212,7 +209,7 @@ def copy_box(typingctx, array, source, out, target, box):
             smaller = builder.select(
                 builder.icmp_signed("<", sizes.planes, sizes.columns), sizes.planes, sizes.columns
             )
-            _by_width(builder, smaller, [*sides, 1], lambda side: square(side) if side > 1 else copy(None, _UNROLLED, sizes))
+            _by_width(builder, smaller, [*sides, 1], lambda side: square(side) if side > 1 else copy(None, [1], sizes))
 
         end = builder.append_basic_block("end")
         step = source_steps.column
@@ -220,12 +217,12 @@ def copy_box(typingctx, array, source, out, target, box):
             with builder.if_then(builder.icmp_signed("==", step, _INT64(number * words))):
                 run()
                 builder.branch(end)
-        sides = [side for side in _SIDES if side * bits <= max(VECTOR_BYTES * 8, 4 * bits)] if words == 1 else []
+        sides = [side for side in _SIDES if bits in (32, 64) and side * bits <= max(VECTOR_BYTES * 8, 4 * bits)]
         if sides:
             with builder.if_then(builder.icmp_signed("==", source_steps.plane, _INT64(1))):
                 copy_transposed(sides)
                 builder.branch(end)
-        copy(None, _UNROLLED, sizes)
+        copy(None, [1], sizes)
         builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
@@ -235,7 +232,7 @@ def copy_box(typingctx, array, source, out, target, box):
 
 @intrinsic
 def zero_box(typingctx, out, target, box):
-    """Set a box to zero; any of its sizes may be 0."""
+    """Set a box to zero, none of whose sizes is 0."""
     bits = _bits(out)
     word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
 
@@ -245,8 +242,6 @@ def zero_box(typingctx, out, target, box):
         sizes = unpack(builder, box, box_value)
         goal, steps = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
         columns, zero = _times(builder, sizes.columns, words), word(0)
-        is_none = builder.icmp_signed("==", builder.mul(sizes.rows, columns), _INT64(0))
-        sizes = sizes._replace(planes=builder.select(is_none, _INT64(0), sizes.planes))
         sizes, (steps,) = _rows_inside(builder, sizes, (steps,))
         with builder.if_else(builder.icmp_signed("<", columns, _INT64(_FEW))) as (few, many):
             with few, cgutils.for_range(builder, sizes.planes) as i, cgutils.for_range(builder, columns) as j:

@@ -201,10 +201,14 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
         source = Place(at, walk.step, a1.stride * s1, a2.stride * s2)
         copy_box(x, source, out, moved(inner, left), box)
         # Rows of a block that are not the only one are whole: between them, and before and after, lies nothing else.
-        zero_box(out, inner, Box(size.planes, box.rows, left))
-        zero_box(out, moved(inner, right), Box(size.planes, box.rows, size.columns - right))
-        zero_box(out, to, Box(size.planes, 1, top * size.columns))
-        zero_box(out, moved(to, bottom * to.row), Box(size.planes, 1, (size.rows - bottom) * size.columns))
+        if left > 0:
+            zero_box(out, inner, Box(size.planes, box.rows, left))
+        if right < size.columns:
+            zero_box(out, moved(inner, right), Box(size.planes, box.rows, size.columns - right))
+        if top > 0:
+            zero_box(out, to, Box(size.planes, 1, top * size.columns))
+        if bottom < size.rows:
+            zero_box(out, moved(to, bottom * to.row), Box(size.planes, 1, (size.rows - bottom) * size.columns))
 
 
 @kernel
