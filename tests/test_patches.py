@@ -136,10 +136,10 @@ def steps(canvas, kernel, stride, dilation):
     sizes = canvas.shape[canvas.ndim - len(kernel) :]
     numbers = list(zip(sizes, kernel, stride, dilation, strict=True))
     outs = tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in numbers)
-    taps = [
-        (..., *(slice(t * d, t * d + (p - 1) * s + 1, s) for t, p, s, d in zip(tap, outs, stride, dilation, strict=True)))
-        for tap in itertools.product(*map(range, kernel))
-    ]
+    taps = []
+    for tap in itertools.product(*map(range, kernel)):
+        places = zip(tap, outs, stride, dilation, strict=True)
+        taps.append((..., *(slice(t * d, t * d + (p - 1) * s + 1, s) for t, p, s, d in places)))
     return taps, outs
 
 
@@ -215,7 +215,14 @@ def test_layouts(layout, shape):
         oracle.assert_same(fastconv.col2im(columns, shape[2:], 3, **options), back, layout)
 
 
-@pytest.mark.parametrize("view", [lambda a: a.T, lambda a: a[::-1, :, ::-2], lambda a: np.broadcast_to(a[:, :1], a.shape)[..., ::3]])
+VIEWS = {
+    "transposed": lambda a: a.T,
+    "reversed": lambda a: a[::-1, :, ::-2],
+    "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape)[..., ::3],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_any_steps(view):
     x = view(values((19, 21, 23), "i4"))
     check_by_slices(x, (3, 2), 1, 2, ((1, 0), (2, 1)))

@@ -73,9 +73,7 @@ def _rows_of(builder, box, pointers, words, places, body):
     """`body(*rows)` with pointers to the rows of several boxes of one size."""
     box, places = _rows_inside(builder, box, places)
     with cgutils.for_range(builder, box.planes) as i, cgutils.for_range(builder, box.rows) as j:
-        offsets = [
-            builder.add(builder.mul(place.plane, i.index), builder.mul(place.row, j.index)) for place in places
-        ]
+        offsets = [builder.add(builder.mul(place.plane, i.index), builder.mul(place.row, j.index)) for place in places]
         rows = [_at(builder, *each) for each in zip(pointers, words, offsets, strict=True)]
         body(*rows)
 
@@ -194,8 +192,11 @@ def copy_box(typingctx, array, source, out, target, box):
                         end = _at(builder, write, word, column)
 
                         def at_planes(plane):
-                            columns = [builder.add(plane, builder.mul(source_steps.column, _INT64(i))) for i in range(side)]
-                            rows = transpose(builder, [load(builder, _at(builder, start, word, i), side) for i in columns])
+                            rows = []
+                            for i in range(side):
+                                at = builder.add(plane, builder.mul(source_steps.column, _INT64(i)))
+                                rows.append(load(builder, _at(builder, start, word, at), side))
+                            rows = transpose(builder, rows)
                             for i, value in enumerate(rows):
                                 to = builder.mul(target_steps.plane, builder.add(plane, _INT64(i)))
                                 store(builder, value, _at(builder, end, word, to))
@@ -206,9 +207,7 @@ def copy_box(typingctx, array, source, out, target, box):
 
                 _rows_of(builder, sizes._replace(planes=_INT64(1)), (first, goal), (word, word), places, row)
 
-            smaller = builder.select(
-                builder.icmp_signed("<", sizes.planes, sizes.columns), sizes.planes, sizes.columns
-            )
+            smaller = builder.select(builder.icmp_signed("<", sizes.planes, sizes.columns), sizes.planes, sizes.columns)
             _by_width(builder, smaller, [*sides, 1], lambda side: square(side) if side > 1 else copy(None, [1], sizes))
 
         end = builder.append_basic_block("end")
@@ -256,7 +255,7 @@ def zero_box(typingctx, out, target, box):
     return types.void(out, target, box), emit
 
 
-def _by_less(builder, count, lanes, body):
+def _without_overlap(builder, count, lanes, body):
     """`body(offset, lanes, mask)` for a count: whole vectors, then one with a mask where masks cost nothing, or halves.
 
     Without a mask it is None.
@@ -330,7 +329,7 @@ def add_box(typingctx, sums, target, array, source, box):
                 old = load_vector(builder, at, ir.VectorType(kind, lanes), mask)
                 store_vector(builder, add(builder, old, value), at, mask)
 
-            _by_less(builder, _times(builder, sizes.columns, parts), lanes, body)
+            _without_overlap(builder, _times(builder, sizes.columns, parts), lanes, body)
 
         def apart(total, row):
             with cgutils.for_range(builder, sizes.columns) as column:
@@ -388,7 +387,7 @@ def store_box(typingctx, out, target, sums, source, box, every, apart):
             def body(offset, lanes, mask):
                 move(total, offset, row, offset, lanes, mask)
 
-            _by_less(builder, _times(builder, sizes.columns, parts), lanes, body)
+            _without_overlap(builder, _times(builder, sizes.columns, parts), lanes, body)
 
         def columns(total, row, done):
             """From column `done` of each of `every` on, one by one."""

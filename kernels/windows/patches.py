@@ -29,7 +29,7 @@ _WIDTH = 16  # planes of a block whose elements lie next to each other, plane by
 _LARGE = 512  # elements of a plane that is a block of its own: so results are written from first to last
 _TAPS = 1 << 17  # positions times taps of a block, so that large windows have several
 _LEAST = 256
-_GAP = VECTOR_BYTES // 4  # elements: rows of sums lie so far apart that a vector that is read was not just written in part
+_GAP = VECTOR_BYTES // 4  # elements between rows of sums: a vector that is read was not just written in part
 WORKSPACE_BYTES = 16 * (_ROOM + 2 * _GAP)
 
 
@@ -221,7 +221,7 @@ def moved(place, offset):
 def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
     """The sums of a block, and store them."""
     a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
-    tap_step, step, leading = stride(patches, walk.leading), stride(patches, walk.leading + 1), walk.leading
+    tap_step, step = stride(patches, walk.leading), stride(patches, walk.leading + 1)
     residues, length, pitch = sums_of(a2, size.columns)
     to = Place(0, size.rows * pitch, pitch, 1)
     clear_sums(sums, out, size.planes * to.plane)
