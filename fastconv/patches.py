@@ -191,19 +191,12 @@ def _prepare_im2col(function: str, x: Array, kernel_size: Any, *options: Any) ->
     return _extract(problem, x, (x.shape[0], x.shape[1] * problem.taps, problem.positions))
 
 
-def _prepare_combine(function: str, patches: Array, output_size: Any, kernel_size: Any, *options: Any) -> Run:
-    problem = checks.combination(function, "patches", patches, output_size, kernel_size, *options)
-    return _combine(problem, patches, patches.shape)
+def _prepare_combine(function: str, patches: Array, *options: Any) -> Run:
+    return _combine(checks.combination(function, "patches", patches, False, *options), patches)
 
 
-def _prepare_col2im(function: str, cols: Array, output_size: Any, kernel_size: Any, *options: Any) -> Run:
-    checks.check_sequence(function, "output_size", output_size)
-    kernel = checks.as_ints(function, "kernel_size", kernel_size, len(output_size), 1)
-    taps = math.prod(kernel)
-    checks.check_columns(function, cols, taps)
-    split = cols.shape[0], cols.shape[1] // taps, taps, cols.shape[2]
-    problem = checks.combination(function, "cols", cols.reshape(split), output_size, kernel, *options)
-    return _combine(problem, cols, split)
+def _prepare_col2im(function: str, cols: Array, *options: Any) -> Run:
+    return _combine(checks.combination(function, "cols", cols, True, *options), cols)
 
 
 def _padded(options: Sequence[Any]) -> tuple[Any, ...]:
@@ -229,12 +222,13 @@ def _extract(problem: Sliding, x: Array, shape: tuple[int, ...]) -> Run:
     return traced(run, problem, "blocks", x=x.shape, window=problem.window)
 
 
-def _combine(problem: Sliding, patches: Array, split: tuple[int, ...]) -> Run:
-    """`kernels.patches.combine` of patches seen in a shape, to a new array."""
+def _combine(problem: Sliding, patches: Array) -> Run:
+    """`kernels.patches.combine` of patches, or columns, to a new array."""
     from .kernels.windows import patches as kernels
 
     numbers, dtype = window_numbers(problem), patches.dtype
     shape = *problem.leading, *(axis.size for axis in problem.axes)
+    split = *problem.leading, problem.taps, problem.positions
     combine = entry_point(kernels.combine, *combine_formats(dtype.name))
     combine = _shared(combine, kernels.WORKSPACE_BYTES, patches.nbytes)
     is_empty = 0 in shape
@@ -249,7 +243,7 @@ def _combine(problem: Sliding, patches: Array, split: tuple[int, ...]) -> Run:
 
 
 _WORDS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64", 16: "complex128"}
-_SHARED_BYTES = 400_000  # of patches, 10 us or more on one core
+_SHARED_BYTES = 1_000_000  # of patches, 40 us or more on one core
 
 
 def extract_formats(itemsize: int) -> tuple[str, ...]:
