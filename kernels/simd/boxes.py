@@ -30,6 +30,8 @@ from .vectors import (
 _INT64 = ir.IntType(64)
 _FEW = 16  # columns that are written one below the other: for more of them, a call for each row is worth it
 _SIDES = 16, 8, 4  # of squares that are transposed
+_STEPS = 1, 2, 3, 4, -1, -2  # of columns that are read by whole vectors
+_MASKED = VECTOR_BYTES == 64  # whether parts of vectors of any elements are read and written as fast as whole ones
 
 
 class Box(NamedTuple):
@@ -107,9 +109,45 @@ def _by_width(builder, count, widths, emit):
 def _overlapping(builder, count, width, body):
     """`body(offset)` for vectors that cover a count, at least one: the last may begin before the one before it ends."""
     last = builder.sub(count, _INT64(width))
-    with cgutils.for_range_slice(builder, _INT64(0), last, _INT64(width), inc=True) as (offset, _):
-        body(offset)
-    body(last)
+    with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(width), inc=True) as (offset, _):
+        body(builder.select(builder.icmp_signed("<", offset, last), offset, last))
+
+
+def _without_overlap(builder, count, lanes, body):
+    """`body(offset, lanes, mask)` for a count: whole vectors, then one with a mask where masks cost nothing, or halves.
+
+    Without a mask it is None.
+    """
+    rest = builder.and_(count, _INT64(lanes - 1))
+    whole = builder.sub(count, rest)
+    with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (offset, _):
+        body(offset, lanes, None)
+    if _MASKED:
+        with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
+            body(whole, lanes, first_lanes(builder, rest, lanes))
+        return
+    while lanes > 1:
+        lanes //= 2
+        bit = builder.and_(count, _INT64(lanes))
+        with builder.if_then(builder.icmp_signed("!=", bit, _INT64(0))):
+            body(builder.and_(count, _INT64(-2 * lanes)), lanes, None)
+
+
+def _pick(builder, vectors, places, words=1):
+    """A vector of elements, of so many words, of vectors as long: at `j` what `places[j]` says, a vector and a place.
+
+    A chain of shuffles of two vectors each.
+    """
+    result, count = vectors[0], len(places)
+    for i in range(min(1, len(vectors) - 1), len(vectors)):
+        order = []
+        for j, (vector, place) in enumerate(places):
+            mine = place if i < 2 else j  # of the vector so far; where a later one has its turn, anything
+            order.append(count + place if vector == i > 0 else mine)
+        index = ir.VectorType(ir.IntType(32), count * words)
+        order = [place * words + k for place in order for k in range(words)]
+        result = builder.shuffle_vector(result, vectors[i], ir.Constant(index, order))
+    return result
 
 
 @intrinsic
@@ -139,14 +177,16 @@ def copy_box(typingctx, array, source, out, target, box):
             builder.store(value, pointer)
 
     def load_every(builder, pointer, width, step):
-        """A vector of elements: of neighbours, of every second one, or a single one."""
+        """Elements that lie so far apart, those of lower addresses before the pointer's if the step is negative."""
+        every, span = abs(step), (width - 1) * abs(step) + 1
+        starts = [min(i * width, span - width) for i in range(every)]  # the last vector ends with the last element
+        lowest = 0 if step > 0 else 1 - span
+        vectors = [load(builder, _at(builder, pointer, word, _INT64((lowest + i) * words)), width) for i in starts]
         if step == 1 or width == 1:
-            return load(builder, pointer, width)
-        # The second half of what the vector spans begins an element early, and so ends with the last one.
-        pair = [load(builder, _at(builder, pointer, word, _INT64(i)), width) for i in (0, (width - 1) * words)]
-        places = [2 * i if 2 * i < width else 2 * i + 1 for i in range(width)]
-        order = [place * words + i for place in places for i in range(words)]
-        return builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
+            return vectors[0]
+        owners = [min(i * every // width, every - 1) for i in range(width)]
+        places = [(owner, i * every - starts[owner]) for i, owner in enumerate(owners)]
+        return _pick(builder, vectors, places[:: 1 if step > 0 else -1], words)
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
@@ -156,23 +196,30 @@ def copy_box(typingctx, array, source, out, target, box):
         goal, target_steps = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
         places = source_steps, target_steps
 
-        def copy(step, widths, sizes):
-            def by_width(width):
+        def copy(step, sizes):
+            """Columns that lie so far apart, by whole vectors."""
+
+            def vectors(width):
                 def row(read, write):
                     def body(offset):
+                        at = _at(builder, read, word, _times(builder, offset, step * words))
                         to = _at(builder, write, word, _times(builder, offset, words))
-                        if step is not None:
-                            at = _at(builder, read, word, _times(builder, offset, step * words))
-                            store(builder, load_every(builder, at, width, step), to)
-                            return
-                        at = _at(builder, read, word, builder.mul(offset, source_steps.column))
-                        store(builder, load(builder, at, 1), to)
+                        store(builder, load_every(builder, at, width, step), to)
 
                     _overlapping(builder, sizes.columns, width, body)
 
                 _rows_of(builder, sizes, (first, goal), (word, word), places, row)
 
-            _by_width(builder, sizes.columns, widths, by_width)
+            _by_width(builder, sizes.columns, widths, vectors)
+
+        def copy_one_by_one():
+            def row(read, write):
+                with cgutils.for_range(builder, sizes.columns) as column:
+                    at = _at(builder, read, word, builder.mul(column.index, source_steps.column))
+                    value = load(builder, at, 1)
+                    store(builder, value, _at(builder, write, word, _times(builder, column.index, words)))
+
+            _rows_of(builder, sizes, (first, goal), (word, word), places, row)
 
         def copy_neighbours():
             alike = builder.icmp_signed("==", source_steps.row, target_steps.row)
@@ -180,9 +227,9 @@ def copy_box(typingctx, array, source, out, target, box):
             run = builder.sdiv(run, _INT64(words)) if words > 1 else run
             run = builder.add(run, sizes.columns)
             rows = builder.select(alike, _INT64(1), sizes.rows)
-            copy(1, widths, Box(sizes.planes, rows, builder.select(alike, run, sizes.columns)))
+            copy(1, Box(sizes.planes, rows, builder.select(alike, run, sizes.columns)))
 
-        def copy_transposed(sides):
+        def copy_transposed(sides, sizes, source_steps, target_steps):
             """Planes lie next to each other: squares of so many planes and columns are transposed."""
 
             def square(side):
@@ -205,23 +252,33 @@ def copy_box(typingctx, array, source, out, target, box):
 
                     _overlapping(builder, sizes.columns, side, at_columns)
 
-                _rows_of(builder, sizes._replace(planes=_INT64(1)), (first, goal), (word, word), places, row)
+                alone = sizes._replace(planes=_INT64(1))
+                _rows_of(builder, alone, (first, goal), (word, word), (source_steps, target_steps), row)
 
             smaller = builder.select(builder.icmp_signed("<", sizes.planes, sizes.columns), sizes.planes, sizes.columns)
-            _by_width(builder, smaller, [*sides, 1], lambda side: square(side) if side > 1 else copy(None, [1], sizes))
+            _by_width(builder, smaller, [*sides, 1], lambda side: square(side) if side > 1 else copy_one_by_one())
 
         end = builder.append_basic_block("end")
         step = source_steps.column
-        for number, run in ((1, copy_neighbours), (2, lambda: copy(2, widths, sizes))):
+        for number in _STEPS:
             with builder.if_then(builder.icmp_signed("==", step, _INT64(number * words))):
-                run()
+                copy_neighbours() if number == 1 else copy(number, sizes)
                 builder.branch(end)
-        sides = [side for side in _SIDES if bits in (32, 64) and side * bits <= max(VECTOR_BYTES * 8, 4 * bits)]
-        if sides:
-            with builder.if_then(builder.icmp_signed("==", source_steps.plane, _INT64(1))):
-                copy_transposed(sides)
+        sides = [side for side in _SIDES[: 3 if bits > 16 else 1] if side * bits <= max(VECTOR_BYTES * 8, 4 * bits)]
+        if words == 1:
+            by_plane = builder.icmp_signed("==", source_steps.plane, _INT64(1))
+            by_row = builder.icmp_signed("==", source_steps.row, _INT64(1))
+            with builder.if_then(builder.or_(by_plane, by_row)):
+
+                def either(plane, row):
+                    return builder.select(by_plane, plane, row), builder.select(by_plane, row, plane)
+
+                turned = [
+                    place._replace(plane=p, row=r) for place in places for p, r in [either(place.plane, place.row)]
+                ]
+                copy_transposed(sides, Box(*either(sizes.planes, sizes.rows), sizes.columns), *turned)
                 builder.branch(end)
-        copy(None, [1], sizes)
+        copy_one_by_one()
         builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
@@ -253,26 +310,6 @@ def zero_box(typingctx, out, target, box):
         return context.get_dummy_value()
 
     return types.void(out, target, box), emit
-
-
-def _without_overlap(builder, count, lanes, body):
-    """`body(offset, lanes, mask)` for a count: whole vectors, then one with a mask where masks cost nothing, or halves.
-
-    Without a mask it is None.
-    """
-    rest = builder.and_(count, _INT64(lanes - 1))
-    whole = builder.sub(count, rest)
-    with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (offset, _):
-        body(offset, lanes, None)
-    if VECTOR_BYTES == 64:
-        with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
-            body(whole, lanes, first_lanes(builder, rest, lanes))
-        return
-    while lanes > 1:
-        lanes //= 2
-        bit = builder.and_(count, _INT64(lanes))
-        with builder.if_then(builder.icmp_signed("!=", bit, _INT64(0))):
-            body(builder.and_(count, _INT64(-2 * lanes)), lanes, None)
 
 
 def _parts(array):
