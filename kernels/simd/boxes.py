@@ -5,6 +5,7 @@ vectors ends with one that begins before the last one ends, in vectors as short 
 of it is touched, and no CPU needs masks. Only sums, to which nothing may be added twice, end with less than a vector.
 """
 
+import functools
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -24,13 +25,13 @@ from .vectors import (
     store_vector,
     transpose,
     unpack,
-    zip_orders,
 )
 
 _INT64 = ir.IntType(64)
 _FEW = 16  # columns that are written one below the other: for more of them, a call for each row is worth it
 _SIDES = 16, 8, 4  # of squares that are transposed
 _STEPS = 1, 2, 3, 4, -1, -2  # of columns that are read by whole vectors
+_MOST = 4  # steps of columns that are written by whole vectors
 _MASKED = VECTOR_BYTES == 64  # whether parts of vectors of any elements are read and written as fast as whole ones
 
 
@@ -313,7 +314,12 @@ def zero_box(typingctx, out, target, box):
 
 
 def _parts(array):
-    """The type of the numbers that an element is computed with, and how many they are: complex ones are two."""
+    """The type of the numbers that sums are made of, and how many an element has: complex ones are two.
+
+    Integers wrap as they are added, so that those of memory serve; of booleans the sum is a count.
+    """
+    if isinstance(array.compute, types.Integer) and array.format != "bool":
+        return array.dtype, 1
     part = getattr(array.compute, "underlying_float", array.compute)
     return part, 1 if part == array.compute else 2
 
@@ -321,10 +327,10 @@ def _parts(array):
 @intrinsic
 def clear_sums(typingctx, sums, array, count):
     """Set the first sums to zero, so many elements of an array."""
-    _, parts = _parts(array)
+    part, parts = _parts(array)
 
     def emit(context, builder, signature, args):
-        size = builder.mul(args[2], _INT64(parts * sums.dtype.bitwidth // 8))
+        size = builder.mul(args[2], _INT64(parts * part.bitwidth // 8))
         cgutils.memset(builder, args[0], size, 0)
         return context.get_dummy_value()
 
@@ -347,14 +353,14 @@ def add_box(typingctx, sums, target, array, source, box):
         sizes = unpack(builder, box, box_value)
         first, read = _start(context, builder, array, x, unpack(builder, source, source_value), stored, parts)
         write = Place(*(_times(builder, step, parts) for step in unpack(builder, target, target_value)))
-        goal = _at(builder, data, kind, write.start)
+        goal = _at(builder, builder.bitcast(data, kind.as_pointer()), kind, write.start)
 
         def load(pointer, lanes, mask):
             if lanes == 1:
                 value = builder.load(pointer, typ=stored)
             else:
                 value = load_vector(builder, pointer, ir.VectorType(stored, lanes), mask)
-            return value if parts > 1 else widen(builder, array, value)
+            return value if kind == stored else widen(builder, array, value)
 
         def neighbours(total, row):
             def body(offset, lanes, mask):
@@ -391,6 +397,17 @@ def _add_one(builder, a, b):
     return builder.add(a, b) if isinstance(a.type, ir.IntType) else builder.fadd(a, b)
 
 
+def _store_first(builder, value, pointer, count):
+    """Write the first elements of a vector, all if there are so many."""
+    lanes, element = value.type.count, value.type.element
+    if _MASKED:
+        store_vector(builder, value, pointer, first_lanes(builder, count, lanes))
+        return
+    for i in range(lanes):
+        with builder.if_then(builder.icmp_signed("<", _INT64(i), count)):
+            builder.store(builder.extract_element(value, ir.IntType(32)(i)), _at(builder, pointer, element, _INT64(i)))
+
+
 @intrinsic
 def store_box(typingctx, out, target, sums, source, box, every, apart):
     """Write sums, rounded or wrapped as the array's type is, to a box of an array.
@@ -407,65 +424,70 @@ def store_box(typingctx, out, target, sums, source, box, every, apart):
         sizes = unpack(builder, box, box_value)
         goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), stored, parts)
         read = Place(*(_times(builder, step, parts) for step in unpack(builder, source, source_value)))
-        first, gap = _at(builder, data, kind, read.start), _times(builder, apart, parts)
+        first = _at(builder, builder.bitcast(data, kind.as_pointer()), kind, read.start)
+        gap = _times(builder, apart, parts)
 
         def finish(value):
-            return value if parts > 1 else narrow(builder, out, value)
+            return value if kind == stored else narrow(builder, out, value)
 
-        def move(total, at, row, to, lanes, mask):
-            """So many numbers, or one."""
-            at, to = _at(builder, total, kind, at), _at(builder, row, stored, to)
-            if lanes == 1:
-                builder.store(finish(builder.load(at, typ=kind)), to)
-            else:
-                store_vector(builder, finish(load_vector(builder, at, ir.VectorType(kind, lanes), mask)), to, mask)
+        def load(at, lanes, mask=None):
+            return load_vector(builder, at, ir.VectorType(kind, lanes), mask)
 
         def neighbours(total, row):
             def body(offset, lanes, mask):
-                move(total, offset, row, offset, lanes, mask)
+                at, to = _at(builder, total, kind, offset), _at(builder, row, stored, offset)
+                if lanes == 1:
+                    builder.store(finish(builder.load(at, typ=kind)), to)
+                else:
+                    store_vector(builder, finish(load(at, lanes, mask)), to, mask)
 
             _without_overlap(builder, _times(builder, sizes.columns, parts), lanes, body)
 
-        def columns(total, row, done):
-            """From column `done` of each of `every` on, one by one."""
-            with cgutils.for_range(builder, every) as i:
-                count = builder.sdiv(
-                    builder.sub(builder.add(sizes.columns, builder.sub(every, i.index)), _INT64(1)), every
-                )
-                start = builder.mul(i.index, gap)
-                with cgutils.for_range_slice(builder, done, count, _INT64(1), inc=True) as (j, _):
-                    to = _times(builder, builder.add(builder.mul(j, every), i.index), parts)
-                    at = builder.add(start, _times(builder, j, parts))
-                    for k in range(parts):
-                        move(total, builder.add(at, _INT64(k)), row, builder.add(to, _INT64(k)), 1, None)
+        def zipped(step, total, row):
+            """Columns of so many residues in turn, vectors of them; past the end lie other sums, or room."""
+            width = max(lanes // parts, 1)
+            count, ends = width * parts, _times(builder, sizes.columns, parts)
 
-        def zipped(total, row):
-            vector = ir.VectorType(kind, lanes)
-            whole = builder.and_(builder.sdiv(sizes.columns, _INT64(2)), _INT64(-lanes))
-            with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (j, _):
-                even = _at(builder, total, kind, j)
-                pair = [load_vector(builder, each, vector) for each in (even, _at(builder, even, kind, gap))]
-                for i, order in enumerate(zip_orders(lanes)):
-                    to = builder.add(builder.mul(j, _INT64(2)), _INT64(i * lanes))
-                    value = finish(builder.shuffle_vector(*pair, order))
-                    store_vector(builder, value, _at(builder, row, stored, to))
-            columns(total, row, whole)
+            def vectors(offset):
+                at = _at(builder, total, kind, offset)
+                residues = [load(_at(builder, at, kind, _times(builder, gap, i)), count) for i in range(step)]
+                for i in range(step):
+                    places = [(j % step, j // step) for j in range(i * width, (i + 1) * width)]
+                    yield (
+                        builder.add(_times(builder, offset, step), _INT64(i * count)),
+                        _pick(builder, residues, places, parts),
+                    )
+
+            whole = builder.udiv(ends, _INT64(step * count))
+            whole = builder.mul(whole, _INT64(count))
+            with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(count), inc=True) as (offset, _):
+                for to, value in vectors(offset):
+                    store_vector(builder, finish(value), _at(builder, row, stored, to))
+            with builder.if_then(builder.icmp_signed("<", _times(builder, whole, step), ends)):
+                for to, value in vectors(whole):
+                    _store_first(builder, finish(value), _at(builder, row, stored, to), builder.sub(ends, to))
+
+        def one_by_one(total, row):
+            with cgutils.for_range(builder, every) as i:
+                start = builder.mul(i.index, gap)
+                with cgutils.for_range_slice(builder, i.index, sizes.columns, every, inc=True) as (to, j):
+                    for k in range(parts):
+                        at = builder.add(builder.add(start, _times(builder, j, parts)), _INT64(k))
+                        value = finish(builder.load(_at(builder, total, kind, at), typ=kind))
+                        at = builder.add(_times(builder, to, parts), _INT64(k))
+                        builder.store(value, _at(builder, row, stored, at))
 
         def for_rows(body):
             _rows_of(builder, sizes, (first, goal), (kind, stored), (read, write), body)
 
-        with builder.if_else(builder.icmp_signed("==", every, _INT64(1))) as (single, several):
-            with single:
-                for_rows(neighbours)
-            with several:
-                if parts == 1:
-                    with builder.if_else(builder.icmp_signed("==", every, _INT64(2))) as (two, more):
-                        with two:
-                            for_rows(zipped)
-                        with more:
-                            for_rows(lambda total, row: columns(total, row, _INT64(0)))
-                else:
-                    for_rows(lambda total, row: columns(total, row, _INT64(0)))
+        end = builder.append_basic_block("end")
+        for step in range(1, _MOST + 1):
+            with builder.if_then(builder.icmp_signed("==", every, _INT64(step))):
+                for_rows(neighbours if step == 1 else functools.partial(zipped, step))
+                builder.branch(end)
+        for_rows(one_by_one)
+        builder.branch(end)
+        builder.position_at_end(end)
         return context.get_dummy_value()
 
     return types.void(out, target, sums, source, box, types.intp, types.intp), emit
