@@ -232,6 +232,13 @@ PATCHES = [
     Window("combine 3x3", "combine_patches", (1, 64, 9, 3136), ((56, 56), (3, 3)), (("padding", 1),)),
     Window("im2col 3x3", "im2col", (1, 64, 56, 56), (3,), (("padding", 1),)),
     Window("col2im 3x3", "col2im", (1, 576, 3136), ((56, 56), 3), (("padding", 1),)),
+    Window("im2col 3x3 stride 2", "im2col", (1, 64, 56, 56), (3,), (("stride", 2), ("padding", 1))),
+    Window("col2im 3x3 stride 2", "col2im", (1, 576, 784), ((56, 56), 3), (("stride", 2), ("padding", 1))),
+    Window("im2col 3x3 small planes", "im2col", (1, 512, 7, 7), (3,), (("padding", 1),)),
+    Window("extract 9 samples", "extract_patches", (8, 100_000), ((9,),)),
+    Window("combine 9 samples", "combine_patches", (8, 9, 99_992), ((100_000,), (9,))),
+    Window("extract 3x3x3", "extract_patches", (16, 16, 28, 28), ((3, 3, 3),), (("padding", 1),)),
+    Window("combine 3x3x3", "combine_patches", (16, 27, 12544), ((16, 28, 28), (3, 3, 3)), (("padding", 1),)),
 ]
 FILTERS = [
     Filter("gaussian full HD", "ndimage.gaussian_filter", (1080, 1920), (2.0,)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from . import problem as checks
 from .extending import offer
 from .launch import PATCHES, entry_point, import_kernels, window_numbers
-from .problem import Array, aligned
+from .problem import Array, Sliding, aligned
+from .threads import get_num_threads, share
 from .verbose import traced
 
 
@@ -47,10 +49,7 @@ def extract_patches(
     array([[1, 2, 3],
            [2, 3, 4]])
     """
-    x = checks.as_array("extract_patches", "x", x)
-    checks.check_sequence("extract_patches", "kernel_size", kernel_size)
-    checks.check_trailing("extract_patches", "x", x, len(kernel_size))
-    return _extract("extract_patches", x, len(kernel_size), kernel_size, stride, dilation, padding)
+    return _run(_prepare_extract, "extract_patches", "x", x, kernel_size, stride, dilation, padding)
 
 
 def combine_patches(
@@ -90,7 +89,8 @@ def combine_patches(
     >>> fastconv.combine_patches(np.array([[1, 2, 3], [2, 3, 4]]), (4,), (2,))
     array([1, 4, 6, 4])
     """
-    return _combine("combine_patches", "patches", patches, output_size, kernel_size, stride, dilation, padding)
+    options = output_size, kernel_size, stride, dilation, padding
+    return _run(_prepare_combine, "combine_patches", "patches", patches, *options)
 
 
 def im2col(x: Any, kernel_size: Any, *, stride: Any = 1, dilation: Any = 1, padding: Any = 0) -> Array:
@@ -120,10 +120,7 @@ def im2col(x: Any, kernel_size: Any, *, stride: Any = 1, dilation: Any = 1, padd
     array([[[0, 2],
             [1, 3]]])
     """
-    x = checks.as_array("im2col", "x", x)
-    checks.check_trailing("im2col", "x", x, 1, more=2)
-    patches = _extract("im2col", x, x.ndim - 2, kernel_size, stride, dilation, padding)
-    return patches.reshape(x.shape[0], x.shape[1] * patches.shape[2], patches.shape[3])
+    return _run(_prepare_im2col, "im2col", "x", x, kernel_size, stride, dilation, padding)
 
 
 def col2im(
@@ -156,42 +153,121 @@ def col2im(
     >>> fastconv.col2im(np.ones((1, 2, 3)), (4,), 2)
     array([[[1., 2., 2., 1.]]])
     """
-    cols = checks.as_array("col2im", "cols", cols)
-    checks.check_sequence("col2im", "output_size", output_size)
-    kernel = checks.as_ints("col2im", "kernel_size", kernel_size, len(output_size), 1)
-    taps = math.prod(kernel)
-    checks.check_columns("col2im", cols, taps)
-    split = cols.reshape(cols.shape[0], cols.shape[1] // taps, taps, cols.shape[2])
-    return _combine("col2im", "cols", split, output_size, kernel, stride, dilation, padding)
+    return _run(_prepare_col2im, "col2im", "cols", cols, output_size, kernel_size, stride, dilation, padding)
 
 
-def _extract(function: str, x: Array, rank: int, kernel_size: Any, stride: Any, dilation: Any, padding: Any) -> Array:
-    import_kernels(*PATCHES)
-    from .kernels.windows import patches
-
-    problem = checks.window(function, x, rank, kernel_size, stride, dilation, "padding", padding)
-    shape = (*problem.leading, problem.taps, problem.positions)
-    checks.check_size(function, shape, x.itemsize)
-    out = np.empty(shape, dtype=x.dtype)
-    extract = entry_point(patches.extract, x.dtype.name, x.dtype.name, "int64")
-    run = traced(extract, problem, "generic", x=x.shape, window=problem.window)
-    run(aligned(x), out, window_numbers(problem))
-    return out
+Run = Callable[[Array], Array]
+_KEPT = 4096  # prepared calls; past it they are made anew
+_prepared: dict[Any, Run] = {}
 
 
-def _combine(
-    function: str, name: str, patches: Any, output_size: Any, kernel_size: Any, stride: Any, dilation: Any, padding: Any
-) -> Array:
-    import_kernels(*PATCHES)
+def _run(prepare: Callable[..., Run], function: str, name: str, array: Any, *options: Any) -> Array:
+    """Run a function on an array. `prepare` checks the options and makes what runs, once for all calls alike."""
+    if type(array) is not np.ndarray or not array.dtype.isnative:
+        array = checks.as_array(function, name, array)
+    exact = checks.key_of(options)
+    key = function, array.shape, array.dtype, exact
+    run = _prepared.get(key)
+    if run is None:
+        import_kernels(*PATCHES)
+        run = prepare(function, checks.as_array(function, name, array), *options)
+        if len(_prepared) >= _KEPT:
+            _prepared.clear()
+        if exact is not None:
+            _prepared[key] = run
+    return run(aligned(array))
+
+
+def _prepare_extract(function: str, x: Array, kernel_size: Any, *options: Any) -> Run:
+    checks.check_sequence(function, "kernel_size", kernel_size)
+    checks.check_trailing(function, "x", x, len(kernel_size))
+    problem = checks.window(function, x, len(kernel_size), kernel_size, *_padded(options))
+    return _extract(problem, x, (*problem.leading, problem.taps, problem.positions))
+
+
+def _prepare_im2col(function: str, x: Array, kernel_size: Any, *options: Any) -> Run:
+    checks.check_trailing(function, "x", x, 1, more=2)
+    problem = checks.window(function, x, x.ndim - 2, kernel_size, *_padded(options))
+    return _extract(problem, x, (x.shape[0], x.shape[1] * problem.taps, problem.positions))
+
+
+def _prepare_combine(function: str, patches: Array, *options: Any) -> Run:
+    return _combine(checks.combination(function, "patches", patches, False, *options), patches)
+
+
+def _prepare_col2im(function: str, cols: Array, *options: Any) -> Run:
+    return _combine(checks.combination(function, "cols", cols, True, *options), cols)
+
+
+def _padded(options: Sequence[Any]) -> tuple[Any, ...]:
+    """Stride, dilation and padding, with the name of the last."""
+    *steps, padding = options
+    return *steps, "padding", padding
+
+
+def _extract(problem: Sliding, x: Array, shape: tuple[int, ...]) -> Run:
+    """`kernels.patches.extract` to a new array of a shape."""
     from .kernels.windows import patches as kernels
 
-    patches = checks.as_array(function, name, patches)
-    problem = checks.combination(function, name, patches, output_size, kernel_size, stride, dilation, padding)
-    out = np.empty((*problem.leading, *(axis.size for axis in problem.axes)), dtype=patches.dtype)
-    combine = entry_point(kernels.combine, patches.dtype.name, patches.dtype.name, "int64")
-    run = traced(combine, problem, "generic", patches=patches.shape, out=out.shape, window=problem.window)
-    run(aligned(patches), out, window_numbers(problem))
-    return out
+    checks.check_size(problem.function, shape, x.itemsize)
+    numbers, dtype, count = window_numbers(problem), x.dtype, math.prod(shape)
+    extract = _shared(entry_point(kernels.extract, *extract_formats(x.itemsize)), 0, count * x.itemsize)
+
+    def run(x: Array) -> Array:
+        out = np.empty(shape, dtype)
+        if count > 0:
+            extract(x, out, numbers)
+        return out
+
+    return traced(run, problem, "blocks", x=x.shape, window=problem.window)
+
+
+def _combine(problem: Sliding, patches: Array) -> Run:
+    """`kernels.patches.combine` of patches, or columns, to a new array."""
+    from .kernels.windows import patches as kernels
+
+    numbers, dtype = window_numbers(problem), patches.dtype
+    shape = *problem.leading, *(axis.size for axis in problem.axes)
+    split = *problem.leading, problem.taps, problem.positions
+    combine = entry_point(kernels.combine, *combine_formats(dtype.name))
+    combine = _shared(combine, kernels.WORKSPACE_BYTES, patches.nbytes)
+    is_empty = 0 in shape
+
+    def run(patches: Array) -> Array:
+        out = np.empty(shape, dtype)
+        if not is_empty:
+            combine(patches.reshape(split), out, numbers)
+        return out
+
+    return traced(run, problem, "blocks", patches=split, out=shape, window=problem.window)
+
+
+_WORDS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64", 16: "complex128"}
+_SHARED_BYTES = 1_000_000  # of patches, 40 us or more on one core
+
+
+def extract_formats(itemsize: int) -> tuple[str, ...]:
+    """The formats of `kernels.patches.extract`, for all dtypes of one size."""
+    return _WORDS[itemsize], _WORDS[itemsize], *_TEAM
+
+
+def combine_formats(dtype: str) -> tuple[str, ...]:
+    """The formats of `kernels.patches.combine`; integers wrap, with a sign or without."""
+    dtype = dtype if dtype.startswith("u") or "int" not in dtype else f"u{dtype}"
+    return dtype, dtype, *_TEAM
+
+
+_TEAM = "int64", "uint8", "int64", "intp", "intp"
+
+
+def _shared(kernel: Callable[..., bool], workspace: int, size: int) -> Callable[..., bool]:
+    """A kernel on all threads, if it reads or writes patches of many bytes; each has so much workspace."""
+
+    def run(*arguments: Any) -> bool:
+        done: bool = share(kernel, arguments, workspace, get_num_threads() if size >= _SHARED_BYTES else 1)
+        return done
+
+    return run
 
 
 for _function in (extract_patches, im2col):

@@ -403,12 +403,14 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
         output_size: Any = None,
     ) -> Array:
         values = checks.as_array(name, "values", values)
-        flat = checks.as_indices(name, values, indices)
-        checks.check_rank(name, "values", values, rank, "NC")
+        misfits = checks.Misfits(name)
+        flat: Any = misfits.attempt(checks.as_indices, values, indices)
+        misfits.attempt(checks.check_rank, "values", values, rank, "NC")
         label = "padding_spec"
         if padding is not None:
             label, padding_spec = _only(name, padding, padding_spec)
-        size = checks.unpooled_size(name, values, rank, kernel_size, stride, dilation, label, padding_spec, output_size)
+        options = kernel_size, stride, dilation, label, padding_spec, output_size
+        size = checks.unpooled_size(name, values, rank, *options, misfits)
         return _unpool(name, values, flat, size, np.asarray(indices))
 
     letters = checks.AXES[rank]

@@ -742,34 +742,47 @@ def combination(
     function: str,
     name: str,
     patches: Array,
+    is_folded: bool,
     output_size: Any,
     kernel_size: Any,
     stride: Any,
     dilation: Any,
     padding: Any,
 ) -> Sliding:
-    """The window that `patches (..., K, P)` were extracted with."""
-    check_sequence(function, "output_size", output_size)
-    check_sequence(function, "kernel_size", kernel_size)
-    check_trailing(function, name, patches, 2)
-    sizes = as_ints(function, "output_size", output_size, len(output_size), 0)
-    leading = patches.shape[:-2]
-    check_size(function, [*leading, *sizes], patches.itemsize)
-    problem = sliding(function, leading, sizes, patches.dtype, kernel_size, stride, dilation, "padding", padding)
-    if patches.shape[-2:] != (problem.taps, problem.positions):
+    """The window that `patches (..., K, P)` were extracted with, or, `is_folded`, columns `(N, C * K, P)`."""
+    misfits, shape = Misfits(function), patches.shape
+    misfits.attempt(check_sequence, "output_size", output_size)
+    if not is_folded:
+        misfits.attempt(check_sequence, "kernel_size", kernel_size)
+        misfits.attempt(check_trailing, name, patches, 2)
+    given = next((size for size in (output_size, kernel_size) if _is_sequence(size)), None)
+    if given is None:
+        raise misfits.error()
+    sizes = misfits.attempt(as_ints, "output_size", output_size, len(given), 0) if _is_sequence(output_size) else None
+    if is_folded:
+        kernel = misfits.attempt(as_ints, "kernel_size", kernel_size, len(given), 1)
+        split = None if kernel is None else misfits.attempt(split_columns, patches, math.prod(kernel))
+        shape = split or (0, 0)
+    if sizes is not None:
+        misfits.attempt(check_size, [*shape[:-2], *sizes], patches.itemsize)
+    known = (0,) * len(given) if sizes is None else sizes  # nothing is said of windows over other axes
+    options = kernel_size, stride, dilation, "padding", padding
+    problem = sliding(function, shape[:-2], known, patches.dtype, *options, misfits=misfits)
+    if shape[-2:] != (problem.taps, problem.positions):
         raise ValueError(
-            f"{function}(): {name} has shape {patches.shape}, expected (..., {problem.taps}, {problem.positions}): the "
+            f"{function}(): {name} has shape {shape}, expected (..., {problem.taps}, {problem.positions}): the "
             f"window has {problem.taps} elements and {problem.positions} positions over output_size {sizes}"
         )
     return problem
 
 
-def check_columns(function: str, cols: Array, taps: int) -> None:
-    """Refuse what `im2col` with a kernel of `taps` elements cannot have given."""
+def split_columns(function: str, cols: Array, taps: int) -> tuple[int, ...]:
+    """The shape `(N, C, K, P)` of columns; refuses what `im2col` with a kernel of `taps` elements cannot have given."""
     if cols.ndim != 3 or cols.shape[1] % taps:
         raise ValueError(
             f"{function}(): cols has shape {cols.shape}, expected (N, C * {taps}, P) for a kernel of {taps} elements"
         )
+    return cols.shape[0], cols.shape[1] // taps, taps, cols.shape[2]
 
 
 def as_indices(function: str, values: Array, indices: Any) -> Array:
@@ -802,32 +815,41 @@ def unpooled_size(
     padding_name: str,
     padding: Any,
     output_size: Any,
+    misfits: Misfits | None = None,
 ) -> tuple[int, ...]:
-    """Spatial size of what was pooled: the one asked for, or the least that a pool with these numbers reaches."""
-    kernel = as_ints(function, "kernel_size", kernel_size, rank, 1)
-    strides = kernel if stride is None else as_ints(function, "stride", stride, rank, 1)
-    dilations = as_ints(function, "dilation", dilation, rank, 1)
-    pooled = values.shape[2:]
+    """Spatial size of what was pooled: the one asked for, or the least that a pool with these numbers reaches.
+
+    `misfits` are told with what is found.
+    """
+    misfits, is_known = misfits or Misfits(function), values.ndim == rank + 2
+    kernel = misfits.attempt(as_ints, "kernel_size", kernel_size, rank, 1)
+    strides = kernel if stride is None else misfits.attempt(as_ints, "stride", stride, rank, 1)
+    dilations = misfits.attempt(as_ints, "dilation", dilation, rank, 1)
+    pooled, sizes = values.shape[2:] if is_known else (0,) * rank, None
     if output_size is not None:
         size = output_size
         if _is_sequence(size) and len(size) == rank + 2:
-            if tuple(size[:2]) != values.shape[:2]:
-                raise ValueError(f"{function}(): output_size is {size!r}, expected it to start with {values.shape[:2]}")
+            if is_known and tuple(size[:2]) != values.shape[:2]:
+                misfits.say(f"output_size is {size!r}, expected it to start with {values.shape[:2]}")
             size = size[2:]
-        sizes = as_ints(function, "output_size", size, rank, 0)
+        sizes = misfits.attempt(as_ints, "output_size", size, rank, 0)
     else:
-        asked, pads = as_padding(function, padding_name, padding, rank)
-        numbers = zip(pooled, kernel, strides, dilations, pads, strict=True)
-        sizes = tuple(
-            shapes.unpooled_size(Axis(p, *(min(n, FAR) for n in (k, s, d, *ends)), 0, 0), asked)
-            for p, k, s, d, ends in numbers
-        )
-        if TOO_FAR in sizes:
-            raise ValueError(
-                f"{function}(): kernel_size {kernel}, stride {strides}, dilation {dilations} and {padding_name} "
-                f"{padding!r} give an output of more than memory can address"
+        padded = misfits.attempt(as_padding, padding_name, padding, rank)
+        if kernel is not None and strides is not None and dilations is not None and padded is not None:
+            asked, pads = padded
+            numbers = zip(pooled, kernel, strides, dilations, pads, strict=True)
+            sizes = tuple(
+                shapes.unpooled_size(Axis(p, *(min(n, FAR) for n in (k, s, d, *ends)), 0, 0), asked)
+                for p, k, s, d, ends in numbers
             )
-        if any(n < 1 for n, p in zip(sizes, pooled, strict=True) if p):
-            raise ValueError(f"{function}(): {padding_name} is {padding!r}, which leaves the output a size of {sizes}")
+            if TOO_FAR in sizes:
+                misfits.say(
+                    f"kernel_size {kernel}, stride {strides}, dilation {dilations} and {padding_name} {padding!r} give "
+                    "an output of more than memory can address"
+                )
+            elif any(n < 1 for n, p in zip(sizes, pooled, strict=True) if p):
+                misfits.say(f"{padding_name} is {padding!r}, which leaves the output a size of {sizes}")
+    if misfits.texts or sizes is None:
+        raise misfits.error()
     check_size(function, [*values.shape[:2], *sizes], values.itemsize)
     return sizes

@@ -397,6 +397,19 @@ def patches(dtypes=DTYPES):
             _windows(end, "col2im", y, (5, 9), (3, 2), **options)
 
 
+def patch_boxes(dtype):
+    """Rows around vectors, squares of planes and columns that are transposed, rows that are copied as one."""
+    for end, size in itertools.product((False, True), (1, 2, 5, 8, 17, 33, 65)):
+        print(f"{dtype} {size}, {'end' if end else 'start'} of the block", flush=True)
+        rows = values((2, 2, 3, size), dtype)
+        last = LAYOUTS["channels_last"](values((2, size, 3, 18), dtype))
+        for x, kernel in ((rows, (1, 1)), (rows, (2, 3)), (rows[..., ::-1], (2, 3)), (last, (2, 4)), (rows[0], (3, 1))):
+            x = guarded(x, end=end, read_only=True)
+            for options in ({"padding": 1}, {"stride": (1, 2), "padding": 1}, {"stride": 3, "padding": 2}):
+                y = guarded(_windows(end, "extract_patches", x, kernel, **options), end=end, read_only=True)
+                _windows(end, "combine_patches", y, x.shape[-2:], kernel, **options)
+
+
 def filters(dtypes=DTYPES):
     for dtype, view, end in placements(dtypes):
         x = guarded(view(values((3, 6, 19), dtype)), end=end, read_only=True)
@@ -579,6 +592,7 @@ CASES = {
     **{f"tiled-{dtype}": (transformed, "winograd", TILED, 8, dtype) for dtype in ("f4", "f8", "u1-f4")},
     **{f"fft_tiles-{dtype}": (fft_tiles, dtype) for dtype in ("f4", "f8")},
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
+    **{f"patch_boxes-{dtype}": (patch_boxes, dtype) for dtype in ("f4", "f8", "u1", "f2", "c16")},
     **{f"ndimage-{dtype}": (ndimage_filters, dtype) for dtype in NDIMAGE},
     **{f.__name__: (f,) for f in (pools, converted_pools, unpools, patches, filters)},
     **{f"{f.__name__}-more": (f, MORE) for f in (pools, unpools, patches, filters)},

@@ -13,7 +13,7 @@ CALL = """
 import json
 import numpy as np
 import fastconv
-got = fastconv.extract_patches(np.arange(1.0, 5), (2,), padding=1)  # the kernel that compiles soonest
+got = fastconv.extract_patches(np.arange(1.0, 5), (2,), padding=1)  # a kernel that compiles soon
 print(json.dumps(got.tolist()))
 """
 RIGHT = [[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]]

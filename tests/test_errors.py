@@ -725,6 +725,30 @@ def test_columns_that_im2col_cannot_have_given(shape):
     refuses(ValueError, message, "col2im", np.ones(shape), (8, 9), (2, 3))
 
 
+def test_all_that_is_wrong_with_patches_and_columns_is_told():
+    options = {"stride": 0, "dilation": 2.5, "padding": -1}
+    rest = "; stride is 0, expected 1 or more; dilation is 2.5, expected an int.*; padding is -1, expected .*"
+    message = r"output_size is -8, expected 0 or more; kernel_size is .*" + rest
+    refuses(ValueError, message, "combine_patches", np.ones((2, 6, 49)), (-8, 9), (2, 3, 4), **options)
+    message = r"output_size is 8, .*; patches has shape \(6,\), expected at least 2 dimensions" + rest
+    refuses(TypeError, message, "combine_patches", np.ones(6), 8, (2, 3), **options)
+    message = (
+        r"output_size is -8, .*; cols has shape \(2, 7, 49\), expected \(N, C \* 6, P\) for a kernel of 6 elements"
+    )
+    refuses(ValueError, message + rest, "col2im", np.ones((2, 7, 49)), (-8, 9), (2, 3), **options)
+    message = "output_size is 8, expected a tuple .*; kernel_size is 2, expected a tuple"
+    refuses(TypeError, message, "combine_patches", np.ones((2, 4, 49)), 8, 2)
+
+
+def test_all_that_is_wrong_with_an_unpooling_is_told():
+    message = (
+        r"indices has dtype float32, expected integers; values has shape \(2, 3, 4\), expected 4 dimensions.*; "
+        r"kernel_size is 0, expected 1 or more; stride is 0, expected 1 or more; output_size is -5, expected 0 or more"
+    )
+    options = {"stride": 0, "output_size": (-5, 9)}
+    refuses(TypeError, message, "max_unpool2d", V, AT.astype("f4"), 0, **options)
+
+
 def test_im2col_needs_a_batch_and_channels():
     for shape in ((), (3,), (3, 4)):
         message = rf"x has shape {re.escape(str(shape))}, expected at least 3 dimensions"

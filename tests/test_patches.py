@@ -1,10 +1,18 @@
 """Patches and columns against the oracle, the order of rows by hand, and the adjoint."""
 
 import itertools
+import math
+from pathlib import Path
 
+import numba
 import numpy as np
+import oracle
 import pytest
-from cases import check_windows, rng, values
+from cases import LAYOUTS, check_windows, rng, slow, values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from subprocesses import run_python
+from test_simd import machine_runs
 
 import fastconv
 
@@ -121,3 +129,166 @@ def test_sizes_around_vector_widths(size):
     x = values((2, 4, size), "f4")
     patches = check_windows("extract_patches", x, (2, 3), stride=(1, 2), padding=1)
     check_windows("combine_patches", patches, (4, size), (2, 3), stride=(1, 2), padding=1)
+
+
+def steps(canvas, kernel, stride, dilation):
+    """What each tap meets, as slices of the last axes of a padded array; and how many positions there are on each."""
+    sizes = canvas.shape[canvas.ndim - len(kernel) :]
+    numbers = list(zip(sizes, kernel, stride, dilation, strict=True))
+    outs = tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in numbers)
+    taps = []
+    for tap in itertools.product(*map(range, kernel)):
+        places = zip(tap, outs, stride, dilation, strict=True)
+        taps.append((..., *(slice(t * d, t * d + (p - 1) * s + 1, s) for t, p, s, d in places)))
+    return taps, outs
+
+
+def pad(x, pads):
+    return np.pad(x, [(0, 0)] * (x.ndim - len(pads)) + list(pads))
+
+
+def by_slices(x, kernel, stride, dilation, pads):
+    """`extract_patches` by NumPy, and its adjoint, with sums in the order of the taps."""
+    canvas = pad(x, pads)
+    taps, outs = steps(canvas, kernel, stride, dilation)
+    lead = x.shape[: x.ndim - len(kernel)]
+    patches = np.stack([canvas[tap] for tap in taps], len(lead)).reshape(*lead, len(taps), math.prod(outs))
+    back = np.zeros_like(canvas)
+    for i, tap in enumerate(taps):
+        back[tap] += patches[(*[slice(None)] * len(lead), i)].reshape(*lead, *outs)
+    crop = [slice(before, n - after) for n, (before, after) in zip(back.shape[len(lead) :], pads, strict=True)]
+    return patches, back[(..., *crop)]
+
+
+def check_by_slices(x, kernel, stride=1, dilation=1, pads=None):
+    rank = len(kernel)
+    stride, dilation = (n if isinstance(n, tuple) else (n,) * rank for n in (stride, dilation))
+    pads = pads or ((0, 0),) * rank
+    options = {"stride": stride, "dilation": dilation, "padding": pads}
+    patches, back = by_slices(x, kernel, stride, dilation, pads)
+    got = fastconv.extract_patches(x, kernel, **options)
+    oracle.assert_same(got, patches, f"extract_patches({x.dtype} {x.shape}, {kernel}, {options})")
+    got = fastconv.combine_patches(patches, x.shape[x.ndim - rank :], kernel, **options)
+    oracle.assert_same(got, np.ascontiguousarray(back), f"combine_patches({x.dtype} {x.shape}, {kernel}, {options})")
+
+
+# More than a block of positions, in every way that blocks are cut.
+LARGE = [
+    ((20_001,), (3,), 1, 1, ((1, 1),)),
+    ((2, 9000), (4,), 3, 2, ((5, 0),)),
+    ((9001,), (2,), 4500, 1, None),  # a stride that is longer than a block
+    ((3, 9000), (2,), 7000, 1, None),
+    ((70, 90), (3, 3), 1, 1, ((1, 1), (1, 1))),
+    ((3, 65, 131), (3, 5), 2, 1, ((2, 0), (1, 3))),
+    ((700, 7, 7), (3, 3), 1, 1, ((1, 1), (1, 1))),
+    ((30, 5, 40, 7, 7), (3, 2), 2, 1, ((1, 0), (0, 1))),
+    ((5000, 6), (3,), 1, 1, None),
+    ((5000, 6), (2,), 2, 1, ((1, 1),)),
+    ((3, 12, 20, 30), (2, 3, 3), (2, 1, 1), (1, 2, 1), ((0, 1), (2, 2), (1, 1))),
+    ((2, 6, 5, 9, 70), (2, 1, 2, 2), (1, 2, 1, 3), 1, ((1, 0), (0, 0), (0, 2), (1, 1))),
+    ((2, 3, 40, 40), (20, 20), 1, 1, None),
+    ((4, 20, 30), (3, 3), 1, 1, ((40, 0), (0, 50))),  # more padding than input
+    ((9, 20, 40), (1, 1), 1, 1, None),
+    ((9, 20, 40), (4, 4), 4, 1, None),
+]
+
+
+@pytest.mark.parametrize("dtype", ["f4", slow("f8"), "u1", slow("i2"), slow("c8"), slow("c16")])
+@pytest.mark.parametrize("shape, kernel, stride, dilation, pads", LARGE, ids=str)
+def test_blocks(shape, kernel, stride, dilation, pads, dtype):
+    check_by_slices(values(shape, dtype), kernel, stride, dilation, pads)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(2, 37, 9, 21), (1, 5, 40, 130), (3, 18, 4, 4)], ids=str)
+def test_layouts(layout, shape):
+    x = values(shape, "f4")
+    given = LAYOUTS[layout](x)
+    for stride, pads in ((1, 1), (2, 0), ((1, 3), 2)):
+        options = {"stride": stride, "padding": pads}
+        want = fastconv.extract_patches(x, (3, 3), **options)
+        oracle.assert_same(fastconv.extract_patches(given, (3, 3), **options), want, layout)
+        back = fastconv.combine_patches(want, shape[2:], (3, 3), **options)
+        got = fastconv.combine_patches(LAYOUTS[layout](want), shape[2:], (3, 3), **options)
+        oracle.assert_same(got, back, layout)
+        columns = LAYOUTS[layout](want).reshape(shape[0], shape[1] * 9, -1)
+        oracle.assert_same(fastconv.col2im(columns, shape[2:], 3, **options), back, layout)
+
+
+VIEWS = {
+    "transposed": lambda a: a.T,
+    "reversed": lambda a: a[::-1, :, ::-2],
+    "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape)[..., ::3],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_any_steps(view):
+    x = view(values((19, 21, 23), "i4"))
+    check_by_slices(x, (3, 2), 1, 2, ((1, 0), (2, 1)))
+    check_by_slices(x, (2, 2, 3), (1, 2, 1), 1, ((1, 0), (2, 1), (0, 0)))
+    check_by_slices(np.broadcast_to(x[:1], (4, *x.shape[1:])), (3, 3), 2)
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_any_window(data):
+    rank, lead = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 2))
+    draw = lambda low, high: tuple(data.draw(st.integers(low, high)) for _ in range(rank))  # noqa: E731
+    kernel, stride, dilation = draw(1, 4), draw(1, 4), draw(1, 3)
+    pads = tuple(zip(draw(0, 5), draw(0, 5), strict=True))
+    least = [max(1, d * (k - 1) + 1 - sum(p)) for k, d, p in zip(kernel, dilation, pads, strict=True)]
+    sizes = tuple(n + more for n, more in zip(least, draw(0, 20), strict=True))
+    shape = (*(data.draw(st.integers(1, 20)) for _ in range(lead)), *sizes)
+    order = data.draw(st.permutations(range(len(shape))))
+    x = values(tuple(shape[i] for i in order), data.draw(st.sampled_from(["f4", "u1", "c8"])))
+    x = x.transpose(np.argsort(order))[tuple(slice(None, None, data.draw(st.sampled_from([1, -1]))) for _ in shape)]
+    check_by_slices(x, kernel, stride, dilation, pads)
+
+
+def test_bits_depend_on_no_threads_and_no_batch():
+    x = values((6, 32, 40, 40), "f4")
+    columns = fastconv.im2col(x, 3, padding=1)
+    with fastconv.num_threads(1):
+        alone, back = fastconv.im2col(x, 3, padding=1), fastconv.col2im(columns, (40, 40), 3, padding=1)
+    for count in (2, 3):
+        with fastconv.num_threads(count):
+            oracle.assert_same(fastconv.im2col(x, 3, padding=1), alone, f"{count} threads")
+            oracle.assert_same(fastconv.col2im(columns, (40, 40), 3, padding=1), back, f"{count} threads")
+    oracle.assert_same(fastconv.col2im(columns[2:3], (40, 40), 3, padding=1), back[2:3], "one of a batch")
+
+
+def test_compiled_callers_run_the_same_kernels():
+    @numba.njit
+    def call(x):
+        columns = fastconv.im2col(x, (3, 2), stride=(1, 2), padding=((1, 1), (0, 3)))
+        return columns, fastconv.col2im(columns, (40, 41), (3, 2), stride=(1, 2), padding=((1, 1), (0, 3)))
+
+    for x in (values((3, 20, 40, 41), "f4"), values((3, 40, 41, 20), "f4").transpose(0, 3, 1, 2)):
+        columns, back = call(x)
+        options = {"stride": (1, 2), "padding": ((1, 1), (0, 3))}
+        oracle.assert_same(columns, fastconv.im2col(x, (3, 2), **options), "im2col")
+        oracle.assert_same(back, fastconv.col2im(columns, (40, 41), (3, 2), **options), "col2im")
+
+
+NARROWER = """
+import sys
+sys.path.insert(0, {tests!r})
+import test_patches
+from fastconv.kernels.simd.vectors import VECTOR_BYTES
+assert VECTOR_BYTES == {width}, VECTOR_BYTES
+for case in test_patches.LARGE:
+    test_patches.test_blocks(*case, {dtype!r})
+for layout in test_patches.LAYOUTS:
+    test_patches.test_layouts(layout, (2, 37, 9, 21))
+"""
+
+
+@pytest.mark.parametrize("cpu", ["haswell", slow("x86-64")])
+@pytest.mark.parametrize("dtype", ["f4", slow("u1"), slow("c8")])
+def test_narrower_vectors(cpu, dtype):
+    width, feature = {"haswell": (32, "avx2"), "x86-64": (16, "sse2")}[cpu]
+    if not machine_runs(feature):
+        pytest.skip(f"the machine has no {feature}")
+    code = NARROWER.format(tests=str(Path(__file__).parent), width=width, dtype=dtype)
+    run_python(code, timeout=280, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")

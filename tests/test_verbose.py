@@ -43,8 +43,8 @@ LINES = [
     "uniform_filter, rows, float32, x 2x4x8x9, window 2x2, stride 2x2, padding 0:0x0:0, dilation 1x1, groups 1",
     "maximum_filter, generic, float32, x 2x4x8x9, window 1x1x2x2, stride 1x1x2x2, padding 0:0x0:0x0:0x0:0, "
     "dilation 1x1x1x1, groups 1",
-    "im2col, generic, float32, x 2x4x8x9, window 2x2, stride 1x1, padding 0:0x0:0, dilation 1x1, groups 1",
-    "col2im, generic, float32, patches 2x4x4x56, out 2x4x8x9, window 2x2, stride 1x1, padding 0:0x0:0, dilation 1x1, "
+    "im2col, blocks, float32, x 2x4x8x9, window 2x2, stride 1x1, padding 0:0x0:0, dilation 1x1, groups 1",
+    "col2im, blocks, float32, patches 2x4x4x56, out 2x4x8x9, window 2x2, stride 1x1, padding 0:0x0:0, dilation 1x1, "
     "groups 1",
     "gaussian_filter, passes, float32, x 8x9, window 9x9, mode reflect/reflect",
     "gaussian_filter, passes, float32, x 8x9, window 9x9, mode reflect/reflect",

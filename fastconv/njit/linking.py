@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -32,6 +31,7 @@ from ..kernels.filters import extrema, sums
 from ..kernels.shapes import ALGORITHMS, AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, family_formats, step_formats
+from ..patches import combine_formats, extract_formats
 from ..pool import average_formats, extremum_formats, outermost, row_formats, unpool_formats
 from ..problem import Array
 from ..sources import PACKAGE
@@ -133,8 +133,10 @@ def _load_window(kind: str, dtype: str, x: str) -> int:
     kernel = window_calls.KINDS[at]
     if at == window_calls.UNPOOL:
         TABLE[kernels + at] = entry_address(kernel, *unpool_formats(dtype))
-    elif at > window_calls.UNPOOL:
-        TABLE[kernels + at] = entry_address(kernel, dtype, dtype, "int64")
+    elif at == window_calls.EXTRACT:
+        TABLE[kernels + at] = entry_address(kernel, *extract_formats(np.dtype(dtype).itemsize))
+    elif at == window_calls.COMBINE:
+        TABLE[kernels + at] = entry_address(kernel, *combine_formats(dtype))
     elif np.dtype(dtype).kind != "c":
         TABLE[kernels + at] = entry_address(kernel, *row_formats(x, dtype))
     if at == window_calls.AVERAGE:
@@ -328,13 +330,11 @@ def _check_window(name: str, padding_name: str, words: Any, windows: Windows, ax
             asked = asked[leading:]
         checks.unpooled_size(name, x, rank, kernel, stride, dilation, padding_name, padding, asked)
     elif kind == window_calls.COMBINE:
-        if name == "col2im":
-            checks.as_ints(name, "kernel_size", kernel, rank, 1)
+        sizes, label, is_folded = tuple(axis.size for axis in axes[leading:]), "patches", name == "col2im"
+        if is_folded:
             columns = x.shape[0], words[AT.columns], x.shape[3]
-            checks.check_columns(name, np.lib.stride_tricks.as_strided(x, columns, (0, 0, 0)), math.prod(kernel))
-        sizes = tuple(axis.size for axis in axes[leading:])
-        label = "cols" if name == "col2im" else "patches"
-        checks.combination(name, label, x, sizes, kernel, stride, dilation, padding)
+            x, label = np.lib.stride_tricks.as_strided(x, columns, (0, 0, 0)), "cols"
+        checks.combination(name, label, x, is_folded, sizes, kernel, stride, dilation, padding)
     else:
         ceil = bool(words[AT.option] & window_calls.CEIL)
         problem = checks.window(name, x, rank, kernel, stride, dilation, padding_name, padding, ceil)

@@ -18,7 +18,7 @@ from ..jit import entry, kernel
 from ..shapes import AXIS_FIELDS, CALL_FIELDS, WINDOWS_FIELDS, Axis, Element
 from ..strided import StridedType, load_tuple
 from ..team import exchange
-from ..windows import pool_rows
+from ..windows import patches, pool_rows
 
 
 class Frame(NamedTuple):
@@ -103,7 +103,7 @@ _KEPT = 24  # blocks of workspace
 FUNCTIONS = IN_TABLE.blocks + _KEPT  # where the functions of each pair of dtypes begin
 
 # What a block of workspace has to hold: any kernel's.
-BLOCK_BYTES = max(pool_rows.WORKSPACE_BYTES, *(family.module.WORKSPACE_BYTES for family in FAMILIES))
+BLOCK_BYTES = max(each.WORKSPACE_BYTES for each in (pool_rows, patches, *(family.module for family in FAMILIES)))
 
 _STRIDE, _DILATION, _BEFORE, _AFTER, _OUT = map(Axis._fields.index, ("stride", "dilation", "before", "after", "out"))
 

@@ -162,8 +162,7 @@ def run_window(frame):
         words[AT.bad_index] = number_from(table[kernels + UNPOOL], (x, indices, out, numbers))
         return words[AT.bad_index] < 0
     if kind == EXTRACT or kind == COMBINE:
-        invoke(table[kernels + kind], (x, out, numbers))
-        return True
+        return run_alone(frame, kind, (x, out, numbers))
     lowest, option = array_at(frame, AT.fill), words[AT.option]
     last = load_axis(words, windows.rank - 1)
     if option & IS_COMPLEX == 0 and pool_rows.refuses(windows.trailing, last, elements) == 0:
@@ -180,7 +179,7 @@ def run_window(frame):
 @kernel
 def run_rows(frame, windows, x, out, indices, lowest):
     words = frame.data
-    leading, count, table = windows.rank - windows.trailing, windows.trailing, words_at(words[AT.table])
+    leading, count = windows.rank - windows.trailing, windows.trailing
     a0 = load_axis(words, leading) if count > 2 else UNIT
     a1 = load_axis(words, windows.rank - 2) if count > 1 else UNIT
     shape, strides, option = words_at(words[AT.x + 1]).data, words_at(words[AT.x + 2]).data, words[AT.option]
@@ -188,10 +187,17 @@ def run_rows(frame, windows, x, out, indices, lowest):
     a2, sizes = load_axis(words, windows.rank - 1), (words[AT.x_itemsize], words[AT.itemsize])
     pool_rows.write_plan(shape, strides, leading, count, a0, a1, a2, sizes[0], sizes[1],
                          option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0, plan.data)  # fmt: skip
+    return run_alone(frame, words[AT.kind], (x, out, indices, lowest, plan))
+
+
+@kernel
+def run_alone(frame, kind, arrays):
+    """Run a kernel that threads could share on this one, with a block of workspace."""
+    words = frame.data
+    table = words_at(words[AT.table])
     block = take_block(table)
     if block == 0:
         return False
-    arguments = x, out, indices, lowest, plan, memory_at(block), plan, 1, 0
-    is_done = is_true(table.data[words[AT.kernels] + words[AT.kind]], arguments)
+    is_done = is_true(table.data[words[AT.kernels] + kind], (*arrays, memory_at(block), frame, 1, 0))
     give_block(table, block)
     return is_done

@@ -1,58 +1,304 @@
-"""Copies of sliding windows, and their adjoint. The window covers every axis of the array, leading ones with size 1."""
+"""Copies of sliding windows, and their adjoint, over windows of any rank, in blocks of positions.
+
+    extract    for each tap, the elements that it meets from all positions of a block are a box of the input: it is
+               copied, and what of the block lies in padding is set to zero
+    combine    for each tap, in their order, the patches that it puts into a block of the result are a box, too: it is
+               added to sums in the workspace, and these are stored in the end
+
+A block is a part of the last two axes of the window, at one place on those before them, or all of the two at several
+places on the last leading axes, those that lie as one: planes. So boxes are large where planes are small. What lies
+under a block stays in the first caches from tap to tap, and blocks are what threads share. No element has sums in two
+blocks, and each adds its taps in one order: results do not depend on blocks or threads.
+
+Where patches are put down `stride` columns apart, the sums of each residue of the columns lie next to each other, and
+so all sums are made by vectors; they are put in order as they are stored.
+"""
+
+from typing import NamedTuple
 
 from ..jit import entry, kernel
-from ..strided import convert, item_size, load, store, zero
-from ..window import axes_of_windows, count_plane, count_positions, load_axis, load_windows, window_element
+from ..shapes import UNIT, even_part
+from ..simd.boxes import Box, Place, add_box, clear_sums, copy_box, store_box, zero_box
+from ..simd.vectors import VECTOR_BYTES
+from ..strided import scratch_parts, stride
+from ..team import close_team, open_team, part_of, take_item
+from ..window import axes_of_windows, load_axis, load_windows
+
+_ROOM = 4096  # elements of a block: what lies under it, for all taps, stays in the first cache
+_WIDTH = 16  # planes of a block whose elements lie next to each other, plane by plane
+_LARGE = 512  # elements of a plane that is a block of its own: so results are written from first to last
+_TAPS = 1 << 17  # positions times taps of a block, so that large windows have several
+_LEAST = 256
+_GAP = VECTOR_BYTES // 4  # elements between rows of sums: a vector that is read was not just written in part
+WORKSPACE_BYTES = 16 * (_ROOM + 2 * _GAP)
 
 
-@entry
-def extract(x, out, numbers):
-    """Copy every window of `x (..., S*)` to a column of `out (..., K, P)`, which is contiguous; padding is 0."""
-    windows = load_windows(numbers.data)
-    axes = axes_of_windows(numbers.data, windows)
-    positions, taps = count_positions(axes)
-    plane, size = count_plane(axes, windows.trailing), item_size(x)
-    for position in range(positions):
-        lead, p = divmod(position, plane)
-        for tap in range(taps):
-            offset, index = window_element(x.strides, axes, windows.trailing, position, tap)
-            store(out, (lead * taps + tap) * plane + p, load(x, offset // size) if index >= 0 else zero(x))
+class Walk(NamedTuple):
+    """Blocks of a grid of positions, or of elements: along the leading axes, the window's last two, and the others."""
+
+    leading: int  # leading axes, of which those before `joined` are walked over one place at a time
+    joined: int
+    planes: int  # places on the others
+    step: int  # from one to the next, in elements of the array that is read
+    rows: int
+    columns: int
+    block: Box  # the largest block
+    across: int  # blocks along columns
+    down: int  # along rows
+    outers: int  # places on the axes of the window before the last two
+    along: int  # blocks of planes
+    items: int  # blocks in all
 
 
-@entry
-def combine(patches, out, numbers):
-    """Adjoint of `extract`: every element of `out (..., S*)`, contiguous, is the sum of what was copied from it."""
-    windows = load_windows(numbers.data)
-    axes = axes_of_windows(numbers.data, windows)
-    _, taps = count_positions(axes)
-    elements = 1
-    for a in range(axes.rank):
-        elements *= load_axis(axes, a).size
-    lead_rank, size = windows.rank - windows.trailing, item_size(patches)
-    for element in range(elements):
-        total = zero(patches)
-        for tap in range(taps):
-            offset, column = patch_column(patches.strides, axes, lead_rank, element, tap)
-            if column >= 0:
-                offset += tap * patches.strides[lead_rank] + column * patches.strides[lead_rank + 1]
-                total = convert(patches, total + load(patches, offset // size))
-        store(out, element, total)
+class Block(NamedTuple):
+    """What is made at a time: a box of the grid, at a place on the axes before it."""
+
+    image: int
+    outer: int
+    plane: int
+    row: int
+    column: int
+    size: Box
 
 
 @kernel
-def patch_column(strides, axes, lead_rank, element, tap):
-    """Offset of the leading axes, and the column in which `element` is met by `tap`; -1 where it is not."""
-    column, extent, offset = 0, 1, 0
-    for a in range(axes.rank - 1, -1, -1):
+def extent(axis, is_sum):
+    """How long an axis of the grid is."""
+    return axis.size if is_sum else axis.out
+
+
+@kernel
+def spatial(axes, trailing, i):
+    """The last axis of the window (1), or the one before it (2)."""
+    return load_axis(axes, axes.rank - i) if trailing >= i else UNIT
+
+
+@kernel
+def walk_over(array, axes, trailing, taps, is_sum, is_wide):
+    """How to walk over a grid; `is_wide`: elements of planes that lie next to each other are read together."""
+    leading = axes.rank - trailing
+    planes, step, joined = 1, 0, leading
+    while joined > 0:
+        size, each = load_axis(axes, joined - 1).size, stride(array, joined - 1)
+        if size > 1:
+            if planes > 1 and each != planes * step:
+                break
+            step = each if planes == 1 else step
+            planes *= size
+        joined -= 1
+    images = outers = 1
+    for a in range(joined):
+        images *= load_axis(axes, a).size
+    for a in range(leading, axes.rank - 2):
+        outers *= extent(load_axis(axes, a), is_sum)
+    last, room = spatial(axes, trailing, 1), max(_LEAST, min(_ROOM, _TAPS // taps))
+    rows, columns = extent(spatial(axes, trailing, 2), is_sum), extent(last, is_sum)
+    few = even_part(planes, _WIDTH) if is_wide and step == 1 else 1
+    width = even_part(columns, room // (2 if is_sum else few))
+    pitch = sums_of(last, width)[2] if is_sum else width
+    height = even_part(rows, max(room // (few * pitch), 1)) if width == columns else 1
+    if height == rows and width == columns and (is_sum or rows * columns < _LARGE):
+        few = even_part(planes, max(room // (rows * pitch), 1))
+    across, down, along = -(-columns // width), -(-rows // height), -(-planes // few)
+    return Walk(leading, joined, planes, step, rows, columns, Box(few, height, width), across, down, outers, along,
+                images * along * outers * down * across)  # fmt: skip
+
+
+@kernel
+def sums_of(axis, columns):
+    """Of a row of sums, the residues, the length of one, and how far it is to the next row."""
+    residues, length = min(axis.stride, columns), -(-columns // axis.stride)
+    return residues, length, (residues * length + 2 * _GAP - 1) // _GAP * _GAP
+
+
+@kernel
+def block_of(walk, item):
+    """The block of a number."""
+    most = walk.block
+    item, i = divmod(item, walk.across)
+    item, j = divmod(item, walk.down)
+    item, outer = divmod(item, walk.outers)
+    image, plane = divmod(item, walk.along)
+    column, row, plane = i * most.columns, j * most.rows, plane * most.planes
+    size = Box(min(most.planes, walk.planes - plane), min(most.rows, walk.rows - row),
+               min(most.columns, walk.columns - column))  # fmt: skip
+    return Block(image, outer, plane, row, column, size)
+
+
+@kernel
+def image_offset(array, axes, walk, image):
+    """Offset of a place on the axes before the joined ones."""
+    offset = 0
+    for a in range(walk.joined - 1, -1, -1):
+        image, i = divmod(image, load_axis(axes, a).size)
+        offset += i * stride(array, a)
+    return offset
+
+
+@kernel
+def source_of(x, axes, walk, outer, tap):
+    """Where a tap is on the axes of the window before the last two: whether in the input, and its offset."""
+    offset = 0
+    for a in range(axes.rank - 3, walk.leading - 1, -1):
         axis = load_axis(axes, a)
-        element, i = divmod(element, axis.size)
-        if a < lead_rank:
-            offset += i * strides[a]
-            continue
+        outer, p = divmod(outer, axis.out)
+        tap, k = divmod(tap, axis.kernel)
+        i = p * axis.stride + k * axis.dilation - axis.before
+        if i < 0 or i >= axis.size:
+            return False, 0
+        offset += i * stride(x, a)
+    return True, offset
+
+
+@kernel
+def positions_of(axes, walk, outer, tap):
+    """From which positions on those axes a tap meets an element: whether from any, and their number."""
+    number, positions = 0, 1
+    for a in range(axes.rank - 3, walk.leading - 1, -1):
+        axis = load_axis(axes, a)
+        outer, i = divmod(outer, axis.size)
         tap, k = divmod(tap, axis.kernel)
         p, rest = divmod(i + axis.before - k * axis.dilation, axis.stride)
-        if rest or p < 0 or p >= axis.out:
-            return 0, -1
-        column += p * extent
-        extent *= axis.out
-    return offset, column
+        if rest != 0 or p < 0 or p >= axis.out:
+            return False, 0
+        number += p * positions
+        positions *= axis.out
+    return True, number
+
+
+@kernel
+def multiples_between(start, step, end, most):
+    """For which `0 <= j < most` the number `start + j * step` is in `[0, end)`: from, to."""
+    if start >= 0 and start + (most - 1) * step < end:
+        return 0, most
+    first = min(max(-(start // step), 0), most)
+    return first, min(max(-((start - end) // step), first), most)
+
+
+@kernel
+def extract_block(x, out, axes, trailing, taps, positions, walk, block):
+    """All taps at the positions of a block."""
+    a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
+    s1, s2 = stride(x, axes.rank - 2) if trailing > 1 else 0, stride(x, axes.rank - 1) if trailing > 0 else 0
+    size, start = block.size, image_offset(x, axes, walk, block.image) + block.plane * walk.step
+    begin = block.outer * walk.rows * walk.columns + block.row * walk.columns + block.column
+    begin += (block.image * walk.planes + block.plane) * taps * positions
+    for tap in range(taps):
+        rest, k2 = divmod(tap, a2.kernel)
+        rest, k1 = divmod(rest, a1.kernel)
+        is_inside, offset = source_of(x, axes, walk, block.outer, rest)
+        i1 = block.row * a1.stride + k1 * a1.dilation - a1.before
+        i2 = block.column * a2.stride + k2 * a2.dilation - a2.before
+        top, bottom = multiples_between(i1, a1.stride, a1.size, size.rows)
+        left, right = multiples_between(i2, a2.stride, a2.size, size.columns)
+        to = Place(begin + tap * positions, taps * positions, walk.columns, 1)
+        if not is_inside or top == bottom or left == right:
+            zero_box(out, to, Box(size.planes, 1, size.rows * size.columns))
+            continue
+        at = start + offset + (i1 + top * a1.stride) * s1 + (i2 + left * a2.stride) * s2
+        inner = Place(to.start + top * to.row, to.plane, to.row, 1)
+        box = Box(size.planes, bottom - top, right - left)
+        source = Place(at, walk.step, a1.stride * s1, a2.stride * s2)
+        copy_box(x, source, out, moved(inner, left), box)
+        # Rows of a block that are not the only one are whole: between them, and before and after, lies nothing else.
+        if left > 0:
+            zero_box(out, inner, Box(size.planes, box.rows, left))
+        if right < size.columns:
+            zero_box(out, moved(inner, right), Box(size.planes, box.rows, size.columns - right))
+        if top > 0:
+            zero_box(out, to, Box(size.planes, 1, top * size.columns))
+        if bottom < size.rows:
+            zero_box(out, moved(to, bottom * to.row), Box(size.planes, 1, (size.rows - bottom) * size.columns))
+
+
+@kernel
+def moved(place, offset):
+    """The place so many elements away."""
+    return Place(place.start + offset, place.plane, place.row, place.column)
+
+
+@kernel
+def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
+    """The sums of a block, and store them."""
+    a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
+    tap_step, step = stride(patches, walk.leading), stride(patches, walk.leading + 1)
+    residues, length, pitch = sums_of(a2, size.columns)
+    to = Place(0, size.rows * pitch, pitch, 1)
+    clear_sums(sums, out, size.planes * to.plane)
+    start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
+    for tap in range(taps):
+        rest, k2 = divmod(tap, a2.kernel)
+        rest, k1 = divmod(rest, a1.kernel)
+        is_met, outer = positions_of(axes, walk, block.outer, rest)
+        i1 = k1 * a1.dilation - a1.before - block.row
+        i2 = k2 * a2.dilation - a2.before - block.column
+        top, bottom = multiples_between(i1, a1.stride, size.rows, a1.out)
+        left, right = multiples_between(i2, a2.stride, size.columns, a2.out)
+        if not is_met or top == bottom or left == right:
+            continue
+        position = (outer * a1.out + top) * a2.out + left
+        source = Place(start + tap * tap_step + position * step, walk.step, a2.out * step, step)
+        column, residue = divmod(i2 + left * a2.stride, a2.stride)
+        at = (i1 + top * a1.stride) * to.row + residue * length + column
+        goal = Place(at, to.plane, a1.stride * to.row, 1)
+        add_box(sums, goal, patches, source, Box(size.planes, bottom - top, right - left))
+    plane = walk.rows * walk.columns
+    at = ((block.image * walk.planes + block.plane) * walk.outers + block.outer) * plane
+    at += block.row * walk.columns + block.column
+    store_box(out, Place(at, walk.outers * plane, walk.columns, 1), sums, to, size, residues, length)
+
+
+@entry
+def extract(x, out, numbers, workspace, team, threads, thread):
+    """Copy every window of `x (..., S*)` to a column of `out (..., K, P)`, which is contiguous; padding is 0.
+
+    Bits are copied: dtypes of one size are alike. `threads` share the blocks; this is number `thread`, 0 the one that
+    calls. No workspace is used.
+    """
+    if threads > 1 and thread == 0:
+        threads = open_team(team, (x, out, numbers, workspace, team, threads), threads)
+    windows = load_windows(numbers.data)
+    axes = axes_of_windows(numbers.data, windows)
+    taps, positions = grid_of(axes, windows.trailing)
+    last = spatial(axes, windows.trailing, 1)
+    is_wide = windows.trailing > 0 and stride(x, axes.rank - 1) * last.stride != 1
+    walk = walk_over(x, axes, windows.trailing, taps, False, is_wide)
+    item = 0 if threads == 1 else take_item(team)
+    while item < walk.items:
+        extract_block(x, out, axes, windows.trailing, taps, positions, walk, block_of(walk, item))
+        item = item + 1 if threads == 1 else take_item(team)
+    if threads > 1 and thread == 0:
+        close_team(team)
+    return True
+
+
+@entry
+def combine(patches, out, numbers, workspace, team, threads, thread):
+    """Adjoint of `extract`: every element of `out (..., S*)`, contiguous, is the sum of what was copied from it.
+
+    Each thread has `WORKSPACE_BYTES` of the workspace.
+    """
+    if threads > 1 and thread == 0:
+        threads = open_team(team, (patches, out, numbers, workspace, team, threads), threads)
+    windows = load_windows(numbers.data)
+    axes = axes_of_windows(numbers.data, windows)
+    taps, _ = grid_of(axes, windows.trailing)
+    walk = walk_over(patches, axes, windows.trailing, taps, True, False)
+    sums = scratch_parts(part_of(workspace, thread * WORKSPACE_BYTES), 0, out)
+    item = 0 if threads == 1 else take_item(team)
+    while item < walk.items:
+        combine_block(patches, out, axes, windows.trailing, taps, walk, block_of(walk, item), sums)
+        item = item + 1 if threads == 1 else take_item(team)
+    if threads > 1 and thread == 0:
+        close_team(team)
+    return True
+
+
+@kernel
+def grid_of(axes, trailing):
+    """Taps of the window, and its positions."""
+    taps = positions = 1
+    for a in range(axes.rank - trailing, axes.rank):
+        axis = load_axis(axes, a)
+        taps, positions = taps * axis.kernel, positions * axis.out
+    return taps, positions
