@@ -1,0 +1,26 @@
+"""What "auto" chooses beside the fastest of all algorithms, asked for by name."""
+
+import math
+
+from .common import tracked
+from .layers import TRANSFORMS
+from .turns import Here, measure_times
+
+
+class Auto:
+    params = [[case for case in TRANSFORMS if case.algorithm == "direct"]]
+    param_names = ["case"]
+    timeout = 900
+
+    def setup_cache(self):
+        sides = {}
+        for case in self.params[0]:
+            named = [Here(algorithm=name) for name in ("direct", "winograd", "fft")]
+            able = [side for side in named if side.offers(case)]
+            if len(able) > 1:
+                sides[case] = [Here(algorithm="auto"), *able]
+        return {case.name: each["ratio"] for case, each in measure_times(sides).items()}
+
+    @tracked("x", 'auto: time of "auto" over the fastest algorithm\'s')
+    def track_over_fastest(self, cache, case):
+        return cache.get(case.name, math.nan)
