@@ -4,7 +4,9 @@ import math
 
 from .common import tracked
 from .layers import TRANSFORMS
-from .turns import Here, measure_times
+from .turns import Here, best_seconds, measure_times
+
+NEAR = 1.5  # what takes longer than so many times the fastest is out of the question
 
 
 class Auto:
@@ -16,9 +18,10 @@ class Auto:
         sides = {}
         for case in self.params[0]:
             named = [Here(algorithm=name) for name in ("direct", "winograd", "fft")]
-            able = [side for side in named if side.offers(case)]
+            able = {side: best_seconds(side.call_of(case), 0) for side in named if side.offers(case)}
             if len(able) > 1:
-                sides[case] = [Here(algorithm="auto"), *able]
+                near = [side for side, seconds in able.items() if seconds < NEAR * min(able.values())]
+                sides[case] = [Here(algorithm="auto"), *near]
         return {case.name: each["ratio"] for case, each in measure_times(sides).items()}
 
     @tracked("x", 'auto: time of "auto" over the fastest algorithm\'s')

@@ -14,7 +14,7 @@ def allocations(call):
     _nrt_python.memsys_enable_stats()
     before = rtsys.get_allocation_stats().alloc
     call()
-    return (rtsys.get_allocation_stats().alloc - before) / 100
+    return (rtsys.get_allocation_stats().alloc - before) // 100
 
 
 class FromCompiledCode:

@@ -8,13 +8,13 @@ from .turns import REFERENCE, Elsewhere, measure_times
 
 
 class Control:
-    params = [SHARED]
+    params = [SHARED[::3]]
     param_names = ["case"]
     timeout = 900
 
     def setup_cache(self):
         with Elsewhere() as one, Elsewhere() as other:
-            offered = [case for case in SHARED if one.offers(case) and other.offers(case)]
+            offered = [case for case in self.params[0] if one.offers(case) and other.offers(case)]
             times = measure_times({case: [one, other] for case in offered})
         return {case.name: each["ratio"] for case, each in times.items()}
 

@@ -13,19 +13,16 @@ from .common import tracked
 from .layers import MEMORY
 from .turns import Here
 
-LARGE = 1 << 17  # pieces of so many bytes go back to the system as soon as they are freed
-M_MMAP_THRESHOLD = -3  # glibc's
-
 
 def peak(case):
     """Bytes, the result's included; a second call's, since the first one loads kernels."""
     if not Here().offers(case):
         return math.nan
-    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
     call = case.call()
     call()
     getattr(fastconv, "release_workspace", bool)()
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system, to be taken anew
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
     before = resident("VmRSS")
     call()

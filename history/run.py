@@ -17,7 +17,7 @@ from history import RESULTS, ROOT, git
 from history.results import Values, compare, described, is_whole, load, thresholds
 
 CODE = "fastconv", "kernels"
-ENGINE = "a8a8637c"  # the first commit with register tiles: what was before is another program
+ENGINE = "a8a86375"  # the first commit with register tiles: what was before is another program
 DESCRIBED = RESULTS / "benchmarks.json"
 
 
