@@ -27,7 +27,9 @@ ROOT = Path(__file__).parent.parent
 REFERENCE = os.environ.get("FASTCONV_BENCHMARKS_REFERENCE", "4441e30c0c874f11fc94a19276328df44e866c85")
 MATRIX_SIZE = 384  # three of them in float64 lie in a cache of 3 MB; larger ones take no less time for each product
 
-GROUPS, ROUNDS, MOST_ROUNDS = 3, 9, 18  # each group of rounds gives a ratio; their spread is the uncertainty
+GROUPS = 3  # of rounds: each gives a ratio, and their spread is the uncertainty
+ROUNDS = int(os.environ.get("FASTCONV_BENCHMARKS_ROUNDS", "9"))
+MOST_ROUNDS = 2 * ROUNDS
 TURNS, SECONDS, SLOW = 4, 0.004, 0.02  # of a round; of a turn; a call that takes longer has turns of one call
 STEADY = 0.02  # rounds are added where the groups differ by more
 

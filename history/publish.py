@@ -7,13 +7,14 @@ import argparse
 import math
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from history import ROOT, git
+from history import RESULTS, ROOT, git
 from history.graph import Point, graph, shown
 from history.results import SECONDS, Benchmark, Change, Measure, Step, Values, described, load, steps, thresholds
 from history.run import commits
@@ -36,10 +37,16 @@ class Commit(NamedTuple):
         """As people write it."""
         return self.hash[:8]
 
+    @property
+    def words(self) -> str:
+        """Below a value, where one hovers over it."""
+        return f"{self.subject}\n{self.short}, {self.date}"
+
 
 class History(NamedTuple):
     """All that the pages show, in the order of commits: those on the line, and of those with results what they are."""
 
+    machine: str
     commits: list[Commit]  # all, the oldest first
     measured: list[int]  # places of those with results
     values: list[Values]  # of those
@@ -63,8 +70,11 @@ class History(NamedTuple):
 
 
 def read(machine: str) -> History:
-    """What is stored, along the commits."""
+    """What is stored of a machine, along the commits; where nothing is, of the one with most."""
     benchmarks = described()
+    counts = Counter(path.parent.name for path in RESULTS.glob("*/*-*.json"))
+    if counts and machine not in counts:
+        machine = max(counts, key=lambda name: counts[name])
     stored = load(machine, benchmarks)
     line = commits()[::-1]
     lines = git("log", "--no-walk=unsorted", "--date=format:%Y-%m-%d %H:%M", "--format=%H%x00%ad%x00%an%x00%s", *line)
@@ -75,7 +85,7 @@ def read(machine: str) -> History:
     for step in steps(values, thresholds()):
         if benchmarks[step.change.measure.benchmark].unit != SECONDS:
             found[step.at].append(step)
-    return History(history, measured, values, benchmarks, found)
+    return History(machine, history, measured, values, benchmarks, found)
 
 
 def page(title: str, body: Iterable[str], families: Iterable[str], up: str = "../") -> str:
@@ -147,11 +157,9 @@ def overview(history: History) -> Iterable[str]:
     if not history.measured:
         yield "<p>Nothing is measured yet: <code>make history</code>.</p>"
         return
-    newest = history.at(-1)
-    yield (
-        f"<p>{len(history.measured)} of {len(history.commits)} commits are measured, up to {link(newest)}. "
-        "Times are ratios to a fixed version, measured in turns. Lower is better.</p>"
-    )
+    counts = f"{len(history.measured)} of {len(history.commits)} commits are measured on {escape(history.machine)}"
+    yield f"<p>{counts}, up to {link(history.at(-1))}. Times are ratios to a fixed version, measured in turns."
+    yield " Lower is better.</p>"
 
     def weight(found: Sequence[Step]) -> tuple[bool, float]:
         changes = [step.change for step in found]
@@ -175,6 +183,30 @@ def overview(history: History) -> Iterable[str]:
     yield from section("Worse for a while, and good again", once, "Nothing.")
     better = [(index, found) for index, found in every if found and not weight(found)[1]]
     yield from section("Only better, newest first", better[::-1], "Nothing.")
+    yield '<h2>Families: geometric means of times over the reference</h2><div class="grid-of-graphs">'
+    yield from (tile(history, name) for name in history.benchmarks if name.endswith(".track_ratio"))
+    yield "</div>"
+
+
+def tile(history: History, name: str) -> str:
+    """One graph for a family: of the cases that every commit has, lest a new one look like a step."""
+    family = name.partition(".")[0]
+    measures = [Measure(name, case) for case in history.benchmarks[name].cases]
+    numbers = [[found[each].value if each in found else None for each in measures] for found in history.values]
+    common = [at for at, column in enumerate(zip(*numbers)) if all(value and value > 0 for value in column)]
+    if not common:
+        return ""
+    points = []
+    for place, row in zip(history.measured, numbers):
+        mean, commit = math.prod(row[at] or 1 for at in common) ** (1 / len(common)), history.commits[place]
+        words = f"{family}, mean of {len(common)} cases: {shown(mean, 'x')}\n{commit.words}"
+        points.append(Point(place, mean, mean, mean, f"commits/{commit.hash}.html", words))
+    caption = (
+        f'<a href="families/{family}.html">{family}</a> <small>{len(common)} cases, {shown(points[-1].value, "x")}'
+    )
+    return (
+        f"<figure><figcaption>{caption}</small></figcaption>{graph(points, len(history.commits), 'x', family)}</figure>"
+    )
 
 
 def commit_list(history: History) -> Iterable[str]:
@@ -250,8 +282,8 @@ def points_of(history: History, measure: Measure) -> Iterable[Point]:
             words = f"{benchmark.title}, {measure.case}: {shown(found.value, benchmark.unit)}"
             if found.low < found.high:
                 words += f" ({shown(found.low, benchmark.unit)} to {shown(found.high, benchmark.unit)})"
-            words += f"\n{commit.subject}\n{commit.short}, {commit.date}"
-            yield Point(place, found.value, found.low, found.high, f"../commits/{commit.hash}.html", words)
+            where = f"../commits/{commit.hash}.html"
+            yield Point(place, found.value, found.low, found.high, where, f"{words}\n{commit.words}")
 
 
 def write(history: History, folder: Path) -> None:
@@ -276,7 +308,9 @@ def write(history: History, folder: Path) -> None:
 def main() -> int:
     """Publish what is stored of one machine."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--machine", default="local", help="name of the folder in history/results; default: local")
+    parser.add_argument(
+        "--machine", default="local", help="folder in history/results; default: local, or one with results"
+    )
     write(read(parser.parse_args().machine), HTML)
     return 0
 
