@@ -182,3 +182,58 @@ def test_stored_results_name_no_machine_but_the_one_they_are_kept_for():
         text = path.read_text(encoding="utf-8")
         assert not re.search(r'"/(?:home|root|tmp|work|usr)\b', text), path.name
         assert f'"machine": "{path.parent.name}"' in text, path.name
+
+
+class Side:
+    """Where calls take a time, a case of its own apart, and so much memory."""
+
+    def __init__(self, factors=(), offered=True, **memory):
+        self.factors, self.offered, self.memory = dict(factors), offered, memory
+        self.case = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def offers(self, case):
+        return self.offered
+
+    def prepare(self, case):
+        self.case = case
+
+    def seconds(self):
+        return 1e-6 * self.factors.get(self.case, 1)
+
+    def allocation(self, case):
+        return {"bytes": 584, "blocks": 3, "workspace": 0, **self.memory}
+
+
+@pytest.mark.parametrize(
+    "here, base, twin, expected",
+    [
+        (Side(), Side(), Side(), []),
+        (Side({"a": 1.2}), Side(), Side(), ["a: takes 1.20 times as long"]),
+        (Side({"a": 0.8}), Side(), Side(), []),
+        (Side({"a": 1.05}), Side(), Side(), []),
+        (Side({"a": 1.2}), Side(), Side({"a": 1.1}), []),  # a busy machine
+        (
+            Side(bytes=592),
+            Side(),
+            Side(),
+            ["a: bytes above the output: 584 -> 592", "b: bytes above the output: 584 -> 592"],
+        ),
+        (Side(blocks=2, workspace=0), Side(), Side(), []),
+        (Side(offered=False), Side(), Side(), ["a: no longer runs", "b: no longer runs"]),
+        (Side({"a": 9}), Side(offered=False), Side(), []),  # new cases
+    ],
+)
+def test_what_is_worse_than_the_earlier_commit(monkeypatch, capsys, here, base, twin, expected):
+    from asv_benchmarks import turns
+
+    elsewhere = iter([base, twin])
+    monkeypatch.setattr(turns, "Here", lambda: here)
+    monkeypatch.setattr(turns, "Elsewhere", lambda: next(elsewhere))
+    assert regressions.find_worse(["a", "b"]) == expected
+    assert ("not judged" in capsys.readouterr().out) == bool(twin.factors)
