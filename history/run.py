@@ -60,7 +60,11 @@ def main() -> int:
         # asv describes what it ran there even if it keeps no result: the page would look for results of it.
         kept = DESCRIBED.read_bytes() if DESCRIBED.exists() else None
         try:
-            os.environ["FASTCONV_BENCHMARKS_ROUNDS"] = "3"
+            # A shallow clone has no other version to take turns with.
+            os.environ |= {
+                "FASTCONV_BENCHMARKS_ROUNDS": "3",
+                "FASTCONV_BENCHMARKS_REFERENCE": git("rev-parse", "HEAD")[0],
+            }
             return asv(args.machine, args.bench, "--quick", "--environment", "existing:same")
         finally:
             DESCRIBED.unlink() if kept is None else DESCRIBED.write_bytes(kept)
