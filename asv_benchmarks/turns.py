@@ -28,10 +28,10 @@ REFERENCE = os.environ.get("FASTCONV_BENCHMARKS_REFERENCE", "4441e30c0c874f11fc9
 MATRIX_SIZE = 384  # three of them in float64 lie in a cache of 3 MB; larger ones take no less time for each product
 
 GROUPS = 3  # of rounds: each gives a ratio, and their spread is the uncertainty
-ROUNDS = int(os.environ.get("FASTCONV_BENCHMARKS_ROUNDS", "9"))
-MOST_ROUNDS = 2 * ROUNDS
-TURNS, SECONDS, SLOW = 4, 0.004, 0.02  # of a round; of a turn; a call that takes longer has turns of one call
-STEADY = 0.02  # rounds are added where the groups differ by more
+ROUNDS = int(os.environ.get("FASTCONV_BENCHMARKS_ROUNDS", "6"))
+MOST_ROUNDS = 3 * ROUNDS
+TURNS, SECONDS, SLOW = 4, 0.004, 0.008  # of a round; of a turn; a call that takes longer has turns of one call
+STEADY = 0.03  # rounds are added where the groups differ by more
 
 
 def sources(commit):
@@ -208,8 +208,8 @@ def ratios(rounds):
 
 
 def is_done(rounds):
-    """Whether there are enough: where the groups do not agree yet, more are taken."""
-    if len(rounds) < ROUNDS or len(rounds) % GROUPS:
+    """Whether there are enough, of slow calls one for each group: where the groups do not agree yet, more are taken."""
+    if not rounds or len(rounds) < (ROUNDS if rounds[0][0] < SLOW else GROUPS) or len(rounds) % GROUPS:
         return False
     found = ratios(rounds)
     return len(rounds) >= MOST_ROUNDS or max(found) < (1 + STEADY) * min(found)

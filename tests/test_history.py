@@ -149,13 +149,14 @@ def test_results_are_read_as_asv_stores_them(tmp_path, monkeypatch):
 def test_a_time_is_what_the_shortest_turns_take_in_each_group_of_rounds():
     from asv_benchmarks import turns
 
-    quiet = [[2.0, 1.0]] * turns.ROUNDS
+    quiet = [[2e-3, 1e-3]] * turns.ROUNDS
     assert turns.ratios(quiet) == [2.0] * turns.GROUPS
-    disturbed = [*quiet[:-2], [9.0, 1.0], [2.0, 7.0]]
+    disturbed = [*quiet[:-2], [9e-3, 1e-3], [2e-3, 7e-3]]
     assert turns.ratios(disturbed) == [2.0] * turns.GROUPS
     assert turns.is_done(disturbed)
     assert not turns.is_done(quiet[:-1])
-    unsteady = [[2.0 + each % turns.GROUPS, 1.0] for each in range(turns.MOST_ROUNDS)]
+    assert turns.is_done([[2.0, 1.0]] * turns.GROUPS)  # seconds
+    unsteady = [[1e-3 * (2 + each % turns.GROUPS), 1e-3] for each in range(turns.MOST_ROUNDS)]
     assert not turns.is_done(unsteady[: turns.ROUNDS])
     assert turns.is_done(unsteady)
     assert turns.ratios([[3.0, 2.0, 1.0]] * turns.ROUNDS) == [3.0] * turns.GROUPS  # over the fastest of the others
