@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from .common import tracked
-from .turns import REFERENCE, environment, sources
+from .turns import REFERENCE, environment, in_groups, sources
 
 FIRST_CALL = """
 import numpy, fastconv
@@ -23,8 +23,8 @@ os.environ["NUMBA_CACHE_DIR"] = folder.name
 # The code of a process, and how many turns it has.
 CASES = {
     "import": ("import fastconv", 12),
-    "first call, kernels kept on disk": (FIRST_CALL, 4),
-    "first call, kernels compiled": (NOTHING_KEPT + FIRST_CALL, 2),
+    "first call, kernels kept on disk": (FIRST_CALL, 3),
+    "first call, kernels compiled": (NOTHING_KEPT + FIRST_CALL, 3),
 }
 
 
@@ -44,16 +44,15 @@ class Startup:
         found, reference = {}, sources(REFERENCE)
         with tempfile.TemporaryDirectory() as empty:
             for name, (code, turns) in CASES.items():
-                if turns > 2:  # something is kept on disk
+                if not code.startswith(NOTHING_KEPT):
                     seconds(code, empty, os.environ), seconds(code, reference, environment())
                 pairs = [
                     (seconds(code, empty, os.environ), seconds(code, reference, environment())) for _ in range(turns)
                 ]
-                # Half of the turns at a time: what lasted longest was something else's doing.
-                halves = [[min(side) for side in zip(*pairs[first::2])] for first in (0, 1)]
+                groups = in_groups(pairs)
                 found[name] = {
-                    "ratio": {"samples": [here / other for here, other in halves], "number": 1},
-                    "time": {"samples": [here for here, _ in halves], "number": 1},
+                    "ratio": {"samples": [here / other for here, other in groups], "number": 1},
+                    "time": {"samples": [here for here, _ in groups], "number": 1},
                 }
         return found
 
