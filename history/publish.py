@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from history import RESULTS, ROOT, git
 from history.graph import Point, graph, shown
-from history.results import SECONDS, Benchmark, Change, Measure, Step, Values, described, load, steps, thresholds
+from history.results import Benchmark, Change, Measure, Step, Values, described, load, steps, thresholds
 from history.run import commits
 
 HTML = ROOT / ".asv" / "page"
@@ -82,9 +82,8 @@ def read(machine: str) -> History:
     measured = [at for at, commit in enumerate(history) if stored.get(commit.hash)]
     values: list[Values] = [stored[history[at].hash] for at in measured]
     found: list[list[Step]] = [[] for _ in measured]
-    for step in steps(values, thresholds()):
-        if benchmarks[step.change.measure.benchmark].unit != SECONDS:
-            found[step.at].append(step)
+    for step in steps(values, thresholds(benchmarks)):
+        found[step.at].append(step)
     return History(machine, history, measured, values, benchmarks, found)
 
 

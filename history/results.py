@@ -115,12 +115,12 @@ def is_whole(values: Values, benchmarks: Iterable[str]) -> bool:
     return set(benchmarks) <= {measure.benchmark for measure in values}
 
 
-def thresholds() -> dict[str, float]:
-    """Of asv.conf.json: by how much a benchmark may change, relative to what it was."""
+def thresholds(benchmarks: Mapping[str, Benchmark]) -> dict[str, float]:
+    """By how much each that is compared may change, relative to what it was, as asv.conf.json has it."""
     from asv.config import Config
 
-    found: dict[str, float] = Config.load(str(ROOT / "asv.conf.json")).regressions_thresholds
-    return found
+    limits: dict[str, float] = Config.load(str(ROOT / "asv.conf.json")).regressions_thresholds
+    return {name: limit(name, limits) for name, each in benchmarks.items() if each.unit != SECONDS}
 
 
 def limit(name: str, limits: Mapping[str, float]) -> float:
@@ -141,10 +141,12 @@ def changed(measure: Measure, before: Value, after: Value, limits: Mapping[str, 
         return ""  # a case that is new, or that runs again
     if after.value is None or not after.exists:
         return "error"
+    if measure.benchmark not in limits:
+        return ""
     name, bound = ERROR_ABOVE
     if measure.benchmark == name and after.value > bound:
         return "error" if before.value <= bound else ""
-    allowed = 1 + limit(measure.benchmark, limits)
+    allowed = 1 + limits[measure.benchmark]
     if after.value > allowed * before.value and after.low > before.high:
         return "worse"
     if after.value * allowed < before.value and after.high < before.low:

@@ -83,7 +83,7 @@ def bisect(machine: str, bench: str, most: int) -> None:
         raise SystemExit(f"history: no benchmark matches {bench}")
     # All cases of each: what is stored of a benchmark is whole.
     selection = rf"^({'|'.join(map(re.escape, wanted))})(\(|$)"
-    line, limits, start = commits(), thresholds(), time.monotonic()
+    line, limits, start = commits(), thresholds(wanted), time.monotonic()
     for ran in range(most):
         results = load(machine, wanted)
         done = {commit: results[commit] for commit in line if is_whole(results.get(commit, {}), wanted)}

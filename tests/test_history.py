@@ -10,12 +10,13 @@ from history import regressions, results, run
 from history.results import Benchmark, Measure, Value
 
 ROOT = Path(__file__).parent.parent
-LIMITS = {r".*\.track_ratio": 0.06}
 TIME, BYTES, ERROR = (
     Measure("conv.track_ratio", "3x3"),
     Measure("conv.track_bytes", "3x3"),
     Measure("accuracy.Accuracy.track_error", "3x3"),
 )
+SECONDS = Measure("conv.track_time", "3x3")
+LIMITS = {TIME.benchmark: 0.06, BYTES.benchmark: 0.0, ERROR.benchmark: 0.0}  # seconds are not compared
 
 
 def time(value, spread=0.01):
@@ -75,6 +76,7 @@ def test_benchmarks_are_chosen_by_name_or_case():
         (TIME, time(1), Value(None, math.nan, math.nan), "error"),  # it failed
         (TIME, time(math.nan), time(1), ""),  # it is new
         (TIME, Value(None, math.nan, math.nan), time(1), ""),
+        (SECONDS, time(1), time(2), ""),
         (BYTES, exact(584), exact(592), "worse"),
         (BYTES, exact(584), exact(584), ""),
         (BYTES, exact(0), exact(8), "worse"),
@@ -119,6 +121,13 @@ def test_the_largest_limit_that_matches_holds():
     assert results.limit("conv.track_bytes", limits) == 0.1
     assert results.limit("pools.track_bytes", limits) == 0.02
     assert results.limit("elsewhere.track_blocks", limits) == 0
+
+
+def test_seconds_are_not_compared():
+    found = results.thresholds(
+        {name: Benchmark([], name, unit, "1") for name, unit in (("a.b", "seconds"), ("a.c", "x"))}
+    )
+    assert set(found) == {"a.c"}
 
 
 def test_results_are_read_as_asv_stores_them(tmp_path, monkeypatch):
