@@ -16,11 +16,10 @@ from typing import NamedTuple
 
 from history import RESULTS, ROOT, git
 from history.graph import Point, graph, shown
-from history.results import Benchmark, Change, Measure, Step, Values, described, load, steps, thresholds
+from history.results import SMALL, Benchmark, Change, Measure, Step, Values, described, load, steps, thresholds, weight
 from history.run import commits
 
 HTML = ROOT / ".asv" / "page"
-SMALL = {"bytes": 65_536, "blocks": 10}  # what an increase of memory is compared with, beside what there was
 KINDS = {"error": "wrong or no longer there", "worse": "worse", "better": "better"}
 
 
@@ -62,11 +61,8 @@ class History(NamedTuple):
         return self.benchmarks[change.measure.benchmark].unit
 
     def weight(self, change: Change) -> float:
-        """How much worse or better, for the order: a few hundred bytes weigh little, whatever was there before."""
-        small = SMALL.get(self.unit(change), 0)
-        if not small:
-            return change.factor
-        return ((change.after.value or 0) + small) / ((change.before.value or 0) + small)
+        """How much worse or better, for the order."""
+        return weight(change, self.unit(change))
 
 
 def read(machine: str) -> History:
@@ -160,7 +156,7 @@ def overview(history: History) -> Iterable[str]:
     yield f"<p>{counts}, up to {link(history.at(-1))}. Times are ratios to a fixed version, measured in turns."
     yield " Lower is better.</p>"
 
-    def weight(found: Sequence[Step]) -> tuple[bool, float]:
+    def worst(found: Sequence[Step]) -> tuple[bool, float]:
         changes = [step.change for step in found]
         errors = any(change.kind == "error" for change in changes)
         return errors, max((history.weight(change) for change in changes if change.kind != "better"), default=0.0)
@@ -175,12 +171,12 @@ def overview(history: History) -> Iterable[str]:
 
     every = list(enumerate(history.steps))
     worse = [(index, found) for index, found in every if open_steps(found)]
-    worse.sort(key=lambda each: weight(open_steps(each[1])), reverse=True)
+    worse.sort(key=lambda each: worst(open_steps(each[1])), reverse=True)
     yield from section("Worse, and still so, by commit", worse, "Nothing.")
-    once = [(index, found) for index, found in every if not open_steps(found) and weight(found)[1]]
-    once.sort(key=lambda each: weight(each[1]), reverse=True)
+    once = [(index, found) for index, found in every if not open_steps(found) and worst(found)[1]]
+    once.sort(key=lambda each: worst(each[1]), reverse=True)
     yield from section("Worse for a while, and good again", once, "Nothing.")
-    better = [(index, found) for index, found in every if found and not weight(found)[1]]
+    better = [(index, found) for index, found in every if found and not worst(found)[1]]
     yield from section("Only better, newest first", better[::-1], "Nothing.")
     yield '<h2>Families: geometric means of times over the reference</h2><div class="grid-of-graphs">'
     yield from (tile(history, name) for name in history.benchmarks if name.endswith(".track_ratio"))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from history import RESULTS, ROOT
 
 ERROR_ABOVE = "accuracy.Accuracy.track_error", 1.0  # the worst error over its bound
+SMALL = {"bytes": 65_536, "blocks": 10}  # what an increase of memory is compared with, beside what there was
 SECONDS = "seconds"  # differ from hour to hour, and are shown, but not compared
 
 
@@ -64,6 +65,12 @@ class Change(NamedTuple):
         if not self.before.value or self.after.value is None or math.isnan(self.after.value):
             return math.inf
         return self.after.value / self.before.value
+
+
+def weight(change: Change, unit: str) -> float:
+    """How much worse or better, for the order: a few hundred bytes weigh little, whatever was there before."""
+    small = SMALL.get(unit, 0)
+    return ((change.after.value or 0) + small) / ((change.before.value or 0) + small) if small else change.factor
 
 
 def described() -> dict[str, Benchmark]:

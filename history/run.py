@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from history import RESULTS, ROOT, git
-from history.results import Values, compare, described, is_whole, load, thresholds
+from history.results import Values, compare, described, is_whole, load, thresholds, weight
 
 CODE = "fastconv", "kernels"
 ENGINE = "a8a86375"  # the first commit with register tiles: what was before is another program
+NOTABLE = 1.02  # who took a few hundred bytes is not looked for: the page lists the commits that it may have been
 DESCRIBED = RESULTS / "benchmarks.json"
 
 
@@ -30,11 +31,15 @@ def commits() -> list[str]:
     return line[: first[0]] if first else line
 
 
-def stretches(line: list[str], done: Mapping[str, Values], limits: Mapping[str, float]) -> list[list[str]]:
+def stretches(
+    line: list[str], done: Mapping[str, Values], limits: Mapping[str, float], units: Mapping[str, str]
+) -> list[list[str]]:
     """Commits that are not done yet between two that differ, and the ends, one by one; in the order of their turns."""
 
     def differ(new: str, old: str) -> bool:
-        return any(compare(done[old], done[new], limits))
+        changes = compare(done[old], done[new], limits)
+        weights = (weight(change, units[change.measure.benchmark]) for change in changes)
+        return any(not 1 / NOTABLE < each < NOTABLE for each in weights)
 
     ends = [[commit] for commit in dict.fromkeys((line[0], line[-1])) if commit not in done] if line else []
     known = [at for at, commit in enumerate(line) if commit in done]
@@ -87,7 +92,7 @@ def bisect(machine: str, bench: str, most: int) -> None:
     for ran in range(most):
         results = load(machine, wanted)
         done = {commit: results[commit] for commit in line if is_whole(results.get(commit, {}), wanted)}
-        todo = stretches(line, done, limits)
+        todo = stretches(line, done, limits, {name: each.unit for name, each in wanted.items()})
         if not todo:
             break
         elapsed, left = time.monotonic() - start, sum(map(len, todo))

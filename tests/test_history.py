@@ -17,6 +17,7 @@ TIME, BYTES, ERROR = (
 )
 SECONDS = Measure("conv.track_time", "3x3")
 LIMITS = {TIME.benchmark: 0.06, BYTES.benchmark: 0.0, ERROR.benchmark: 0.0}  # seconds are not compared
+UNITS = {TIME.benchmark: "x", BYTES.benchmark: "bytes", ERROR.benchmark: "x"}
 
 
 def time(value, spread=0.01):
@@ -38,17 +39,20 @@ def measured(seconds=1.0):
         ({"c6": measured()}, [["c1"]]),
         ({"c6": measured(), "c1": measured()}, []),  # nothing changed between them
         ({"c6": measured(0.8), "c1": measured()}, [["c5", "c4", "c3", "c2"]]),
+        ({"c6": {BYTES: exact(592)}, "c1": {BYTES: exact(584)}}, []),  # a few bytes
+        ({"c6": {BYTES: exact(5840)}, "c1": {BYTES: exact(584)}}, [["c5", "c4", "c3", "c2"]]),
+        ({"c6": {ERROR: exact(9)}, "c1": {ERROR: exact(0.2)}}, [["c5", "c4", "c3", "c2"]]),
         ({"c6": measured(0.8), "c5": measured(0.9), "c1": measured()}, [["c4", "c3", "c2"]]),
         ({"c6": measured(0.8), "c2": measured(0.8), "c1": measured()}, []),
         ({"c6": measured(0.8), "c4": measured(0.5), "c1": measured()}, [["c3", "c2"], ["c5"]]),  # the longest first
     ],
 )
 def test_commits_between_two_that_differ_are_measured(done, expected):
-    assert run.stretches(["c6", "c5", "c4", "c3", "c2", "c1"], done, LIMITS) == expected
+    assert run.stretches(["c6", "c5", "c4", "c3", "c2", "c1"], done, LIMITS, UNITS) == expected
 
 
 def test_without_commits_there_is_nothing_to_measure():
-    assert run.stretches([], {}, LIMITS) == []
+    assert run.stretches([], {}, LIMITS, UNITS) == []
 
 
 def test_a_run_of_some_benchmarks_does_not_make_a_commit_done():
