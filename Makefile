@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= auto
-# Of the history: how many commits, the folder of their results, where the page is served, which benchmarks.
+# Of the history: how many commits at most, the folder of their results, where the page is served, which benchmarks.
 N ?= 12
 MACHINE ?= local
 PORT ?= 8080
@@ -53,15 +53,15 @@ asv-quick: $(DEV)  ## run every benchmark once in .venv
 	$(PY) -m history.asv check --environment existing:same
 	$(PY) -m history.run --quick
 
-history: $(DEV)  ## benchmark the last N commits that were not, and serve asv's page: N=12 MACHINE=local PORT=8080
-	$(PY) -m history.run --last $(N) --machine $(MACHINE)
-	$(PY) -m history.publish
-	$(PY) -m http.server --bind 127.0.0.1 --directory .asv/html $(PORT)
+history: $(DEV)  ## benchmark N more commits where they differ, and serve the page: N=12 MACHINE=local PORT=8080 BENCH=.
+	$(PY) -m history.run --last $(N) --machine $(MACHINE) --bench '$(BENCH)'
+	$(PY) -m history.publish --machine $(MACHINE)
+	$(PY) -m http.server --bind 127.0.0.1 --directory .asv/page $(PORT)
 
-regressions: $(DEV)  ## fail if HEAD is slower or takes more than where it left the default branch: BENCH=.
+regressions: $(DEV)  ## fail if this tree is slower or takes more than where it left the default branch: BENCH=.
 	$(PY) -m history.regressions --bench '$(BENCH)'
 
-test-dashboard: $(DASHBOARD)  ## look at asv's page in the system's Chromium; screenshots in .asv/screenshots
+test-dashboard: $(DASHBOARD)  ## look at the history's page in the system's Chromium; screenshots in .asv/screenshots
 	$(PY) -m pytest -m dashboard tests/test_dashboard.py
 
 notebooks: $(NOTEBOOKS)  ## open the notebooks in JupyterLab

@@ -12,8 +12,8 @@ import numpy as np
 
 import fastconv
 
-from .common import best_seconds
 from .layers import CONV, DEPTHWISE, GROUPED, IMAGES, SIGNALS, TRANSFORMS, VOLUMES, Layer, random
+from .turns import best_seconds
 
 MARGIN, MOST_MACS = 1.1, 1_500_000_000
 

@@ -5,50 +5,15 @@ yet is left out of its results.
 """
 
 import gc
-import itertools
 import math
 import sys
-import time
 import tracemalloc
 import types
 from abc import ABC, abstractmethod
-from operator import attrgetter
-
-import numpy as np
 
 import fastconv
 
-MATRIX_SIZE = 384  # three of them in float64 lie in a cache of 3 MB; larger ones take no less time for each product
-
-
-def best_seconds(call, budget=0.05):
-    """Time of the fastest of several calls, as many as fit into so many seconds, and three at the least."""
-    times, end = [], time.perf_counter() + budget
-    while len(times) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def samples_of(call, budget=0.2):
-    """Seconds of a call, many times, in the form that asv keeps statistics of.
-
-    asv's own timer, that of `time_*`, fixes how many calls make a sample by the first one, which loads the kernel, and
-    times single calls wherever there is a `setup`: neither tells much about calls of microseconds.
-    """
-    number = max(1, round(0.005 / best_seconds(call)))
-    samples, end = [], time.perf_counter() + budget
-    gc.disable()
-    try:
-        while len(samples) < 5 or time.perf_counter() < end:
-            start = time.perf_counter()
-            for _ in itertools.repeat(None, number):
-                call()
-            samples.append((time.perf_counter() - start) / number)
-    finally:
-        gc.enable()
-    return {"samples": samples, "number": number}
+from .turns import REFERENCE, Elsewhere, Here, Yardstick, measure_times
 
 
 def allocation(call):
@@ -61,10 +26,7 @@ def allocation(call):
     gc.collect()
     tracemalloc.start()
     try:
-        getattr(fastconv, "release_workspace", bool)()
-        before = tracemalloc.get_traced_memory()[0]
-        call()
-        workspace = tracemalloc.get_traced_memory()[0] - before
+        workspace = min(bytes_kept(call) for _ in range(3))
         output_bytes = call().nbytes
         # The interpreter keeps some objects to use again, which the first of several calls still takes.
         return {
@@ -74,6 +36,14 @@ def allocation(call):
         }
     finally:
         tracemalloc.stop()
+
+
+def bytes_kept(call):
+    """What stays behind where nothing was kept before."""
+    getattr(fastconv, "release_workspace", bool)()
+    before = tracemalloc.get_traced_memory()[0]
+    call()
+    return tracemalloc.get_traced_memory()[0] - before
 
 
 def most_bytes(call):
@@ -100,59 +70,23 @@ def most_blocks(call):
     return max(counts) - counts[0]
 
 
-def matrix_product(dtype):
-    """A call that no commit can change: NumPy's product of two matrices, `MATRIX_SIZE ** 3` multiply-accumulates."""
-    a, b = np.random.default_rng(0).standard_normal((2, MATRIX_SIZE, MATRIX_SIZE)).astype(dtype)
-    out = np.empty_like(a)
-    return lambda: np.matmul(a, b, out=out)
+def measure(cases, threads=1):
+    """By case, all that is tracked of a family. What this commit of fastconv does not offer is left out."""
+    here, yardstick = Here(threads), Yardstick(threads)
+    with Elsewhere(threads) as reference:
+        offered = [case for case in cases if here.offers(case)]
+        times = measure_times({case: [here, reference if reference.offers(case) else yardstick] for case in offered})
+    return {case.name: {**here.allocation(case), **times[case]} for case in offered}
 
 
-def copy(size):
-    """A call that no commit can change: so many bytes read and as many written."""
-    source, target = np.ones((2, max(size, 8) // 8))
-    return lambda: np.copyto(target, source)
-
-
-def relative_time(case, call):
-    """Time of a call over that of a yardstick, measured in turns: another or a noisier machine draws the same curve.
-
-    The yardstick is the machine's best at what the call consists of: as many multiply-accumulates in a matrix product,
-    or, where there is hardly any arithmetic, a copy as long as the input and the output.
-    """
-    if hasattr(case, "macs"):
-        yardstick, share = matrix_product(case.dtype), case.macs / MATRIX_SIZE**3
-    else:
-        yardstick, share = copy((math.prod(case.x) * np.dtype(case.dtype).itemsize + call().nbytes) // 2), 1
-    turns = [best_seconds(call, 0.01) / best_seconds(yardstick, 0.01) for _ in range(8)]
-    return {"samples": [turn / share for turn in turns], "number": 1}
-
-
-def is_offered(case):
-    """Whether this commit of fastconv has the function of a case."""
-    try:
-        return callable(attrgetter(case.function)(fastconv))
-    except AttributeError:
-        return False
-
-
-def measure(cases):
-    """By case, all that needs one process only. What this commit of fastconv has no function for is left out."""
-    found = {}
-    for case in cases:
-        if is_offered(case):
-            call = case.call()
-            found[case.name] = {**allocation(call), "relative": relative_time(case, call)}
-    return found
-
-
-def tracked(unit, name, rounds=1, version="1"):
-    """Give a benchmark its unit, its name in the page, the number of processes that it runs in, and a version.
+def tracked(unit, name, version="1"):
+    """Give a benchmark its unit, its name in the page, and a version.
 
     A change in how something is measured needs another version, lest old and new results share a curve.
     """
 
     def mark(function):
-        vars(function).update(unit=unit, pretty_name=name, rounds=rounds, version=version)
+        vars(function).update(unit=unit, pretty_name=name, rounds=1, version=version)
         return function
 
     return mark
@@ -161,14 +95,13 @@ def tracked(unit, name, rounds=1, version="1"):
 class Family(ABC):
     """What is tracked of each of `cases`.
 
-    A subclass has them and a `setup_cache`, which asv runs once for each commit in a process of its own: everything
-    that needs no statistics is measured there, and the benchmarks look it up.
+    A subclass has them and a `setup_cache`, which asv runs once for each commit in a process of its own: everything is
+    measured there, and the benchmarks look it up.
     """
 
     cases: list
-    yardstick = "matrix product"
     param_names = ["case"]
-    timeout = 600  # the first call compiles
+    timeout = 900  # the first calls compile
 
     def __init_subclass__(cls):
         """Copies of the benchmarks, so that each can be called by its family."""
@@ -176,31 +109,31 @@ class Family(ABC):
         family = cls.__module__.rpartition(".")[2]
         for name, function in vars(Family).items():
             if name.startswith("track_"):
-                title = function.pretty_name.format(yardstick=cls.yardstick)
                 own = types.FunctionType(function.__code__, function.__globals__, name)
-                vars(own).update(vars(function), benchmark_name=f"{family}.{name}", pretty_name=f"{family}: {title}")
+                title = f"{family}: {function.pretty_name}"
+                vars(own).update(vars(function), benchmark_name=f"{family}.{name}", pretty_name=title)
                 setattr(cls, name, own)
 
     @abstractmethod
     def setup_cache(self):
         """`measure(self.cases)`; asv tells caches apart by where this is written, so that each class needs its own."""
 
-    @tracked("seconds", "time", rounds=2)
-    def track_time(self, cache, case):
-        return samples_of(case.call()) if case.name in cache else math.nan
+    @tracked("x", "time over the reference's", version=REFERENCE)
+    def track_ratio(self, cache, case):
+        return cache.get(case.name, {}).get("ratio", math.nan)
 
-    @tracked("x", "time over a {yardstick}")
-    def track_relative_time(self, cache, case):
-        return cache.get(case.name, {}).get("relative", math.nan)
+    @tracked("seconds", "time", version="2")
+    def track_time(self, cache, case):
+        return cache.get(case.name, {}).get("time", math.nan)
 
     @tracked("bytes", "bytes above the output")
-    def track_bytes_above_output(self, cache, case):
+    def track_bytes(self, cache, case):
         return cache.get(case.name, {}).get("bytes", math.nan)
 
     @tracked("blocks", "blocks held at once")
     def track_blocks(self, cache, case):
         return cache.get(case.name, {}).get("blocks", math.nan)
 
-    @tracked("bytes", "workspace kept")
+    @tracked("bytes", "workspace kept", version="2")
     def track_workspace(self, cache, case):
         return cache.get(case.name, {}).get("workspace", math.nan)

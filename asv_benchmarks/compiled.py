@@ -1,30 +1,42 @@
 """Calls from users' own compiled code, without the step from Python."""
 
-import numba
-import numpy as np
+import math
 
-import fastconv
+from .common import tracked
+from .layers import COMPILED
+from .turns import REFERENCE, Elsewhere, Here, measure_times
+
+
+def allocations(call):
+    """How many pieces of memory Numba's runtime takes in each of the hundred calls."""
+    from numba.core.runtime import _nrt_python, rtsys
+
+    _nrt_python.memsys_enable_stats()
+    before = rtsys.get_allocation_stats().alloc
+    call()
+    return (rtsys.get_allocation_stats().alloc - before) // 100
 
 
 class FromCompiledCode:
-    version = "1"
-    timeout = 600
+    params = [COMPILED]
+    param_names = ["case"]
+    timeout = 900
 
-    def setup(self):
-        @numba.njit
-        def calls(x, w, count):
-            total = 0.0
-            for _ in range(count):
-                total += fastconv.correlate2d(x, w)[0, 0, 0, 0]
-            return total
+    def setup_cache(self):
+        here = Here()
+        with Elsewhere() as reference:
+            offered = [case for case in COMPILED if here.offers(case)]
+            times = measure_times({case: [here, reference] for case in offered if reference.offers(case)})
+        return {case.name: {**each, "allocations": allocations(case.call())} for case, each in times.items()}
 
-        self.calls, self.x, self.w = calls, np.ones((1, 1, 4, 4), np.float32), np.ones((1, 1, 3, 3), np.float32)
-        try:
-            calls(self.x, self.w, 1)
-        except numba.TypingError:
-            raise NotImplementedError("this commit has no functions for compiled code") from None
+    @tracked("x", "compiled: time over the reference's", version=REFERENCE)
+    def track_ratio(self, cache, case):
+        return cache.get(case.name, {}).get("ratio", math.nan)
 
-    def time_thousand_calls(self):
-        self.calls(self.x, self.w, 1000)
+    @tracked("seconds", "compiled: time of a hundred calls")
+    def track_time(self, cache, case):
+        return cache.get(case.name, {}).get("time", math.nan)
 
-    time_thousand_calls.pretty_name = "compiled code: 1000 calls, 4 x 4"
+    @tracked("blocks", "compiled: allocations of a call")
+    def track_allocations(self, cache, case):
+        return cache.get(case.name, {}).get("allocations", math.nan)

@@ -1,26 +1,23 @@
-"""What no commit can change: a step in one of these curves is the machine's, and so are steps beside it."""
+"""The fixed version beside itself: what these curves show, no commit did."""
 
-from .common import copy, matrix_product, samples_of, tracked
+import math
 
-
-@tracked("seconds", "control: matrix product", rounds=2)
-def track_matrix_product(dtype):
-    return samples_of(matrix_product(dtype))
-
-
-track_matrix_product.params = [["float32", "float64"]]
-track_matrix_product.param_names = ["dtype"]
+from .common import tracked
+from .layers import SHARED
+from .turns import REFERENCE, Elsewhere, measure_times
 
 
-@tracked("seconds", "control: copy", rounds=2)
-def track_copy(size):
-    return samples_of(copy(size << 20))
+class Control:
+    params = [SHARED[::3]]
+    param_names = ["case"]
+    timeout = 900
 
+    def setup_cache(self):
+        with Elsewhere() as one, Elsewhere() as other:
+            offered = [case for case in self.params[0] if one.offers(case) and other.offers(case)]
+            times = measure_times({case: [one, other] for case in offered})
+        return {case.name: each["ratio"] for case, each in times.items()}
 
-track_copy.params = [[1, 16]]
-track_copy.param_names = ["MB"]
-
-
-@tracked("seconds", "control: Python", rounds=2)
-def track_python():
-    return samples_of(lambda: sum(i & 1 for i in range(10_000)))
+    @tracked("x", "control: the reference's time over itself", version=REFERENCE)
+    def track_ratio(self, cache, case):
+        return cache.get(case.name, math.nan)

@@ -15,7 +15,7 @@ import numpy as np
 
 import fastconv
 
-from .common import best_seconds
+from .turns import best_seconds
 
 PAGE = Path(__file__).parent.parent / "docs" / "examples.md"
 ROUNDS, SECONDS = 3, 0.5  # in turns; for each block in each

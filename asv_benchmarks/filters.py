@@ -5,7 +5,6 @@ from .layers import FILTERS
 
 
 class Filters(Family):
-    yardstick = "copy"
     cases = FILTERS
 
     def setup_cache(self):

@@ -4,6 +4,7 @@ Of each row asv shows the name, and `call()` makes the arrays and returns what i
 numbers change needs another name, lest its curve compare two things.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from operator import attrgetter
@@ -16,7 +17,12 @@ from fastconv.cli import reference_algorithm
 
 
 def random(*shapes: tuple[int, ...], dtype: str = "float32") -> list[np.ndarray]:
-    """The same numbers in every run."""
+    """The same numbers in every run, at new addresses."""
+    return [numbers.copy() for numbers in _random(shapes, dtype)]
+
+
+@functools.lru_cache(4)
+def _random(shapes: tuple[tuple[int, ...], ...], dtype: str) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
@@ -108,6 +114,39 @@ class Filter(NamedTuple):
         x = (64 * x).clip(-128, 127).astype(np.int8).view(np.uint8) if self.dtype == "uint8" else x.astype(self.dtype)
         function, options = attrgetter(self.function)(fastconv), dict(self.options)
         return lambda: function(x, *weights, *self.arguments, **options)
+
+
+class Compiled(NamedTuple):
+    """A hundred calls from a user's own compiled loop: the shapes of its arrays, and a number that follows them."""
+
+    name: str
+    function: str
+    x: tuple[int, ...]
+    w: tuple[int, ...] = ()
+    number: int = 0
+    dtype: str = "float32"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def call(self) -> Callable[[], np.ndarray]:
+        import numba
+
+        function = getattr(fastconv, self.function)
+        arrays = random(self.x, *filter(None, [self.w]), dtype=self.dtype)
+        arguments = (*arrays, self.number) if self.number else tuple(arrays)
+
+        @numba.njit
+        def calls(arguments):
+            for _ in range(100):
+                result = function(*arguments)
+            return result
+
+        try:
+            calls(arguments)
+        except numba.TypingError:
+            raise TypeError("this commit does not offer it to compiled code") from None
+        return lambda: calls(arguments)
 
 
 class Reference(NamedTuple):
@@ -284,6 +323,18 @@ ACCURACY += [
     for algorithm in ("direct", *(["winograd"] if kernel == 3 else []), "fft")
 ]
 
+# Of each kind of work that threads share, one that is large enough.
+SHARED = [CONV[0], CONV[1], CONV[4], GROUPED[0], DEPTHWISE[1], IMAGES[0], IMAGES[3], SIGNALS[1], VOLUMES[1]]
+SHARED += [POOLS[0], POOLS[4], FILTERS[0], FILTERS[7], PATCHES[0]]
+
+COMPILED = [
+    Compiled("correlate2d 4x4", "correlate2d", (1, 1, 4, 4), (1, 1, 3, 3)),
+    Compiled("correlate2d 16x16", "correlate2d", (1, 4, 16, 16), (8, 4, 3, 3)),
+    Compiled("correlate1d 1000", "correlate1d", (1, 1, 1000), (1, 1, 16)),
+    Compiled("max_pool2d 32x32", "max_pool2d", (1, 8, 32, 32), number=2),
+    Compiled("im2col 8x8", "im2col", (1, 2, 8, 8), number=3),
+]
+
 MEMORY = [
     _square("vgg 3x3 64", 1, 64, 224, 64, 3, padding=1),
     IMAGES[3],
@@ -305,3 +356,19 @@ REFERENCE = [
         ("batch_16x16", (4, 4, 16, 16), (8, 4, 3, 3)),
     )
 ]
+
+# Those that `make regressions` compares.
+FAMILIES = {
+    "conv": CONV,
+    "grouped": GROUPED,
+    "depthwise": DEPTHWISE,
+    "images": IMAGES,
+    "signals": SIGNALS,
+    "volumes": VOLUMES,
+    "transforms": TRANSFORMS,
+    "pools": POOLS,
+    "patches": PATCHES,
+    "filters": FILTERS,
+    "reference": REFERENCE,
+    "compiled": COMPILED,
+}

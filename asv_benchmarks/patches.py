@@ -5,7 +5,6 @@ from .layers import PATCHES
 
 
 class Patches(Family):
-    yardstick = "copy"
     cases = PATCHES
 
     def setup_cache(self):

@@ -5,7 +5,6 @@ from .layers import POOLS
 
 
 class Pools(Family):
-    yardstick = "copy"
     cases = POOLS
 
     def setup_cache(self):

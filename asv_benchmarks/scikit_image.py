@@ -13,7 +13,7 @@ import numpy as np
 
 import fastconv
 
-from .common import best_seconds
+from .turns import best_seconds
 
 SIDE, ROUNDS, SECONDS = 1024, 3, 1.0  # of the image; of processes; for each function in each
 # What is called, its arguments after the image, and options.

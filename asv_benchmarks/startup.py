@@ -1,9 +1,15 @@
 """What is paid once: the import, the first call, the wheel."""
 
+import math
 import os
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 from .common import tracked
+from .turns import REFERENCE, environment, in_groups, sources
 
 FIRST_CALL = """
 import numpy, fastconv
@@ -14,34 +20,53 @@ import os, tempfile
 folder = tempfile.TemporaryDirectory()
 os.environ["NUMBA_CACHE_DIR"] = folder.name
 """
+# The code of a process, and how many turns it has.
+CASES = {
+    "import": ("import fastconv", 12),
+    "first call, kernels kept on disk": (FIRST_CALL, 3),
+    "first call, kernels compiled": (NOTHING_KEPT + FIRST_CALL, 3),
+}
+
+
+def seconds(code, folder, variables):
+    """Of a process."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=variables, check=True)
+    return time.perf_counter() - start
 
 
 class Startup:
-    """Every sample is a process of its own."""
+    params = [list(CASES)]
+    param_names = ["case"]
+    timeout = 900
 
-    version = "1"
-    timeout = 600
-    rounds = 1
-    repeat = 5
-    warmup_time = 0
+    def setup_cache(self):
+        found, reference = {}, sources(REFERENCE)
+        with tempfile.TemporaryDirectory() as empty:
+            for name, (code, turns) in CASES.items():
+                if not code.startswith(NOTHING_KEPT):
+                    seconds(code, empty, os.environ), seconds(code, reference, environment())
+                pairs = [
+                    (seconds(code, empty, os.environ), seconds(code, reference, environment())) for _ in range(turns)
+                ]
+                groups = in_groups(pairs)
+                found[name] = {
+                    "ratio": {"samples": [here / other for here, other in groups], "number": 1},
+                    "time": {"samples": [here for here, _ in groups], "number": 1},
+                }
+        return found
 
-    def timeraw_import(self):
-        return "import fastconv"
+    @tracked("x", "startup: time over the reference's", version=REFERENCE)
+    def track_ratio(self, cache, case):
+        return cache.get(case, {}).get("ratio", math.nan)
 
-    def timeraw_first_call(self):
-        return FIRST_CALL
-
-    def timeraw_first_call_ever(self):
-        return NOTHING_KEPT + FIRST_CALL
-
-    timeraw_import.pretty_name = "startup: import"
-    timeraw_first_call.pretty_name = "startup: first call, kernels kept on disk"
-    timeraw_first_call_ever.pretty_name = "startup: first call, kernels compiled"
-    timeraw_first_call_ever.repeat = 2
+    @tracked("seconds", "startup: time")
+    def track_time(self, cache, case):
+        return cache.get(case, {}).get("time", math.nan)
 
 
 @tracked("bytes", "startup: size of the wheel")
 def track_wheel():
     """asv keeps the wheels of the last commits in the environment's folder."""
     wheels = Path(os.environ.get("ASV_ENV_DIR", ""), "asv-build-cache", os.environ.get("ASV_COMMIT", ""))
-    return sum(wheel.stat().st_size for wheel in wheels.glob("*.whl")) or float("nan")
+    return sum(wheel.stat().st_size for wheel in wheels.glob("*.whl")) or math.nan

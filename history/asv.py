@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 
 from asv import main
 from asv.machine import Machine, MachineCollection
@@ -10,6 +11,7 @@ from asv.machine import Machine, MachineCollection
 from history import RESULTS, ROOT
 
 MachineCollection.get_machine_file_path = staticmethod(lambda: str(ROOT / ".asv" / "machine.json"))
+DEFAULT_MACHINE = "local"
 
 
 def name_machine(name: str) -> None:
@@ -27,6 +29,12 @@ def name_machine(name: str) -> None:
 if __name__ == "__main__":
     # One thread of every library, so that a curve shows the code and not the machine's other work; before any process
     # begins, since threads that were started for several processors and are then bound to one wait for each other.
-    for name in ("FASTCONV_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    for variable in ("FASTCONV_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    if sys.argv[1:2] in (["run"], ["find"]):  # which ask for the machine where none is known yet
+        if "--machine" not in sys.argv:
+            sys.argv[2:2] = ["--machine", DEFAULT_MACHINE]
+        name_machine(sys.argv[sys.argv.index("--machine") + 1])
+    if sys.argv[1:2] == ["find"]:  # of one benchmark only: not a result to keep
+        sys.argv.insert(2, "--skip-save")
     main.main()

@@ -1,109 +1,106 @@
-"""Is HEAD worse than the commit where it left the default branch? `python -m history.regressions` exits with 1 if so.
+"""Is this tree worse than the commit where it left the default branch? `python -m history.regressions` exits with 1.
 
-`asv continuous` measures both, in turns. asv has one factor for all its verdicts; here each family has its own, from
-`regressions_thresholds` of asv.conf.json, and a difference counts where asv's statistics find the samples different.
+Both are measured in turns, as asv's benchmarks are beside their fixed version. Memory is compared exactly. A time
+counts if it is longer in every part of every attempt, and the earlier commit takes as long as itself: where other
+programs keep the machine busy, times are not judged.
 """
 
 import argparse
+import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from asv import results
-from asv._stats import is_different
-from asv.commands.compare import unroll_result
-from asv.commands.continuous import Continuous
-from asv.config import Config
-from asv.console import log
+from history import git
 
-from history.asv import name_machine
-from history.run import git
-
-MACHINE = "local"
-DEFAULT_THRESHOLD = 0.05  # asv's
-ATTEMPTS = 3  # only what is worse every time counts: of hundreds of benchmarks, some meet a busy moment of the machine
-
-
-class Measured(NamedTuple):
-    """A benchmark's result for one case: None if it failed, NaN if it was skipped."""
-
-    value: float | None
-    stats: dict[str, Any] | None
-    samples: list[float] | None
-
-
-def threshold(name: str, thresholds: Mapping[str, float]) -> float:
-    """The largest that matches, as asv has it."""
-    return max((value for regex, value in thresholds.items() if re.match(regex, name)), default=DEFAULT_THRESHOLD)
-
-
-def is_worse(before: Measured, after: Measured, limit: float) -> bool:
-    """Whether a result has failed that did not, or has risen by more than the limit and beyond noise."""
-    if before.value is None or after.value is None:
-        return after.value is None and before.value is not None
-    if not after.value > before.value * (1 + limit):  # nor if either is NaN
-        return False
-    if before.stats is None or after.stats is None:
-        return True
-    return bool(is_different(before.samples, after.samples, before.stats, after.stats))
-
-
-def load(folder: str, commit: str) -> Iterator[tuple[str, Measured]]:
-    """Name, with the case in parentheses, and result of everything that was measured of a commit."""
-    for result in results.iter_results_for_machine_and_hash(folder, MACHINE, commit):
-        for name in result.get_all_result_keys():
-            params = result.get_result_params(name)
-            getters = result.get_result_value, result.get_result_stats, result.get_result_samples
-            for case, *parts in unroll_result(name, params, *(get(name, params) for get in getters)):
-                yield case, Measured(*parts)
-
-
-def measure(conf: Config, base: str, head: str, bench: list[str]) -> None:
-    """Run both commits in turns, and print asv's own table."""
-    name_machine(MACHINE)
-    log.enable(False)
-    factor = 1 + min(conf.regressions_thresholds.values())
-    Continuous.run(
-        conf, branch=head, base=base, factor=factor, split=True, bench=bench, machine=MACHINE, record_samples=True
-    )
-    log.flush()
-
-
-def find_worse(conf: Config, base: str, head: str) -> dict[str, str]:
-    """What is worse, by name, in words."""
-    before, found = dict(load(conf.results_dir, base)), {}
-    for name, after in load(conf.results_dir, head):
-        limit = threshold(name, conf.regressions_thresholds)
-        if name in before and is_worse(before[name], after, limit):
-            values = (f"{value:.4g}" if value is not None else "failed" for value in (before[name].value, after.value))
-            found[name] = f"worse by more than {limit:.0%}: {name}: {' -> '.join(values)}"
-    return found
+LIMIT = 0.1  # of times
+CONTROL = 0.05  # what the earlier commit may differ by from itself
+ATTEMPTS = 3
+# Of memory, in words, and by how much it may be more: the interpreter, too, keeps an object here and there.
+MEMORY = {"bytes": "bytes above the output", "blocks": "blocks held at once", "workspace": "bytes of workspace kept"}
+ALLOWED = {"bytes": 0.0, "blocks": 0.0, "workspace": 0.02}
+VARIABLES = "FASTCONV_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 def main() -> int:
     """Measure, and print what is worse."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", help="compare with this commit; default: where HEAD left the default branch")
-    parser.add_argument("--bench", default=".", help="benchmarks that match this regular expression; default: all")
+    parser.add_argument(
+        "--bench", default=".", help="families or cases that match this regular expression; default: all"
+    )
+    parser.add_argument("--small", action="store_true", help="a few cases, of each kind of work")
     args = parser.parse_args()
 
-    base, head = git("rev-parse", args.base or merge_base(), "HEAD")
-    conf = Config.load()
-    conf.results_dir = ".asv/regressions"  # the stored history stays as it is
-    shutil.rmtree(conf.results_dir, ignore_errors=True)
-    bench = [args.bench]
+    (base,) = git("rev-parse", args.base or merge_base())
+    os.environ |= {"FASTCONV_BENCHMARKS_REFERENCE": base, **dict.fromkeys(VARIABLES, "1")}  # before NumPy is imported
+    cases = chosen(args.small, args.bench)
+    if not cases:
+        raise SystemExit(f"regressions: no case matches {args.bench}")
+    found = find_worse(cases)
+    print(*found, sep="\n")
+    print(f"{len(cases)} cases: this tree is {'worse than' if found else 'no worse than'} {base[:8]}")
+    return 1 if found else 0
+
+
+def chosen(small: bool, bench: str) -> list[Any]:
+    """Cases whose family, a colon and name match."""
+    from asv_benchmarks import layers
+
+    few = {*layers.SHARED, *layers.REFERENCE[:6], *layers.COMPILED[:2]}
+    return [
+        case
+        for family, cases in layers.FAMILIES.items()
+        for case in cases
+        if re.search(bench, f"{family}: {case}") and (case in few or not small)
+    ]
+
+
+def find_worse(cases: Sequence[Any]) -> list[str]:
+    """What is worse, in words."""
+    from asv_benchmarks.turns import Elsewhere, Here
+
+    here, found = Here(), []
+    with Elsewhere() as base, Elsewhere() as twin:
+        known = [case for case in cases if base.offers(case)]
+        lost = [case for case in known if not here.offers(case)]
+        found += [f"{case}: no longer runs" for case in lost]
+        known = [case for case in known if case not in lost]
+        for case in known:
+            found += [f"{case}: {words}" for words in larger(case, here, base)]
+        slower = dict.fromkeys(known, 0.0)
+        for _ in range(ATTEMPTS):
+            slower = {case: min(each) for case, each in ratios(slower, here, base).items() if min(each) > 1 + LIMIT}
+        beside = ratios(slower, twin, base)
+    for case, factor in slower.items():
+        if max(beside[case]) > 1 + CONTROL or min(beside[case]) < 1 - CONTROL:
+            print(f"{case}: not judged: the earlier commit beside itself differs by more than {CONTROL:.0%}")
+        else:
+            found.append(f"{case}: takes {factor:.2f} times as long")
+    return found
+
+
+def larger(case: Any, here: Any, base: Any) -> list[str]:
+    """What takes more memory, every time: the interpreter allocates now and then, too."""
+    found: list[str] = []
     for _ in range(ATTEMPTS):
-        measure(conf, base, head, bench)
-        found = find_worse(conf, base, head)
+        before, after = base.allocation(case), here.allocation(case)
+        names = [name for name in MEMORY if after[name] > before[name] * (1 + ALLOWED[name])]
+        found = [f"{MEMORY[name]}: {before[name]} -> {after[name]}" for name in names]
         if not found:
             break
-        bench = [f"^{re.escape(name)}$" for name in found]
-    print(*found.values(), sep="\n")
-    print(f"{head[:8]} is {'worse than' if found else 'no worse than'} {base[:8]}")
-    return 1 if found else 0
+    return found
+
+
+def ratios(cases: Iterable[Any], side: Any, other: Any) -> dict[Any, list[float]]:
+    """By case the times of one side over those of the other."""
+    from asv_benchmarks.turns import measure_times
+
+    return {
+        case: each["ratio"]["samples"] for case, each in measure_times({case: [side, other] for case in cases}).items()
+    }
 
 
 def merge_base() -> str:

@@ -1,4 +1,4 @@
-"""Which commits are benchmarked, what counts as worse, and that asv's page loads nothing from elsewhere."""
+"""Which commits are benchmarked, what counts as a change, and what as worse."""
 
 import math
 import re
@@ -6,95 +6,187 @@ from pathlib import Path
 
 import pytest
 
-from history import publish, run
+from history import regressions, results, run
+from history.results import Benchmark, Measure, Value
 
 ROOT = Path(__file__).parent.parent
+TIME, BYTES, ERROR = (
+    Measure("conv.track_ratio", "3x3"),
+    Measure("conv.track_bytes", "3x3"),
+    Measure("accuracy.Accuracy.track_error", "3x3"),
+)
+SECONDS = Measure("conv.track_time", "3x3")
+LIMITS = {TIME.benchmark: 0.06, BYTES.benchmark: 0.0, ERROR.benchmark: 0.0}  # seconds are not compared
+UNITS = {TIME.benchmark: "x", BYTES.benchmark: "bytes", ERROR.benchmark: "x"}
+
+
+def time(value, spread=0.01):
+    return Value(value, value * (1 - spread), value * (1 + spread))
+
+
+def exact(value):
+    return Value(value, value, value)
+
+
+def measured(seconds=1.0):
+    return {TIME: time(seconds)}
 
 
 @pytest.mark.parametrize(
-    "done, last, expected",
+    "done, expected",
     [
-        ([], 2, ["c3", "c2"]),
-        (["c3-virtualenv.json"], 2, ["c2", "c1"]),
-        (["c2-virtualenv.json", "c3-virtualenv.json"], 5, ["c1"]),
-        (["c1-a.json", "c2-a.json", "c3-a.json"], 5, []),
+        ({}, [["c6"], ["c1"]]),  # the ends come first
+        ({"c6": measured()}, [["c1"]]),
+        ({"c6": measured(), "c1": measured()}, []),  # nothing changed between them
+        ({"c6": measured(0.8), "c1": measured()}, [["c5", "c4", "c3", "c2"]]),
+        ({"c6": {BYTES: exact(592)}, "c1": {BYTES: exact(584)}}, []),  # a few bytes
+        ({"c6": {BYTES: exact(5840)}, "c1": {BYTES: exact(584)}}, [["c5", "c4", "c3", "c2"]]),
+        ({"c6": {ERROR: exact(9)}, "c1": {ERROR: exact(0.2)}}, [["c5", "c4", "c3", "c2"]]),
+        ({"c6": measured(0.8), "c5": measured(0.9), "c1": measured()}, [["c4", "c3", "c2"]]),
+        ({"c6": measured(0.8), "c2": measured(0.8), "c1": measured()}, []),
+        ({"c6": measured(0.8), "c4": measured(0.5), "c1": measured()}, [["c3", "c2"], ["c5"]]),  # the longest first
     ],
 )
-def test_the_newest_commits_without_results_are_chosen(done, last, expected):
-    assert run.pending(["c3", "c2", "c1"], done, last) == expected
+def test_commits_between_two_that_differ_are_measured(done, expected):
+    assert run.stretches(["c6", "c5", "c4", "c3", "c2", "c1"], done, LIMITS, UNITS) == expected
 
 
-PAGE = """
-<script src="https://elsewhere.net/3/jquery-3.3.1.min.js" integrity="s" crossorigin="anonymous" onerror="f()"></script>
-<script language="javascript" type="text/javascript"
-        src="asv.js">
-</script>
-<link rel="stylesheet" href="https://elsewhere.net/css/bootstrap.min.css" integrity="sha" crossorigin="anonymous">
-<a href="https://elsewhere.net/asv/">asv</a>
-"""
+def test_without_commits_there_is_nothing_to_measure():
+    assert run.stretches([], {}, LIMITS, UNITS) == []
 
 
-def test_the_page_loads_its_libraries_from_beside_itself():
-    page = publish.localised(PAGE)
-    assert '<script src="vendor/jquery-3.3.1.min.js" onerror="f()"></script>' in page
-    assert '<link rel="stylesheet" href="vendor/bootstrap.min.css">' in page
-    assert re.findall("https?://.*", page) == ['https://elsewhere.net/asv/">asv</a>']
-    assert 'src="asv.js"' in page
+def test_a_run_of_some_benchmarks_does_not_make_a_commit_done():
+    partial = {TIME: time(1), Measure("conv.track_ratio", "1x1"): time(1)}
+    assert not results.is_whole(partial, ["conv.track_ratio", "conv.track_bytes"])
+    assert results.is_whole(partial, ["conv.track_ratio"])
+    assert results.is_whole({**partial, BYTES: Value(None, math.nan, math.nan)}, ["conv.track_ratio", BYTES.benchmark])
+    assert not results.is_whole({}, ["conv.track_ratio"])
 
 
-def test_a_library_that_no_package_is_known_for_is_refused():
-    with pytest.raises(SystemExit, match=r"asv's page loads new\.js"):
-        publish.localised('<script src="https://elsewhere.net/new.js"></script>')
+def test_benchmarks_are_chosen_by_name_or_case():
+    assert run.is_wanted("conv.track_ratio", ["3x3 64", "1x1"], "track_ratio")
+    assert run.is_wanted("conv.track_ratio", ["3x3 64", "1x1"], r"conv\.track_ratio\(1x1\)")
+    assert not run.is_wanted("conv.track_ratio", ["3x3 64", "1x1"], "pools|5x5")
 
 
-def test_every_library_of_the_installed_asv_is_known():
-    asv = pytest.importorskip("asv")
-    page = (Path(asv.__file__).parent / "www" / "index.html").read_text(encoding="utf-8")
-    assert set(re.findall(r'="vendor/([^"]+)"', publish.localised(page))) == set(publish.FILES)
+@pytest.mark.parametrize(
+    "measure, before, after, expected",
+    [
+        (TIME, time(1), time(1.2), "worse"),
+        (TIME, time(1), time(0.8), "better"),
+        (TIME, time(1), time(1.05), ""),  # within the limit
+        (TIME, time(1), time(1.2, 0.2), ""),  # within noise
+        (TIME, time(1), time(math.nan), "error"),  # the commit lost it
+        (TIME, time(1), Value(None, math.nan, math.nan), "error"),  # it failed
+        (TIME, time(math.nan), time(1), ""),  # it is new
+        (TIME, Value(None, math.nan, math.nan), time(1), ""),
+        (SECONDS, time(1), time(2), ""),
+        (BYTES, exact(584), exact(592), "worse"),
+        (BYTES, exact(584), exact(584), ""),
+        (BYTES, exact(0), exact(8), "worse"),
+        (BYTES, exact(8), exact(0), "better"),
+        (ERROR, exact(0.2), exact(8.5e6), "error"),
+        (ERROR, exact(0.2), exact(0.4), "worse"),
+        (ERROR, exact(2), exact(3), ""),  # an error already
+    ],
+)
+def test_what_changed(measure, before, after, expected):
+    assert results.changed(measure, before, after, LIMITS) == expected
 
 
-STEADY = [1.0, 1.01, 1.02, 1.0, 1.01, 1.03, 1.0, 1.02]
+def series(*values):
+    return [{TIME: time(value)} for value in values]
 
 
-def measured(value, samples=None):
-    """A result with asv's statistics of its samples."""
-    from asv_runner.statistics import compute_stats
-
-    from history.regressions import Measured
-
-    if samples is None:
-        return Measured(value, None, None)
-    value, stats = compute_stats(samples, 1)
-    return Measured(value, stats, samples)
-
-
-def times(factor):
-    return measured(None, [factor * sample for sample in STEADY])
-
-
-def test_what_is_worse():
-    regressions = pytest.importorskip("history.regressions")
-    worse = regressions.is_worse
-    assert worse(times(1), times(1.2), 0.1)
-    assert not worse(times(1), times(1.2), 0.3)
-    assert not worse(times(1.2), times(1), 0.1)
-    noisy = measured(None, [1.2 * sample for sample in (0.5, 2, 1, 0.6, 1.9, 1, 0.7, 1.5)])
-    assert not worse(times(1), noisy, 0.1)
-    assert worse(measured(584), measured(600), 0.02)
-    assert not worse(measured(584), measured(590), 0.02)
-    assert worse(measured(0), measured(8), 0.02)
-    assert worse(measured(1), measured(None), 0.02)
-    assert not worse(measured(None), measured(None), 0.02)
-    assert not worse(measured(math.nan), measured(5), 0.02)
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ([1, 1.01, 1.3, 1.29, 1.31], [(2, "worse", False)]),
+        ([1, 1.3, 1, 1.01], []),  # neither up nor down lasts
+        ([1, 1, 1.3], [(2, "worse", False)]),  # what comes last is listed
+        ([1, 1.3, 1.3, 0.9, 0.9], [(1, "worse", True), (3, "better", False)]),
+        ([1, 1.02, 1.04, 1.06, 1.08], []),
+    ],
+)
+def test_steps_last_and_are_repaired_later(values, expected):
+    found = [(step.at, step.change.kind, step.repaired) for step in results.steps(series(*values), LIMITS)]
+    assert found == expected
 
 
-def test_the_largest_threshold_that_matches_holds():
-    regressions = pytest.importorskip("history.regressions")
-    thresholds = {"conv": 0.1, r".*\.track_bytes": 0.02, "startup": 0.2}
-    assert regressions.threshold("conv.track_time(a)", thresholds) == 0.1
-    assert regressions.threshold("conv.track_bytes(a)", thresholds) == 0.1
-    assert regressions.threshold("pools.track_bytes(a)", thresholds) == 0.02
-    assert regressions.threshold("elsewhere.track_size", thresholds) == 0.05
+def test_errors_need_not_last():
+    line = [{ERROR: exact(value)} for value in (0.2, 100, 0.2)]
+    (step,) = results.steps(line, LIMITS)
+    assert (step.at, step.change.kind, step.repaired) == (1, "error", True)
+
+
+def test_the_largest_limit_that_matches_holds():
+    limits = {"conv": 0.1, r".*\.track_bytes": 0.02, "startup": 0.2}
+    assert results.limit("conv.track_time", limits) == 0.1
+    assert results.limit("conv.track_bytes", limits) == 0.1
+    assert results.limit("pools.track_bytes", limits) == 0.02
+    assert results.limit("elsewhere.track_blocks", limits) == 0
+
+
+def test_seconds_are_not_compared():
+    found = results.thresholds(
+        {name: Benchmark([], name, unit, "1") for name, unit in (("a.b", "seconds"), ("a.c", "x"))}
+    )
+    assert set(found) == {"a.c"}
+
+
+def test_results_are_read_as_asv_stores_them(tmp_path, monkeypatch):
+    import datetime
+
+    asv = pytest.importorskip("asv.results")
+    from asv.runner import BenchmarkResult
+
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    stored = asv.Results({"machine": "here", "python": "3"}, {}, "c" * 40, 0, "3", "env", {})
+    for name, version in (("conv.track_ratio", "2"), ("conv.track_old", "1")):
+        description = {"name": name, "version": version, "params": [["3x3", "'1x1'", "5x5"]]}
+        samples = [[1.0, 1.2, 1.1], None, None]
+        result = BenchmarkResult([1.1, math.nan, None], samples, [1, None, None], 0, "", None)
+        stored.add_result(description, result, datetime.datetime.now(datetime.UTC), 1.0, record_samples=True)
+    stored.save(str(tmp_path))
+    benchmarks = {
+        name: Benchmark(["3x3", "1x1", "5x5"], name, "x", "2") for name in ("conv.track_ratio", "conv.track_old")
+    }
+    ((commit, values),) = results.load("here", benchmarks).items()
+    assert commit == "c" * 40
+    assert {measure.benchmark for measure in values} == {"conv.track_ratio"}  # the other was measured in another way
+    assert values[TIME] == Value(1.1, 1.0, 1.2)
+    assert not values[Measure("conv.track_ratio", "1x1")].exists
+    assert values[Measure("conv.track_ratio", "5x5")].value is None
+
+
+def test_a_time_is_what_the_shortest_turns_take_in_each_group_of_rounds():
+    from asv_benchmarks import turns
+
+    quiet = [[2e-3, 1e-3]] * turns.ROUNDS
+    assert turns.ratios(quiet) == [2.0] * turns.GROUPS
+    disturbed = [*quiet[:-2], [9e-3, 1e-3], [2e-3, 7e-3]]
+    assert turns.ratios(disturbed) == [2.0] * turns.GROUPS
+    assert turns.is_done(disturbed)
+    assert not turns.is_done(quiet[:-1])
+    assert turns.is_done([[2.0, 1.0]] * turns.GROUPS)  # seconds
+    unsteady = [[1e-3 * (2 + each % turns.GROUPS), 1e-3] for each in range(turns.MOST_ROUNDS)]
+    assert not turns.is_done(unsteady[: turns.ROUNDS])
+    assert turns.is_done(unsteady)
+    assert turns.ratios([[3.0, 2.0, 1.0]] * turns.ROUNDS) == [3.0] * turns.GROUPS  # over the fastest of the others
+
+
+def test_cases_of_a_small_comparison_are_of_every_kind():
+    names = [f"{case}" for case in regressions.chosen(True, ".")]
+    assert len(names) == len(set(names)) < len(regressions.chosen(False, ".")) / 2
+    assert {"resnet50 3x3 64", "opt tiny_4x4", "max 3x3 stride 2", "gaussian full HD", "correlate2d 4x4"} <= set(names)
+    assert {case.name for case in regressions.chosen(False, "^pools: ")} >= {"max 2x2", "average 7x7"}
+
+
+def test_a_comparison_of_nothing_is_refused(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["regressions", "--bench", "no such case", "--base", "HEAD"])
+    monkeypatch.setattr(regressions, "git", lambda *_: ["0" * 40])
+    with pytest.raises(SystemExit, match="regressions: no case matches no such case"):
+        regressions.main()
 
 
 def test_stored_results_name_no_machine_but_the_one_they_are_kept_for():
@@ -104,3 +196,59 @@ def test_stored_results_name_no_machine_but_the_one_they_are_kept_for():
         text = path.read_text(encoding="utf-8")
         assert not re.search(r'"/(?:home|root|tmp|work|usr)\b', text), path.name
         assert f'"machine": "{path.parent.name}"' in text, path.name
+
+
+class Side:
+    """Where calls take a time, a case of its own apart, and so much memory."""
+
+    def __init__(self, factors=(), offered=True, **memory):
+        self.factors, self.offered, self.memory = dict(factors), offered, memory
+        self.case = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def offers(self, case):
+        return self.offered
+
+    def prepare(self, case):
+        self.case = case
+
+    def seconds(self):
+        return 1e-6 * self.factors.get(self.case, 1)
+
+    def allocation(self, case):
+        return {"bytes": 584, "blocks": 3, "workspace": 0, **self.memory}
+
+
+@pytest.mark.parametrize(
+    "here, base, twin, expected",
+    [
+        (Side(), Side(), Side(), []),
+        (Side({"a": 1.2}), Side(), Side(), ["a: takes 1.20 times as long"]),
+        (Side({"a": 0.8}), Side(), Side(), []),
+        (Side({"a": 1.05}), Side(), Side(), []),
+        (Side({"a": 1.2}), Side(), Side({"a": 1.1}), []),  # a busy machine
+        (
+            Side(bytes=592),
+            Side(),
+            Side(),
+            ["a: bytes above the output: 584 -> 592", "b: bytes above the output: 584 -> 592"],
+        ),
+        (Side(blocks=2), Side(), Side(), []),
+        (Side(workspace=1_010_000), Side(workspace=1_000_000), Side(), []),
+        (Side(offered=False), Side(), Side(), ["a: no longer runs", "b: no longer runs"]),
+        (Side({"a": 9}), Side(offered=False), Side(), []),  # new cases
+    ],
+)
+def test_what_is_worse_than_the_earlier_commit(monkeypatch, capsys, here, base, twin, expected):
+    from asv_benchmarks import turns
+
+    elsewhere = iter([base, twin])
+    monkeypatch.setattr(turns, "Here", lambda: here)
+    monkeypatch.setattr(turns, "Elsewhere", lambda: next(elsewhere))
+    assert regressions.find_worse(["a", "b"]) == expected
+    assert ("not judged" in capsys.readouterr().out) == bool(twin.factors)
