@@ -7,7 +7,9 @@ or tries again. `fastconv.dask.ndimage` holds the filters of `fastconv.ndimage`.
 try:
     import dask.array as _dask_array  # noqa: F401
 except ImportError as _error:
-    raise ImportError(f"fastconv.dask needs Dask's arrays, which cannot be imported ({_error}): install fastconv[dask]") from None
+    raise ImportError(
+        f"fastconv.dask needs Dask's arrays, which cannot be imported ({_error}): install fastconv[dask]"
+    ) from None
 
 from . import ndimage
 from .convolution import (

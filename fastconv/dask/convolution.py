@@ -11,7 +11,7 @@ import numpy as np
 from .. import conv
 from .. import problem as checks
 from ..dispatch import IM2COL, MEANINGS, check_algorithm, place_of, resolved
-from ..kernels.shapes import BOUNDARIES
+from ..kernels.shapes import BOUNDARIES, Axis
 from ..problem import Array
 from .documents import describe
 from .graph import Blocks, Graph, Parts, as_dask, as_operand, empty, lay_together, standing_in
@@ -24,9 +24,7 @@ class Options(NamedTuple):
     """What all blocks of a convolution are made with."""
 
     name: str
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    boundary: tuple[str, ...]
+    axes: tuple[Axis, ...]  # of the whole input
     activation: str | None
     algorithm: str
     dtype: np.dtype[Any]
@@ -84,21 +82,11 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., da.Array]:
             raise conv.told_whole(error, name, given, told, thin, bound, fillvalue, None, dtype) from None
         if 0 in problem.out_shape:
             return empty(problem.out_shape, result)
-        axes = problem.axes
-        kept = Options(
-            name,
-            tuple(axis.stride for axis in axes),
-            tuple(axis.dilation for axis in axes),
-            tuple(BOUNDARIES[axis.boundary] for axis in axes),
-            activation,
-            algorithm,
-            result,
-            problem.read,
-        )
+        kept = Options(name, problem.axes, activation, algorithm, result, problem.read)
         plan = [
             unchanged(x.chunks[0]),
             channels(x.chunks[1], problem.call.groups, problem.call.outputs),
-            *map(windows, x.chunks[2:], axes),
+            *map(windows, x.chunks[2:], problem.axes),
         ]
         chunks = [[part.count for part in parts] for parts in plan]
         bias = bias if isinstance(bias, da.Array) else bound
@@ -112,9 +100,7 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., da.Array]:
     return describe(function, getattr(conv, name), example, f"{shape}", f"{((1,), (1,), *[(2, 2, 2)] * dims)}")
 
 
-def correlate_block(
-    options: Options, fill: Array, w: Array, bias: Array | None, parts: Parts, blocks: Blocks
-) -> Array:
+def correlate_block(options: Options, fill: Array, w: Array, bias: Array | None, parts: Parts, blocks: Blocks) -> Array:
     """A block of a convolution. Sums over channels that lie in several blocks are added in the channels' order."""
     batch, taken, *spatial = parts
     where = slice(taken.first, taken.first + taken.count)
@@ -137,9 +123,7 @@ def correlate_block(
     return total.astype(options.dtype, copy=False)
 
 
-def _sum(
-    options: Options, fill: Array, w: Array, bias: Array | None, parts: Parts, blocks: Blocks, i: int
-) -> Array:
+def _sum(options: Options, fill: Array, w: Array, bias: Array | None, parts: Parts, blocks: Blocks, i: int) -> Array:
     """The sums over the channels of one term."""
     batch, taken, *spatial = parts
     term = taken.terms[i]
@@ -150,12 +134,12 @@ def _sum(
         region,
         w[outs, slice(*term.inputs)],
         groups=term.groups,
-        stride=options.stride,
+        stride=tuple(axis.stride for axis in options.axes),
         padding=tuple((part.before, part.after) for part in spatial),
-        dilation=options.dilation,
+        dilation=tuple(axis.dilation for axis in options.axes),
         fillvalue=fill[0],
         bias=None if bias is None else bias[outs],
-        boundary=options.boundary,
+        boundary=tuple(BOUNDARIES[axis.boundary] for axis in options.axes),
         activation=options.activation,
         algorithm=options.algorithm,
         dtype=options.dtype,

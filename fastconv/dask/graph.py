@@ -33,7 +33,7 @@ def as_dask(function: str, name: str, value: Any) -> da.Array:
         return da.from_array(value, name=f"array-{tokenize(value)}")
     meta = value._meta
     if type(meta) is not np.ndarray:
-        kind = "masked arrays" if isinstance(meta, np.ma.MaskedArray) else f"blocks of {type(meta).__name__}"
+        kind = "masked arrays" if isinstance(meta, np.ma.MaskedArray) else f"{type(meta).__name__} blocks"
         raise TypeError(f"{function}(): {name} is a Dask array of {kind}, expected one of plain NumPy arrays")
     if any(np.isnan(n) for chunks in value.chunks for n in chunks):
         raise ValueError(
@@ -94,7 +94,9 @@ class Graph:
                 for index in itertools.product(*[range(len(axis)) for axis in chunks])
             }
             layers, needs = {**graph.layers, name: tasks}, {**graph.dependencies, name: {both}}
-            results.append(da.Array(HighLevelGraph(layers, needs), name, chunks, dtype=dtype, meta=_meta(chunks, dtype)))
+            results.append(
+                da.Array(HighLevelGraph(layers, needs), name, chunks, dtype=dtype, meta=_meta(chunks, dtype))
+            )
         return tuple(results)
 
     def _tasks(
@@ -118,7 +120,11 @@ class Graph:
 
     @staticmethod
     def _finish(
-        name: str, tasks: dict[Any, Task], sources: list[da.Array], chunks: Sequence[Sequence[int]], dtype: np.dtype[Any]
+        name: str,
+        tasks: dict[Any, Task],
+        sources: list[da.Array],
+        chunks: Sequence[Sequence[int]],
+        dtype: np.dtype[Any],
     ) -> da.Array:
         graph = HighLevelGraph.from_collections(name, tasks, dependencies=sources)
         return da.Array(graph, name, tuple(map(tuple, chunks)), dtype=dtype, meta=_meta(chunks, dtype))
@@ -161,7 +167,8 @@ def lay_together(pieces: Sequence[tuple[Piece, ...]], blocks: Blocks) -> Array:
     region = np.empty(sizes, first.dtype)
     ends = [list(itertools.accumulate(piece.length for piece in axis)) for axis in pieces]
     placed = [
-        [(piece, slice(end - piece.length, end)) for piece, end in zip(axis, stops)] for axis, stops in zip(pieces, ends)
+        [(piece, slice(end - piece.length, end)) for piece, end in zip(axis, stops)]
+        for axis, stops in zip(pieces, ends)
     ]
     for corner in itertools.product(*placed):
         block = blocks[tuple(piece.chunk for piece, _ in corner)]

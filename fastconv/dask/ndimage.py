@@ -162,7 +162,7 @@ _NAMES = {
     "uniform_filter1d": ", 3",
     "white_tophat": ", 3",
 }
-__all__ = [*_NAMES, "generic_gradient_magnitude", "generic_laplace"]  # noqa: PLE0604
+__all__ = sorted([*_NAMES, "generic_gradient_magnitude", "generic_laplace"])  # noqa: PLE0605
 
 for _name, _arguments in _NAMES.items():
     globals()[_name] = _define(_name, _arguments)

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import patches, pool
 from .. import problem as checks
+from ..kernels.shapes import Axis
 from ..problem import Array, Sliding
 from .documents import describe
 from .graph import Blocks, Graph, Parts, as_dask, empty, lay_together, standing_in
@@ -24,28 +25,29 @@ class Slide(NamedTuple):
 
     name: str
     leading: int  # axes before those of the window
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
+    axes: tuple[Axis, ...]  # of the whole input
+    stride: tuple[int, ...]  # as it was asked for: of a window that `ceil_mode` lets hang over, it counts
     pads: bool  # filters over the last axes never do
     options: tuple[tuple[str, Any], ...] = ()
     sizes: tuple[int, ...] | None = None  # of the window's axes in the whole input, where indices count along them
 
 
-def _slide(problem: Sliding, pads: bool = True, sizes: tuple[int, ...] | None = None, **options: Any) -> Slide:
-    axes = problem.axes
-    steps = tuple(axis.stride for axis in axes), tuple(axis.dilation for axis in axes)
-    return Slide(problem.function, len(problem.leading), problem.window, *steps, pads, tuple(options.items()), sizes)
+def _slide(
+    problem: Sliding, stride: Any, pads: bool = True, sizes: tuple[int, ...] | None = None, **options: Any
+) -> Slide:
+    name, axes = problem.function, problem.axes
+    steps = problem.window if stride is None else checks.as_ints(name, "stride", stride, len(axes), 1)
+    return Slide(name, len(problem.leading), axes, steps, pads, tuple(options.items()), sizes)
 
 
 def _told(name: str, x: Any, check: Callable[[Array], Any]) -> tuple[da.Array, Any]:
-    """`x` as a Dask array, and what a check says of its like; its errors tell what `x` was."""
-    given = x
+    """`x` as a Dask array, and what a check says of its like; its errors tell what `x` was, if it was none."""
+    given = [] if isinstance(x, da.Array) else [("x", x)]
     x = as_dask(name, "x", x)
     try:
         return x, check(checks.as_array(name, "x", standing_in(x)))
     except (TypeError, ValueError) as error:
-        raise checks.told_whole(name, error, [("x", given)]) from None
+        raise checks.told_whole(name, error, given) from None
 
 
 def _of_windows(x: da.Array, problem: Sliding, slide: Slide, *dtypes: np.dtype[Any]) -> Any:
@@ -68,14 +70,18 @@ def window_block(slide: Slide, parts: Parts, blocks: Blocks) -> Any:
     if slide.sizes is None:
         return made[kept]
     values, indices = made[0][kept], made[1][kept]
-    return values, _moved(indices, region.shape[slide.leading :], slide.sizes, [p.first for p in parts[slide.leading :]])
+    return values, _moved(
+        indices, region.shape[slide.leading :], slide.sizes, [p.first for p in parts[slide.leading :]]
+    )
 
 
 def _call(module: Any, slide: Slide, region: Array, parts: Parts) -> Any:
     options, moved = dict(slide.options), parts[slide.leading :]
     if slide.pads:
-        options |= {"dilation": slide.dilation, "padding": tuple((part.before, part.after) for part in moved)}
-    return getattr(module, slide.name)(region, slide.kernel, stride=slide.stride, **options)
+        options["dilation"] = tuple(axis.dilation for axis in slide.axes)
+        options["padding"] = tuple((part.before, part.after) for part in moved)
+    kernel = tuple(axis.kernel for axis in slide.axes)
+    return getattr(module, slide.name)(region, kernel, stride=slide.stride, **options)
 
 
 def _moved(indices: Array, region: Sequence[int], sizes: Sequence[int], first: Sequence[int]) -> Array:
@@ -133,8 +139,8 @@ def _define_extremum(name: str, rank: int) -> Callable[..., Any]:
         result = asked or problem.dtype
         kept = {"ceil_mode": bool(ceil_mode), "dtype": result}
         if not return_indices:
-            return _of_windows(x, problem, _slide(problem, **kept), result)
-        slide = _slide(problem, sizes=x.shape[2:], return_indices=True, **kept)
+            return _of_windows(x, problem, _slide(problem, stride, **kept), result)
+        slide = _slide(problem, stride, sizes=x.shape[2:], return_indices=True, **kept)
         return _of_windows(x, problem, slide, result, _INDEX)
 
     return _document(function, name, rank)
@@ -163,7 +169,7 @@ def _define_average(name: str, rank: int) -> Callable[..., da.Array]:
         x, problem, asked = _pool(name, x, rank, label, options, dtype, check)
         result = asked or pool.mean_dtype(problem.dtype)
         kept = {"ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad), "dtype": result}
-        averages: da.Array = _of_windows(x, problem, _slide(problem, **kept), result)
+        averages: da.Array = _of_windows(x, problem, _slide(problem, stride, **kept), result)
         return averages
 
     return _document(function, name, rank)
@@ -192,7 +198,7 @@ def _define_filter(name: str, is_mean: bool) -> Callable[..., da.Array]:
 
         x, problem = _told(name, x, checked)
         result = pool.mean_dtype(problem.dtype) if is_mean else problem.dtype
-        made: da.Array = _of_windows(x, problem, _slide(problem, pads=False), result)
+        made: da.Array = _of_windows(x, problem, _slide(problem, stride, pads=False), result)
         return made
 
     return describe(function, getattr(pool, name), ", (3,), stride=1", "(4,)", "((2,),)")
@@ -240,7 +246,7 @@ def extract_patches(
         return _patches(name, x, len(kernel_size), kernel_size, stride, dilation, padding)
 
     x, problem = _told(name, x, checked)
-    return _columns(x, problem, (*problem.leading, problem.taps, problem.positions), per_channel=1)
+    return _columns(x, problem, stride, (*problem.leading, problem.taps, problem.positions))
 
 
 def im2col(x: Any, kernel_size: Any, *, stride: Any = 1, dilation: Any = 1, padding: Any = 0) -> da.Array:
@@ -274,7 +280,7 @@ def im2col(x: Any, kernel_size: Any, *, stride: Any = 1, dilation: Any = 1, padd
 
     x, problem = _told(name, x, checked)
     batch, count = problem.leading
-    return _columns(x, problem, (batch, count * problem.taps, problem.positions), per_channel=problem.taps)
+    return _columns(x, problem, stride, (batch, count * problem.taps, problem.positions))
 
 
 def _patches(name: str, x: Array, rank: int, *options: Any) -> Sliding:
@@ -284,7 +290,7 @@ def _patches(name: str, x: Array, rank: int, *options: Any) -> Sliding:
     return problem
 
 
-def _columns(x: da.Array, problem: Sliding, shape: tuple[int, ...], per_channel: int) -> da.Array:
+def _columns(x: da.Array, problem: Sliding, stride: Any, shape: tuple[int, ...]) -> da.Array:
     """Columns of windows, in the C order of their places: chunks along the window's first axis alone are chunks of it."""
     if 0 in shape:
         return empty(shape, problem.dtype)
@@ -293,16 +299,16 @@ def _columns(x: da.Array, problem: Sliding, shape: tuple[int, ...], per_channel:
     plan = [*map(unchanged, x.chunks[:before]), *moved]
     in_row = math.prod(axis.out for axis in problem.axes[1:])
     columns = [part.count * in_row for part in moved[0]] if rank else [1]
-    chunks = [*x.chunks[:before], (problem.taps,), columns]
-    if len(shape) == before + 1:  # the window's elements are counted along with the channels
-        chunks = [*x.chunks[: before - 1], [n * per_channel for n in x.chunks[before - 1]], columns]
-    joins = len(shape) == before + 1
+    chunks = [*x.chunks[:before], [problem.taps], columns]
+    joins = len(shape) == before + 1  # the window's elements are counted along with the channels
+    if joins:
+        chunks[before - 1 : before + 1] = [[n * problem.taps for n in x.chunks[before - 1]]]
 
     def place(index: tuple[int, ...]) -> tuple[int, ...]:
         column = index[before] if rank else 0
         return (*index[:before], column) if joins else (*index[:before], 0, column)
 
-    return Graph(problem.function, x, column_block, _slide(problem)).array(plan, chunks, problem.dtype, place)
+    return Graph(problem.function, x, column_block, _slide(problem, stride)).array(plan, chunks, problem.dtype, place)
 
 
 def column_block(slide: Slide, parts: Parts, blocks: Blocks) -> Array:
@@ -310,11 +316,10 @@ def column_block(slide: Slide, parts: Parts, blocks: Blocks) -> Array:
     region = lay_together([part.pieces for part in parts], blocks)
     made: Array = _call(patches, slide, region, parts)
     moved = parts[slide.leading :]
-    numbers = zip(region.shape[slide.leading :], moved, slide.kernel, slide.stride, slide.dilation)
-    counts = [(n + part.before + part.after - d * (k - 1) - 1) // s + 1 for n, part, k, s, d in numbers]
+    rooms = [n + part.before + part.after for n, part in zip(region.shape[slide.leading :], moved)]
+    counts = [(n - a.dilation * (a.kernel - 1) - 1) // s + 1 for n, a, s in zip(rooms, slide.axes, slide.stride)]
     if counts == [part.count for part in moved]:
         return made
     # Windows of padding only were made on the way to one that is not.
     apart = made.reshape(*made.shape[:-1], *counts)[..., *[part.kept for part in moved]]
     return apart.reshape(*made.shape[:-1], -1)
-
