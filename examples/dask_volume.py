@@ -1,8 +1,8 @@
 """A volume that two small workers cannot hold: a Gaussian, and a strided, grouped layer with bias and activation.
 
-The volume is made of a photograph, shifted and lit otherwise in every plane, and lies in zarr. Results go back to zarr, are
-held against NumPy in places, borders among them, and the peak of each worker's memory is told. With ``--kill`` one worker
-is killed in the middle of a second Gaussian, whose result has to be the first one's, bit by bit.
+The volume is made of a photograph, shifted and lit otherwise in every plane, and lies in zarr. Results go back to zarr,
+are held against NumPy in places, borders among them, and the peak of each worker's memory is told. With ``--kill`` one
+worker is killed in the middle of a second Gaussian, whose result has to be the first one's, bit by bit.
 
     python examples/dask_volume.py                  # 64 MB, a minute
     python examples/dask_volume.py --gb 8 --kill    # 8 GB, with a limit of 1.5 GB a worker
@@ -49,8 +49,7 @@ def plane_block(photo, block_info=None):
     return (photo[rows[:, :, None], columns[:, None, :]] * light[:, None, None])[None].astype(np.float32)
 
 
-def make_volume(gb, chunk):
-    side = max(round((gb * 1e9 / 4 / CHANNELS) ** (1 / 3)), 24)
+def make_volume(side, chunk):
     chunks = (1,) * CHANNELS, *(da.core.normalize_chunks(chunk, (side,)) * 3)
     photo = da.from_array(photograph(), chunks=-1).to_delayed().item()
     return da.map_blocks(plane_block, photo, chunks=chunks, dtype=np.float32, meta=np.empty((0,) * 4, np.float32))
@@ -64,10 +63,11 @@ def weights():
 
 def store(client, name, result, path, victim=None):
     """Write to zarr, one file a block, which tells how far it is. Returns the opened array and the seconds."""
-    chunks = tuple(axis[0] for axis in result.chunks)
-    target = zarr.create_array(str(path), shape=result.shape, chunks=chunks, dtype=result.dtype, compressors=None)
+    shape, chunks = result.shape, result.chunksize
+    target = zarr.create_array(str(path), shape=shape, chunks=chunks, dtype=result.dtype, compressors=None)
     begin, written, killed = time.perf_counter(), 0, False
-    future = client.compute(da.store(result, target, lock=False, compute=False))
+    # Two tasks must never write to one chunk of zarr: those of a result that are not all alike are made so.
+    future = client.compute(da.store(result.rechunk(chunks), target, lock=False, compute=False))
     with progress(result.npartitions) as step:
         while True:
             is_done = future.done()
@@ -112,26 +112,23 @@ def check_gaussian(source, result, size=24):
 
 
 def check_layer(source, result, size=12):
-    """Boxes of the layer; inside of the volume they need one element more on both sides."""
+    """Boxes of the layer against the call on NumPy arrays: on what their windows touch, padded where they hang over."""
     w, bias = weights()
+    sizes = source.shape[1:]
     for corner in places(result.shape[2:], size):
-        begins = [2 * i for i in corner]
-        pads = [pad_of(n) for n in source.shape[1:]]
-        spans = [(2 * i - pad[0], 2 * (i + size) + 1 - pad[0]) for i, pad in zip(corner, pads, strict=True)]
-        cut = [slice(max(low, 0), min(high, n)) for (low, high), n in zip(spans, source.shape[1:], strict=True)]
-        given = [(max(-low, 0), max(high - n, 0)) for (low, high), n in zip(spans, source.shape[1:], strict=True)]
-        options = LAYER | {"padding": tuple(given)}
-        want = fastconv.correlate3d(source[:, *cut][None], w, bias=bias, **options)[0]
-        at = tuple(slice(i, i + size) for i in corner)
-        got = result[0, :, *at]
-        assert begins and got.shape == want[:, : got.shape[1], : got.shape[2], : got.shape[3]].shape
-        np.testing.assert_allclose(got, want[:, : got.shape[1], : got.shape[2], : got.shape[3]], rtol=0, atol=1e-4)
+        ends = [min(i + size, n) for i, n in zip(corner, result.shape[2:], strict=True)]
+        lows = [2 * i - pad_before(n) for i, n in zip(corner, sizes, strict=True)]
+        highs = [2 * (i - 1) - pad_before(n) + 3 for i, n in zip(ends, sizes, strict=True)]
+        touched = [slice(max(low, 0), min(high, n)) for low, high, n in zip(lows, highs, sizes, strict=True)]
+        padding = tuple((max(-low, 0), max(high - n, 0)) for low, high, n in zip(lows, highs, sizes, strict=True))
+        want = fastconv.correlate3d(source[:, *touched][None], w, bias=bias, **LAYER | {"padding": padding})
+        got = result[:, :, *[slice(*span) for span in zip(corner, ends, strict=True)]]
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
 
 
-def pad_of(size):
-    """What "same" adds before and after an axis, for a kernel of 3 and a stride of 2."""
-    total = max((-(-size // 2) - 1) * 2 + 3 - size, 0)
-    return total // 2, total - total // 2
+def pad_before(size):
+    """What "same" adds before an axis, for a kernel of 3 and a stride of 2."""
+    return max((-(-size // 2) - 1) * 2 + 3 - size, 0) // 2
 
 
 def main(arguments=None):
@@ -148,7 +145,7 @@ def main(arguments=None):
     parser.add_argument("--kill", action="store_true", help="kill a worker in the middle of a second Gaussian")
     args = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="fastconv-", dir=args.folder))
-    side = max(round((args.gb * 1e9 / 4 / CHANNELS) ** (1 / 3)), 24)
+    side = round((args.gb * 1e9 / 4 / CHANNELS) ** (1 / 3))
     chunk = args.chunk or min(128, -(-side // 3))
     options = {
         "n_workers": args.workers,
@@ -158,14 +155,14 @@ def main(arguments=None):
     }
     try:
         with LocalCluster(processes=True, **options) as cluster, Client(cluster) as client:
-            run(client, folder, args.gb, chunk, args.kill)
+            run(client, folder, side, chunk, args.kill)
     finally:
         shutil.rmtree(folder)
     return 0
 
 
-def run(client, folder, gb, chunk, kill):
-    rows, w_bias = [], weights()
+def run(client, folder, side, chunk, kill):
+    rows, (w, bias) = [], weights()
 
     def note(what, result, seconds, checked):
         most = " ".join(f"{bytes_ / 1e9:.2f}" for bytes_ in peaks(client).values())
@@ -182,7 +179,7 @@ def run(client, folder, gb, chunk, kill):
             ]
         )
 
-    volume = make_volume(gb, chunk)
+    volume = make_volume(side, chunk)
     source, seconds = store(client, "volume", volume, folder / "volume")
     note("volume", volume, seconds, "")
     x = da.from_zarr(source)
@@ -190,7 +187,7 @@ def run(client, folder, gb, chunk, kill):
     first, seconds = store(client, "Gaussian", smooth, folder / "gaussian")
     check_gaussian(source, first)
     note("Gaussian", smooth, seconds, "as NumPy's")
-    layer = lazy.correlate3d(x[None], w_bias[0], bias=w_bias[1], **LAYER)
+    layer = lazy.correlate3d(x[None], w, bias=bias, **LAYER)
     second, seconds = store(client, "layer", layer, folder / "layer")
     check_layer(source, second)
     note("layer", layer, seconds, "as NumPy's")

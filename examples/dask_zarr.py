@@ -1,9 +1,9 @@
 """From zarr to zarr in shards: smooth a volume, keep every second element, write what a shard holds at once.
 
-A zarr array of version 3 writes whole shards, of many chunks each. Two tasks that write chunks of one shard at the same time
-both read it, change it and write it back, and one of the two changes is lost. A stride makes output chunks of other
-sizes than the input's, which shards need not be made of; so the result is rechunked to shards before it is written, and every
-shard has one task that writes it.
+A zarr array of version 3 writes whole shards, of many chunks each. Two tasks that write chunks of one shard at the same
+time both read it, change it and write it back, and one of the two changes is lost. A stride makes output chunks of
+other sizes than the input's, which shards need not be made of; so the result is rechunked to shards before it is
+written, and every shard has one task that writes it.
 
     python examples/dask_zarr.py --side 96
 """

@@ -4,7 +4,9 @@ import inspect
 import itertools
 import pickle
 import re
+import sys
 import time
+import warnings
 from unittest import mock
 
 import numpy as np
@@ -14,12 +16,14 @@ from cases import RANK_NAMES, values
 from fastconv.kernels.shapes import BOUNDARIES, WRAP
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from subprocesses import ROOT, run, run_python
 from test_properties import axes, convolutions, ints, patches, pools
 
 import fastconv
 import fastconv.pool
 import fastconv.problem
 from fastconv import ndimage
+from fastconv.cli import main, warmup
 
 da = pytest.importorskip("dask.array")
 dask = pytest.importorskip("dask")
@@ -309,7 +313,7 @@ def filter_agrees(name, x, x_lazy, *args, **kwargs):
     got = computed(result)
     note = f"{name}({x.dtype} {x.shape}, {args}, {kwargs}) in {x_lazy.chunks}"
     if want.dtype.kind in "fc":
-        # Sums of a few dozen products of weights of one or two, of which a transform and a running sum may err otherwise.
+        # Sums of a few dozen products of weights of one or two, or what a running sum or a transform makes of them.
         scale = np.abs(x.astype("c16")).max(initial=1) * 100
         np.testing.assert_allclose(got, want, rtol=0, atol=scale * np.finfo(want.dtype).eps, err_msg=note)
     else:
@@ -467,7 +471,7 @@ def test_errors_that_numpy_arrays_have_not():
             ValueError, match=r"\(\): x has unknown chunk sizes .* call x\.compute_chunk_sizes\(\) first"
         ):
             call()
-    with pytest.raises(ValueError, match="sobel.*: input has unknown chunk sizes"):
+    with pytest.raises(ValueError, match="input has unknown chunk sizes"):
         lazy.ndimage.sobel(unknown)
     with pytest.raises(TypeError, match=r"max_pool1d\(\): x is a Dask array of masked arrays, expected one of plain"):
         lazy.max_pool1d(da.ma.masked_equal(x, 1), 2)
@@ -665,3 +669,70 @@ def test_xarray():
         output_core_dims=[["lat2", "lon2"]],
     )  # fmt: skip
     np.testing.assert_array_equal(pooled[0, 0], fastconv.max_pool2d(x[None, None], 2)[0, 0])
+
+
+@pytest.fixture
+def cluster():
+    """Two workers in threads of this process: what they share, tests can look at."""
+    distributed = pytest.importorskip("distributed")
+    quiet = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**quiet) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def test_warmup_compiles_on_every_worker(cluster, monkeypatch, capsys):
+    called = []
+    calls = [warmup.Call(name, lambda ones, name=name: called.append((name, ones(2).dtype.name))) for name in "ab"]
+    monkeypatch.setattr(warmup, "calls", lambda: calls)
+    address = cluster.scheduler.address
+    assert main(["warmup", "--dask", address, "--dtype", "float32", "int8"]) == 0
+    assert sorted(called) == sorted([(name, dtype) for name in "ab" for dtype in ("float32", "int8")] * 2)
+    printed = capsys.readouterr().out
+    assert all(worker in printed for worker in cluster.nthreads())
+
+
+def test_warmup_says_that_no_scheduler_answers(capsys, monkeypatch):
+    pytest.importorskip("distributed")
+    with dask.config.set({"distributed.comm.timeouts.connect": "200ms"}):
+        assert main(["warmup", "--dask", "tcp://127.0.0.1:9"]) == 1
+    assert "warmup: no scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert main(["warmup", "--dask", "tcp://127.0.0.1:9"]) == 1
+    assert "install fastconv[dask]" in capsys.readouterr().err
+
+
+def test_a_cluster_has_the_same_results_and_no_warnings(cluster):
+    """None about large graphs, least of all: they hold weights once."""
+    x, w = values((2, 8, 40, 40), "f4"), values((64, 8, 5, 5), "f4", 1)
+    x_lazy = da.from_array(x, chunks=(1, 8, 5, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = lazy.correlate2d(x_lazy, w, padding="same").compute()
+    oracle.check(got, oracle.correlate(x, w, padding_mode="same"))
+
+
+def test_without_dask_it_is_said_what_to_install():
+    code = "import sys; sys.modules['dask'] = None; import fastconv; fastconv.dask"
+    done = run_python(code, check=False)
+    assert "ImportError: fastconv.dask needs Dask's arrays" in done.stderr
+    assert "install fastconv[dask]" in done.stderr
+
+
+# Examples ------------------------------------------------------------------------------------------------------------
+
+
+def example(name, *arguments):
+    return run(ROOT / "examples" / f"{name}.py", *arguments)
+
+
+def test_zarr_example():
+    pytest.importorskip("zarr")
+    assert "became shards of (16, 32, 32)" in example("dask_zarr", "--side", "70").stdout
+
+
+def test_volume_example():
+    """Two processes, one of which is killed."""
+    for module in ("zarr", "distributed", "skimage"):
+        pytest.importorskip(module)
+    printed = example("dask_volume", "--gb", "0.004", "--chunk", "16", "--kill").stdout
+    assert "the same bits" in printed

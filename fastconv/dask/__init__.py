@@ -1,7 +1,7 @@
 """The same functions on Dask arrays, lazily: for images, volumes and recordings that outgrow memory or one machine.
 
-Arguments, errors and results are those of the functions for NumPy arrays. Dask does the rest: nothing here schedules, sends
-or tries again. `fastconv.dask.ndimage` holds the filters of `fastconv.ndimage`.
+Arguments, errors and results are those of the functions for NumPy arrays. Dask does the rest: nothing here schedules,
+sends or tries again. `fastconv.dask.ndimage` holds the filters of `fastconv.ndimage`.
 """
 
 try:

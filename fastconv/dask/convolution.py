@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import dask.array as da
@@ -15,7 +15,7 @@ from ..kernels.shapes import BOUNDARIES, Axis
 from ..problem import Array
 from .documents import describe
 from .graph import Blocks, Graph, Parts, as_dask, as_operand, empty, lay_together, standing_in
-from .halo import Channels, channels, unchanged, windows
+from .halo import channels, unchanged, windows
 
 _HALVES = "float16", "bfloat16"
 
@@ -83,12 +83,12 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., da.Array]:
         if 0 in problem.out_shape:
             return empty(problem.out_shape, result)
         kept = Options(name, problem.axes, activation, algorithm, result, problem.read)
-        plan = [
+        plan: list[Sequence[Any]] = [
             unchanged(x.chunks[0]),
             channels(x.chunks[1], problem.call.groups, problem.call.outputs),
             *map(windows, x.chunks[2:], problem.axes),
         ]
-        chunks = [[part.count for part in parts] for parts in plan]
+        chunks = [[part.outputs for part in parts] for parts in plan]
         bias = bias if isinstance(bias, da.Array) else bound
         weights = w if isinstance(w, da.Array) else thin
         graph = Graph(name, x, correlate_block, kept, fill, as_operand(weights), as_operand(bias))
@@ -103,7 +103,7 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., da.Array]:
 def correlate_block(options: Options, fill: Array, w: Array, bias: Array | None, parts: Parts, blocks: Blocks) -> Array:
     """A block of a convolution. Sums over channels that lie in several blocks are added in the channels' order."""
     batch, taken, *spatial = parts
-    where = slice(taken.first, taken.first + taken.count)
+    where = slice(taken.first, taken.first + taken.outputs)
     w, bias = w[where], None if bias is None else bias[where].astype(options.dtype)
     if len(taken.pieces) == 1:
         return _sum(options, fill, w, bias, parts, blocks, 0)
@@ -114,12 +114,12 @@ def correlate_block(options: Options, fill: Array, w: Array, bias: Array | None,
     for i, term in enumerate(taken.terms):
         more = _sum(partial, fill, w.astype(options.dtype), None, parts, blocks, i)
         if total is None:
-            total = np.zeros((len(more), taken.count, *more.shape[2:]), dtype)
+            total = np.zeros((len(more), taken.outputs, *more.shape[2:]), dtype)
         total[:, slice(*term.outputs)] += more
     assert total is not None
     if bias is not None or options.activation is not None:
-        ones = np.ones((taken.count, 1, *[1] * len(spatial)), dtype)
-        total = conv.correlate_nd(total, ones, groups=taken.count, bias=bias, activation=options.activation)
+        ones = np.ones((taken.outputs, 1, *[1] * len(spatial)), dtype)
+        total = conv.correlate_nd(total, ones, groups=taken.outputs, bias=bias, activation=options.activation)
     return total.astype(options.dtype, copy=False)
 
 
@@ -144,7 +144,8 @@ def _sum(options: Options, fill: Array, w: Array, bias: Array | None, parts: Par
         algorithm=options.algorithm,
         dtype=options.dtype,
     )
-    return made[:, :, *[part.kept for part in spatial]]
+    kept: Array = made[:, :, *[part.kept for part in spatial]]
+    return kept
 
 
 correlate1d, correlate2d, correlate3d, correlate_nd, convolve1d, convolve2d, convolve3d, convolve_nd = (

@@ -1,6 +1,6 @@
-"""From a plan of each axis to a Dask array: one task for each block of the result, which takes whole blocks of the input.
+"""From a plan of each axis to a Dask array: one task for each block of the result, which takes blocks of the input.
 
-A task cuts what it needs out of the blocks that hold it and lays that together: no other tasks stand between two
+A task takes these whole, cuts what it needs out of them and lays that together: no other tasks stand between two
 operations. What all tasks of a call have in common, its weights among it, is one key of the graph.
 """
 

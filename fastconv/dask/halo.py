@@ -1,9 +1,8 @@
 """What each output chunk takes of one axis of the input. Integers only: no Dask, no arrays.
 
-A plan of an axis is one `Part` for each output chunk. Its pieces, laid one after the other, are the region of the axis that
-the chunk's windows touch: cut off at the array's ends where the call pads by itself, and otherwise padded, element by
-element, with what its boundary rule finds, wherever in the array that lies. Chunks of any length do, and several of them
-may make one piece of the way.
+A plan of an axis is one `Part` for each output chunk. Its pieces, laid one after the other, are the region of the axis
+that the chunk's windows touch: cut off at the array's ends where the call pads by itself, and otherwise padded, element
+by element, with what its boundary rule finds, wherever in the array that lies. Chunks may have any length.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Piece(NamedTuple):
 class Part(NamedTuple):
     """What one output chunk takes of an axis, and what to keep of what is made of it."""
 
-    count: int  # elements of the output chunk
+    outputs: int  # elements of the output chunk
     pieces: tuple[Piece, ...]
     before: int = 0  # padding of the region that is left to the call
     after: int = 0
@@ -46,7 +45,7 @@ class Part(NamedTuple):
     @property
     def kept(self) -> slice:
         """Where in what is made of the region the output chunk lies."""
-        return slice(self.skip, self.skip + self.count)
+        return slice(self.skip, self.skip + self.outputs)
 
 
 def starts_of(chunks: Sequence[int]) -> list[int]:
@@ -95,8 +94,8 @@ def neighbourhoods(chunks: Sequence[int], before: int, after: int, boundaries: C
     """The plan of an axis along which a filter reaches so far, at most, and keeps the size.
 
     The filter pads by itself at the array's ends, and makes something of its own where a region ends inside, which is
-    cut off. Where it wraps round, a region goes on at the far side instead, and where some of its steps do so and others
-    do not, it is all of the axis. `boundaries`: those of its steps along this axis.
+    cut off. Where it wraps round, a region goes on at the far side instead, and where some of its steps do so and
+    others do not, it is all of the axis. `boundaries`: those of its steps along this axis.
     """
     starts = starts_of(chunks)
     size, plan = starts[-1], []
@@ -131,8 +130,8 @@ class Term(NamedTuple):
 class Channels(NamedTuple):
     """What one output chunk takes of the channels: a piece for each of its terms, which are added in this order."""
 
-    count: int
-    first: int  # output channel
+    outputs: int
+    first: int  # of them
     pieces: tuple[Piece, ...]
     terms: tuple[Term, ...]
 
@@ -146,14 +145,14 @@ def channels(chunks: Sequence[int], groups: int, outputs: int) -> list[Channels]
     starts = starts_of(chunks)
     size = starts[-1] // groups  # of a group
     if size == 0:
-        whole = Term(groups, (0, groups * outputs), (0, 0))
-        return [Channels(groups * outputs, 0, (Piece(0, 0, 1, 0),), (whole,))]
+        nothing = Term(groups, (0, groups * outputs), (0, 0))
+        return [Channels(groups * outputs, 0, (Piece(0, 0, 1, 0),), (nothing,))]
     ends = [min(-(-start // size), groups) for start in starts[:-1]] + [groups]
     plan = []
     for first, end in pairwise(ends):
         if first == end:
             continue
-        pieces, terms, place = [], [], first * size
+        pieces, terms, place = list[Piece](), list[Term](), first * size
         while place < end * size:
             chunk = bisect_right(starts, place) - 1
             group, inside = divmod(place, size)

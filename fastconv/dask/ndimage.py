@@ -1,8 +1,8 @@
 """The filters of `fastconv.ndimage` on Dask arrays, lazily: chunks of any sizes, which the results keep.
 
 There is one mechanism for all of them. A filter of a chunk is the filter for NumPy arrays on the chunk and what lies
-around it; how much that is, a call of the same function on an empty array tells, which also refuses what is wrong with the
-arguments and says what dtype the result has.
+around it; how much that is, a call of the same function on an empty array tells, which also refuses what is wrong with
+the arguments and says what dtype the result has.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def _options(
     for label, value in options.items():
         if label == "output" and isinstance(value, (np.ndarray, da.Array)):
             raise TypeError(
-                f"{name}(): output is a {type(value).__name__}, expected None or a dtype: a lazy result has no memory yet"
+                f"{name}(): output is a {type(value).__name__}, expected None or a dtype: a lazy result has no memory "
+                "yet"
             )
         if isinstance(value, da.Array):
             raise TypeError(f"{name}(): {label} is a Dask array, expected a NumPy one; call its .compute() first")
@@ -92,7 +93,7 @@ def filter_block(name: str, options: dict[str, Any], parts: Parts, blocks: Block
     """A block, filtered together with what lies around it, which is cut off."""
     region = lay_together([part.pieces for part in parts], blocks)
     made: Array = getattr(ndimage, name)(region, **options)
-    kept = made[tuple(part.kept for part in parts)]
+    kept: Array = made[tuple(part.kept for part in parts)]
     return kept if kept.size == made.size else kept.copy()  # a view would keep the memory of all
 
 
@@ -162,7 +163,7 @@ _NAMES = {
     "uniform_filter1d": ", 3",
     "white_tophat": ", 3",
 }
-__all__ = sorted([*_NAMES, "generic_gradient_magnitude", "generic_laplace"])  # noqa: PLE0605
+__all__ = sorted([*_NAMES, "generic_gradient_magnitude", "generic_laplace"])
 
 for _name, _arguments in _NAMES.items():
     globals()[_name] = _define(_name, _arguments)

@@ -33,7 +33,7 @@ class Slide(NamedTuple):
 
 
 def _slide(
-    problem: Sliding, stride: Any, pads: bool = True, sizes: tuple[int, ...] | None = None, **options: Any
+    problem: Sliding, stride: Any, options: dict[str, Any], pads: bool = True, sizes: tuple[int, ...] | None = None
 ) -> Slide:
     name, axes = problem.function, problem.axes
     steps = problem.window if stride is None else checks.as_ints(name, "stride", stride, len(axes), 1)
@@ -57,9 +57,9 @@ def _of_windows(x: da.Array, problem: Sliding, slide: Slide, *dtypes: np.dtype[A
         return results if len(dtypes) > 1 else results[0]
     before = len(problem.leading)
     plan = [*map(unchanged, x.chunks[:before]), *map(windows, x.chunks[before:], problem.axes)]
-    chunks = [tuple(part.count for part in parts) for parts in plan]
+    chunks = [tuple(part.outputs for part in parts) for parts in plan]
     graph = Graph(problem.function, x, window_block, slide)
-    return graph.pair(plan, chunks, dtypes) if len(dtypes) > 1 else graph.array(plan, chunks, *dtypes)
+    return graph.pair(plan, chunks, dtypes) if len(dtypes) > 1 else graph.array(plan, chunks, dtypes[0])
 
 
 def window_block(slide: Slide, parts: Parts, blocks: Blocks) -> Any:
@@ -139,8 +139,8 @@ def _define_extremum(name: str, rank: int) -> Callable[..., Any]:
         result = asked or problem.dtype
         kept = {"ceil_mode": bool(ceil_mode), "dtype": result}
         if not return_indices:
-            return _of_windows(x, problem, _slide(problem, stride, **kept), result)
-        slide = _slide(problem, stride, sizes=x.shape[2:], return_indices=True, **kept)
+            return _of_windows(x, problem, _slide(problem, stride, kept), result)
+        slide = _slide(problem, stride, kept | {"return_indices": True}, sizes=x.shape[2:])
         return _of_windows(x, problem, slide, result, _INDEX)
 
     return _document(function, name, rank)
@@ -169,7 +169,7 @@ def _define_average(name: str, rank: int) -> Callable[..., da.Array]:
         x, problem, asked = _pool(name, x, rank, label, options, dtype, check)
         result = asked or pool.mean_dtype(problem.dtype)
         kept = {"ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad), "dtype": result}
-        averages: da.Array = _of_windows(x, problem, _slide(problem, stride, **kept), result)
+        averages: da.Array = _of_windows(x, problem, _slide(problem, stride, kept), result)
         return averages
 
     return _document(function, name, rank)
@@ -198,7 +198,7 @@ def _define_filter(name: str, is_mean: bool) -> Callable[..., da.Array]:
 
         x, problem = _told(name, x, checked)
         result = pool.mean_dtype(problem.dtype) if is_mean else problem.dtype
-        made: da.Array = _of_windows(x, problem, _slide(problem, stride, pads=False), result)
+        made: da.Array = _of_windows(x, problem, _slide(problem, stride, {}, pads=False), result)
         return made
 
     return describe(function, getattr(pool, name), ", (3,), stride=1", "(4,)", "((2,),)")
@@ -217,8 +217,8 @@ def extract_patches(
 ) -> da.Array:
     """`fastconv.extract_patches` of a Dask array, lazily: every window, as columns.
 
-    Columns stand in the order of the windows, so that they are chunked as the first axis of the window is, and each block
-    takes all that it needs along the others.
+    Columns stand in the order of the windows, so that they are chunked as the first axis of the window is, and each
+    block takes all that it needs along the others.
 
     Parameters
     ----------
@@ -291,14 +291,14 @@ def _patches(name: str, x: Array, rank: int, *options: Any) -> Sliding:
 
 
 def _columns(x: da.Array, problem: Sliding, stride: Any, shape: tuple[int, ...]) -> da.Array:
-    """Columns of windows, in the C order of their places: chunks along the window's first axis alone are chunks of it."""
+    """Columns of windows, in the C order of their places: only chunks along the window's first axis are theirs, too."""
     if 0 in shape:
         return empty(shape, problem.dtype)
     before, rank = len(problem.leading), len(problem.axes)
     moved = [windows(n, axis, in_one=i > 0) for i, (n, axis) in enumerate(zip(x.chunks[before:], problem.axes))]
     plan = [*map(unchanged, x.chunks[:before]), *moved]
     in_row = math.prod(axis.out for axis in problem.axes[1:])
-    columns = [part.count * in_row for part in moved[0]] if rank else [1]
+    columns = [part.outputs * in_row for part in moved[0]] if rank else [1]
     chunks = [*x.chunks[:before], [problem.taps], columns]
     joins = len(shape) == before + 1  # the window's elements are counted along with the channels
     if joins:
@@ -308,7 +308,9 @@ def _columns(x: da.Array, problem: Sliding, stride: Any, shape: tuple[int, ...])
         column = index[before] if rank else 0
         return (*index[:before], column) if joins else (*index[:before], 0, column)
 
-    return Graph(problem.function, x, column_block, _slide(problem, stride)).array(plan, chunks, problem.dtype, place)
+    return Graph(problem.function, x, column_block, _slide(problem, stride, {})).array(
+        plan, chunks, problem.dtype, place
+    )
 
 
 def column_block(slide: Slide, parts: Parts, blocks: Blocks) -> Array:
@@ -318,7 +320,7 @@ def column_block(slide: Slide, parts: Parts, blocks: Blocks) -> Array:
     moved = parts[slide.leading :]
     rooms = [n + part.before + part.after for n, part in zip(region.shape[slide.leading :], moved)]
     counts = [(n - a.dilation * (a.kernel - 1) - 1) // s + 1 for n, a, s in zip(rooms, slide.axes, slide.stride)]
-    if counts == [part.count for part in moved]:
+    if counts == [part.outputs for part in moved]:
         return made
     # Windows of padding only were made on the way to one that is not.
     apart = made.reshape(*made.shape[:-1], *counts)[..., *[part.kept for part in moved]]

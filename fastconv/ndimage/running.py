@@ -33,7 +33,8 @@ def watching() -> Iterator[list[Steps]]:
 
     Of calls on arrays without elements, which are never kept.
     """
-    token = _watched.set(seen := [])
+    seen: list[Steps] = []
+    token = _watched.set(seen)
     try:
         yield seen
     finally:
