@@ -1,6 +1,6 @@
 """dask-image's filters and fastconv's on the same chunks: seconds, tasks of the graph, and how far results are apart.
 
-Each pair is timed in turn, the best of several runs counts; the volume is in memory, so that nothing but filters is timed.
+Each pair is timed in turn, and the best of several runs counts. The volume is in memory: only filters are timed.
 
     python examples/dask_image_peer.py                              # threads, 128 x 128 x 128
     python examples/dask_image_peer.py --side 512 --cluster         # 2 processes instead
@@ -78,7 +78,7 @@ def main(arguments=None):
         return 0
     from distributed import Client, LocalCluster
 
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(processes=True, **options) as cluster, Client(cluster):
         compare(args.side, args.chunk, args.runs)
     return 0

@@ -1,9 +1,9 @@
 """From one machine to many: measure what a block, a task and a byte between workers take, and predict throughput.
 
-The model and its assumptions stand in docs/scaling.md. Measured here: seconds of a Gaussian (sigma 2, in three dimensions,
-float32) for a block with its halo, on one thread; Dask's own time for a task; bytes a second from one worker's memory to
-another's. Predicted from that: throughput on 1 to 1,000 workers of one thread each, and, as a check, the seconds of a
-volume on 1 and on 2 workers of this machine, which are then measured, too.
+The model and its assumptions stand in docs/scaling.md. Measured here: seconds of a Gaussian (sigma 2, in three
+dimensions, float32) for a block with its halo, on one thread; Dask's own time for a task; bytes a second from one
+worker's memory to another's. Predicted from that: throughput on 1 to 1,000 workers of one thread each, and, as a check,
+the seconds of a volume on 1 and on 2 workers of this machine, which are then measured, too.
 
     python examples/dask_scaling.py --plot docs/images/dask-scaling.png
 """
@@ -44,7 +44,7 @@ def seconds_of_block(chunk, runs=5):
 
 def run_on(workers, result):
     """Seconds on so many processes; nothing is collected."""
-    quiet = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    quiet = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(processes=True, **quiet) as cluster, Client(cluster) as client:
         wait(client.persist(smoothed(2 * REACH, REACH)))  # kernels are read from disk
         sums = result.map_blocks(lambda block: block[:1, :1, :1], chunks=(1, 1, 1), dtype=result.dtype)
@@ -54,14 +54,14 @@ def run_on(workers, result):
 
 
 def seconds_of_task():
-    """Blocks that are so small that nothing counts but what Dask does for them: making, filtering, cutting one element."""
+    """Blocks so small that nothing counts but what Dask does for them: making, filtering, cutting one element."""
     tiny = smoothed(14 * 4, 4)
     return run_on(1, tiny) / (3 * tiny.npartitions)
 
 
 def bytes_a_second(size=1 << 27):
     """From one worker's memory to another's."""
-    quiet = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    quiet = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(processes=True, **quiet) as cluster, Client(cluster) as client:
         first, second = client.nthreads()
         times = []

@@ -9,6 +9,7 @@ worker is killed in the middle of a second Gaussian, whose result has to be the 
 """
 
 import argparse
+import logging
 import os
 import resource
 import shutil
@@ -151,10 +152,11 @@ def main(arguments=None):
         "n_workers": args.workers,
         "threads_per_worker": 1,
         "memory_limit": args.memory,
-        "dashboard_address": None,
+        "dashboard_address": ":0",
     }
     try:
-        with LocalCluster(processes=True, **options) as cluster, Client(cluster) as client:
+        # A worker that is killed is told of at length.
+        with LocalCluster(processes=True, silence_logs=logging.CRITICAL, **options) as cluster, Client(cluster) as client:
             run(client, folder, side, chunk, args.kill)
     finally:
         shutil.rmtree(folder)

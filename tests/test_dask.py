@@ -687,7 +687,7 @@ def test_xarray():
 def cluster():
     """Two workers in threads of this process: what they share, tests can look at."""
     distributed = pytest.importorskip("distributed")
-    quiet = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    quiet = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
     with distributed.LocalCluster(**quiet) as cluster, distributed.Client(cluster) as client:
         yield client
 
@@ -742,6 +742,7 @@ def test_zarr_example():
     assert "became shards of (16, 32, 32)" in example("dask_zarr", "--side", "70").stdout
 
 
+@pytest.mark.slow
 def test_volume_example():
     """Two processes, one of which is killed."""
     for module in ("zarr", "distributed", "skimage"):

@@ -59,7 +59,7 @@ class Graph:
     def __init__(self, function: str, x: da.Array, run: Callable[..., Any], *operands: Any) -> None:
         self.token = tokenize(function, x.name, run, *operands)
         self.function, self._x = function, x
-        self._sources = [operand for operand in operands if isinstance(operand, da.Array)]
+        self._sources = [x, *[operand for operand in operands if isinstance(operand, da.Array)]]
         self._shared = f"{function}-call-{self.token}"
         taken = [
             TaskRef((operand.name, *[0] * operand.ndim)) if isinstance(operand, da.Array) else operand
@@ -76,16 +76,15 @@ class Graph:
     ) -> da.Array:
         """The result of one array; `place`: of a block, by the numbers of its parts."""
         name = f"{self.function}-{self.token}"
-        return self._finish(name, self._tasks(name, plan, place), [self._x, *self._sources], chunks, dtype)
+        graph = HighLevelGraph.from_collections(name, self._tasks(name, plan, place), dependencies=self._sources)
+        return da.Array(graph, name, tuple(map(tuple, chunks)), dtype=dtype, meta=_meta(chunks, dtype))
 
     def pair(
         self, plan: Sequence[Sequence[Any]], chunks: Sequence[Sequence[int]], dtypes: Sequence[np.dtype[Any]]
     ) -> tuple[da.Array, ...]:
         """The results of several arrays, whose blocks one task makes."""
         both = f"{self.function}-blocks-{self.token}"
-        graph = HighLevelGraph.from_collections(
-            both, self._tasks(both, plan, tuple), dependencies=[self._x, *self._sources]
-        )
+        graph = HighLevelGraph.from_collections(both, self._tasks(both, plan, tuple), dependencies=self._sources)
         results = []
         for i, dtype in enumerate(dtypes):
             name = f"{self.function}-{i}-{self.token}"
@@ -117,17 +116,6 @@ class Graph:
             blocks = [refs[index] for index in itertools.product(*[found for _, (_, found) in chosen])]
             tasks[key] = Task(key, run_block, call, parts, *blocks)
         return tasks
-
-    @staticmethod
-    def _finish(
-        name: str,
-        tasks: dict[Any, Task],
-        sources: list[da.Array],
-        chunks: Sequence[Sequence[int]],
-        dtype: np.dtype[Any],
-    ) -> da.Array:
-        graph = HighLevelGraph.from_collections(name, tasks, dependencies=sources)
-        return da.Array(graph, name, tuple(map(tuple, chunks)), dtype=dtype, meta=_meta(chunks, dtype))
 
 
 def _meta(chunks: Sequence[Any], dtype: np.dtype[Any]) -> Array:
