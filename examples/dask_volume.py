@@ -156,7 +156,10 @@ def main(arguments=None):
     }
     try:
         # A worker that is killed is told of at length.
-        with LocalCluster(processes=True, silence_logs=logging.CRITICAL, **options) as cluster, Client(cluster) as client:
+        with (
+            LocalCluster(processes=True, silence_logs=logging.CRITICAL, **options) as cluster,
+            Client(cluster) as client,
+        ):
             run(client, folder, side, chunk, args.kill)
     finally:
         shutil.rmtree(folder)
