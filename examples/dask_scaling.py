@@ -165,7 +165,7 @@ def plot(path, curves, measured, checked):
     figure, axis = plt.subplots(figsize=(7, 4.5), constrained_layout=True)
     for chunk, curve in curves.items():
         axis.loglog(WORKERS, curve, marker=".", label=f"blocks of {chunk}³, predicted")
-    first = next(iter(curves.values()))[0]
+    first = curves[max(curves)][0]
     axis.loglog(WORKERS, [first * n for n in WORKERS], color="0.8", zorder=0, label="in proportion to the workers")
     axis.loglog(*zip(*measured.items(), strict=True), "kx", label=f"blocks of {checked}³, measured")
     axis.set(
