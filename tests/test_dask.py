@@ -723,6 +723,28 @@ def test_a_cluster_has_the_same_results_and_no_warnings(cluster):
     oracle.check(got, oracle.correlate(x, w, padding_mode="same"))
 
 
+@pytest.mark.slow
+def test_workers_that_start_together_share_a_cache_folder(tmp_path):
+    """An empty one: both compile, and what is kept serves a second cluster."""
+    pytest.importorskip("distributed")
+    code = """
+import dask.array as da
+from distributed import Client, LocalCluster
+from fastconv import dask as lazy
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster):
+        x = da.ones((2, 1, 40), chunks=(1, 1, 10), dtype="f4")
+        print(lazy.max_pool1d(x, 2).sum().compute(), lazy.ndimage.sobel(x).sum().compute())
+"""
+    kept = []
+    for _ in range(2):
+        assert run("-c", code, NUMBA_CACHE_DIR=tmp_path).stdout.split() == ["40.0", "0.0"]
+        kept.append(sorted(path for path in tmp_path.rglob("*") if path.is_file()))
+    assert kept[0]
+    assert kept[0] == kept[1]
+
+
 def test_without_dask_it_is_said_what_to_install():
     code = "import sys; sys.modules['dask'] = None; import fastconv; fastconv.dask"
     done = run_python(code, check=False)

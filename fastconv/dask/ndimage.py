@@ -24,6 +24,36 @@ from .documents import describe
 from .graph import Blocks, Graph, Parts, as_dask, lay_together
 from .halo import neighbourhoods
 
+__all__ = [
+    "black_tophat",
+    "convolve",
+    "convolve1d",
+    "correlate",
+    "correlate1d",
+    "gaussian_filter",
+    "gaussian_filter1d",
+    "gaussian_gradient_magnitude",
+    "gaussian_laplace",
+    "generic_gradient_magnitude",
+    "generic_laplace",
+    "grey_closing",
+    "grey_dilation",
+    "grey_erosion",
+    "grey_opening",
+    "laplace",
+    "maximum_filter",
+    "maximum_filter1d",
+    "minimum_filter",
+    "minimum_filter1d",
+    "morphological_gradient",
+    "morphological_laplace",
+    "prewitt",
+    "sobel",
+    "uniform_filter",
+    "uniform_filter1d",
+    "white_tophat",
+]
+
 # Functions whose second step reads what the first has made; in all others, steps read the input side by side.
 _IN_SEQUENCE = "grey_opening", "grey_closing", "white_tophat", "black_tophat"
 
@@ -135,37 +165,31 @@ def _define_generic(name: str, magnitude: bool) -> Callable[..., da.Array]:
     return describe(function, original, ", fastconv.dask.ndimage.sobel", "(4, 4)", "((2, 2), (2, 2))")
 
 
-# Every name, with an example's arguments besides the input.
-_NAMES = {
-    "black_tophat": ", 3",
-    "convolve": ", [[0, 1, 0], [1, 1, 1], [0, 1, 0]]",
-    "convolve1d": ", [1, 2, 1]",
-    "correlate": ", [[0, 1, 0], [1, 1, 1], [0, 1, 0]]",
-    "correlate1d": ", [1, 2, 1]",
-    "gaussian_filter": ", 1.5",
-    "gaussian_filter1d": ", 1.5",
-    "gaussian_gradient_magnitude": ", 1.5",
-    "gaussian_laplace": ", 1.5",
-    "grey_closing": ", 3",
-    "grey_dilation": ", 3",
-    "grey_erosion": ", 3",
-    "grey_opening": ", 3",
-    "laplace": "",
-    "maximum_filter": ", 3",
-    "maximum_filter1d": ", 3",
-    "minimum_filter": ", 3",
-    "minimum_filter1d": ", 3",
-    "morphological_gradient": ", 3",
-    "morphological_laplace": ", 3",
-    "prewitt": "",
-    "sobel": "",
-    "uniform_filter": ", 3",
-    "uniform_filter1d": ", 3",
-    "white_tophat": ", 3",
-}
-__all__ = sorted([*_NAMES, "generic_gradient_magnitude", "generic_laplace"])
-
-for _name, _arguments in _NAMES.items():
-    globals()[_name] = _define(_name, _arguments)
-generic_laplace = _define_generic("generic_laplace", magnitude=False)
+# With an example's arguments besides the input.
+black_tophat = _define("black_tophat", ", 3")
+convolve = _define("convolve", ", [[0, 1, 0], [1, 1, 1], [0, 1, 0]]")
+convolve1d = _define("convolve1d", ", [1, 2, 1]")
+correlate = _define("correlate", ", [[0, 1, 0], [1, 1, 1], [0, 1, 0]]")
+correlate1d = _define("correlate1d", ", [1, 2, 1]")
+gaussian_filter = _define("gaussian_filter", ", 1.5")
+gaussian_filter1d = _define("gaussian_filter1d", ", 1.5")
+gaussian_gradient_magnitude = _define("gaussian_gradient_magnitude", ", 1.5")
+gaussian_laplace = _define("gaussian_laplace", ", 1.5")
 generic_gradient_magnitude = _define_generic("generic_gradient_magnitude", magnitude=True)
+generic_laplace = _define_generic("generic_laplace", magnitude=False)
+grey_closing = _define("grey_closing", ", 3")
+grey_dilation = _define("grey_dilation", ", 3")
+grey_erosion = _define("grey_erosion", ", 3")
+grey_opening = _define("grey_opening", ", 3")
+laplace = _define("laplace", "")
+maximum_filter = _define("maximum_filter", ", 3")
+maximum_filter1d = _define("maximum_filter1d", ", 3")
+minimum_filter = _define("minimum_filter", ", 3")
+minimum_filter1d = _define("minimum_filter1d", ", 3")
+morphological_gradient = _define("morphological_gradient", ", 3")
+morphological_laplace = _define("morphological_laplace", ", 3")
+prewitt = _define("prewitt", "")
+sobel = _define("sobel", "")
+uniform_filter = _define("uniform_filter", ", 3")
+uniform_filter1d = _define("uniform_filter1d", ", 3")
+white_tophat = _define("white_tophat", ", 3")
