@@ -6,6 +6,7 @@ from typing import Any, Literal, SupportsIndex, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from . import dask as dask
 from . import kernels as kernels
 from . import ndimage as ndimage
 from . import numpy as numpy

@@ -140,7 +140,7 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
             try:
                 entry = _prepare(name, rank, flip, x, w, *options, bias is not None, padding_name=label, dtype=dtype)
             except (TypeError, ValueError) as error:
-                raise _told_whole(error, name, given, x, w, bias, fillvalue, out, dtype) from None
+                raise told_whole(error, name, given, x, w, bias, fillvalue, out, dtype) from None
             if len(prepared) >= _KEPT:
                 prepared.clear()
             if key is not None:
@@ -156,7 +156,7 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
             else:
                 checks.check_out(name, out, shape, result, x, w, bias)
         except (TypeError, ValueError) as error:
-            raise _told_whole(error, name, given, x, w, bias, fillvalue, out, dtype, shape) from None
+            raise told_whole(error, name, given, x, w, bias, fillvalue, out, dtype, shape) from None
         run(x, w, bias, fill, out)
         return out
 
@@ -214,7 +214,7 @@ def _prepare(
     return run, problem.out_shape, dtype, np.zeros(1, dtype)
 
 
-def _told_whole(
+def told_whole(
     error: Exception,
     name: str,
     given: tuple[tuple[str, Any], ...],

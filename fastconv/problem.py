@@ -44,7 +44,7 @@ _DIFFERENCES = 1 << 18  # between places in an array, that are looked at one by 
 AXES = {1: "W", 2: "HW", 3: "DHW"}
 DEFAULT_PADDING = "".join(("val", "id"))  # an object of its own: a "valid" that a caller gives is told from it
 _HOST_COPY = {
-    "dask": "call its .compute() first",
+    "dask": "use fastconv.dask, or call its .compute() first",
     "cupy": "copy it to the host with .get() first",
     "torch": "pass x.detach().cpu().numpy()",
     "tensorflow": "pass x.numpy()",
@@ -373,14 +373,16 @@ def _overlaps_itself(array: Array) -> bool:
     return bool((((rest < size) & (abs(back) < n)) | ((step - rest < size) & (abs(back + 1) < n))).any())
 
 
-def check_size(function: str, shape: Sequence[int], itemsize: int) -> None:
+def check_size(function: str, shape: Sequence[int], itemsize: int, in_chunks: bool = False) -> None:
     """Refuse a result that no address space holds; what is merely too much for this machine is NumPy's MemoryError.
 
-    It comes here, before a kernel is compiled: memory that is asked for and not written costs nothing.
+    It comes here, before a kernel is compiled: memory that is asked for and not written costs nothing. A result that is
+    made `in_chunks` need not fit into this machine.
     """
     if not is_addressable(math.prod(map(float, shape)), itemsize):
         raise ValueError(f"{function}(): the result would have shape {tuple(shape)}, more than memory can address")
-    np.empty(math.prod(shape) * itemsize, dtype=np.uint8)
+    if not in_chunks:
+        np.empty(math.prod(shape) * itemsize, dtype=np.uint8)
 
 
 def as_bias(function: str, bias: Any, outputs: int, dtype: np.dtype[Any]) -> Array:
@@ -597,6 +599,7 @@ def convolution(
     has_bias: bool,
     *,
     padding_name: str = "padding_mode",
+    in_chunks: bool = False,
 ) -> Problem:
     """The problem of a correlation, or of a convolution (`flip`); `rank` None takes the rank from `w`."""
     rank = check_ranks(function, x, w, rank)
@@ -626,7 +629,7 @@ def convolution(
     misfits.refuse()
     read = read_dtype(x.dtype, dtype)
     problem = Problem(function, call._replace(outputs=outputs // call.groups), tuple(axes), dtype, read, algorithm)
-    check_size(function, problem.out_shape, dtype.itemsize)
+    check_size(function, problem.out_shape, dtype.itemsize, in_chunks)
     return problem
 
 
@@ -696,6 +699,7 @@ def window(
     padding: Any,
     ceil_mode: bool = False,
     is_pool: bool = False,
+    in_chunks: bool = False,
 ) -> Sliding:
     """A window over the last `rank` axes of `x`; the axes before them are the batch, for pools a batch and channels."""
     misfits, options = Misfits(function), (kernel_size, stride, dilation, padding_name, padding, ceil_mode)
@@ -703,7 +707,7 @@ def window(
     if is_pool:
         misfits.attempt(check_rank, "x", x, rank, "NC")
         sizes = (0,) * rank if misfits.texts else sizes  # nothing is said of windows over other axes
-    return sliding(function, leading, sizes, x.dtype, *options, misfits)
+    return sliding(function, leading, sizes, x.dtype, *options, misfits, in_chunks)
 
 
 def sliding(
@@ -718,6 +722,7 @@ def sliding(
     padding: Any,
     ceil_mode: bool = False,
     misfits: Misfits | None = None,
+    in_chunks: bool = False,
 ) -> Sliding:
     """A window over axes of the given sizes, which follow the leading ones; `misfits` are told with what is found."""
     rank, misfits = len(sizes), misfits or Misfits(function)
@@ -734,7 +739,7 @@ def sliding(
             axes.append(drop_steps(axis._replace(out=max(out, 0))))
     misfits.refuse()
     problem = Sliding(function, tuple(leading), tuple(axes), dtype)
-    check_size(function, problem.out_shape, dtype.itemsize)
+    check_size(function, problem.out_shape, dtype.itemsize, in_chunks)
     return problem
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -49,6 +50,10 @@ def get_num_threads() -> int:
     ...     fastconv.get_num_threads()
     1
     """
+    return 1 if _here.is_alone else _process_count()
+
+
+def _process_count() -> int:
     global _count
     if _count == 0:
         _count = _default_count()
@@ -112,12 +117,34 @@ def num_threads(n: int) -> Iterator[None]:
     ...     fastconv.get_num_threads()
     2
     """
-    before = get_num_threads()
+    before = _process_count()
     try:
         set_num_threads(n)
         yield
     finally:
         set_num_threads(before)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Calls of this Python thread use no other thread inside a ``with`` block; those of others do as they did.
+
+    For schedulers that run many calls at once, each in a thread of its own.
+    """
+    before, _here.is_alone = _here.is_alone, True
+    try:
+        yield
+    finally:
+        _here.is_alone = before
+
+
+class _Here(threading.local):
+    """What holds for the calls of one Python thread."""
+
+    is_alone = False
+
+
+_here = _Here()
 
 
 class _Team:

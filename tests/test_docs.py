@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -25,6 +26,10 @@ MODULES = [
     "fastconv.kernels.lessons",
 ]
 MODULES.remove("fastconv.__main__")  # imported, it runs the command line
+if importlib.util.find_spec("dask"):
+    MODULES += [f"fastconv.dask.{module.name}" for module in pkgutil.iter_modules(fastconv.dask.__path__)]
+else:
+    MODULES.remove("fastconv.dask")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 every_page_with_code = pytest.mark.parametrize("page", READ, ids=lambda page: page.name)
@@ -115,8 +120,8 @@ def test_every_module_has_a_docstring():
 def test_examples_of_pages(page):
     """In the order of the page, with the names of the examples before."""
     names, ran = {}, 0
-    if page.stem == "scikit-image":
-        pytest.importorskip("skimage")
+    for module in {"scikit-image": ("skimage",), "dask": ("dask", "xarray", "zarr")}.get(page.stem, ()):
+        pytest.importorskip(module)
     try:
         for block in code_blocks(page):
             if block.startswith(">>>"):

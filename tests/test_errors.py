@@ -64,7 +64,12 @@ def test_masked_arrays(name):
 @takers
 @pytest.mark.parametrize(
     "package, advice",
-    [("dask", r"\.compute\(\)"), ("cupy", r"\.get\(\)"), ("torch", r"\.numpy\(\)"), ("tensorflow", r"\.numpy\(\)")],
+    [
+        ("dask", r"use fastconv\.dask, or call its \.compute\(\)"),
+        ("cupy", r"\.get\(\)"),
+        ("torch", r"\.numpy\(\)"),
+        ("tensorflow", r"\.numpy\(\)"),
+    ],
 )
 def test_foreign_arrays(name, package, advice):
     refuses(

@@ -23,7 +23,7 @@ LAYERS = [
     {"fastconv.dispatch", "fastconv.config", "fastconv.transforms"},
     {"fastconv.algorithms", "fastconv.conv", "fastconv.pool", "fastconv.patches", "fastconv.filters"},
     {"fastconv.numpy", "fastconv.ndimage", "fastconv.signal"},
-    {"fastconv.njit"},
+    {"fastconv.njit", "fastconv.dask"},
     {"fastconv"},
     {"fastconv.cli"},
     {"fastconv.__main__"},

@@ -8,7 +8,7 @@ import argparse
 import functools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from fastconv.pool import mean_dtype
 
 Array = NDArray[Any]
 MANY_AXES = 4  # more than most families take
+_NO_FOLDER = "nothing can be kept: no folder can be written; NUMBA_CACHE_DIR may name one"
 
 
 class Call(NamedTuple):
@@ -123,32 +124,84 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype", nargs="+", choices=names, default=["float32"], metavar="DTYPE", help=f"of {', '.join(names)}"
     )
     types.add_argument("--all", action="store_true", help="every dtype, which takes minutes; default: float32")
+    parser.add_argument(
+        "--dask", metavar="ADDRESS", help="compile on every worker of a Dask cluster, given its scheduler's address"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compile, print what took how long, and where it is kept."""
+    names = sorted(_dtypes()) if args.all else args.dtype
+    return _run_on_workers(args.dask, names) if args.dask else _run_here(names)
+
+
+def _run_here(names: Sequence[str]) -> int:
     from fastconv.kernels.jit import cache_directory
 
     folder = cache_directory()
     if folder is None:
-        print("warmup: nothing can be kept: no folder can be written; NUMBA_CACHE_DIR may name one", file=sys.stderr)
+        print(f"warmup: {_NO_FOLDER}", file=sys.stderr)
         return 1
-    known = _dtypes()
-    dtypes = known.values() if args.all else [known[name] for name in args.dtype]
-    steps = [(dtype, call) for dtype in dtypes for call in calls() if not (call.ordered and dtype.kind == "c")]
-    rows, compiled = [], 0
-    begin_all = time.perf_counter()
+    rows, begin_all, before_all, steps = [], time.perf_counter(), _count(folder), _steps(names)
     with progress(len(steps)) as begin:
         for dtype, call in steps:
             begin(f"{dtype.name}: {call.name}")
             before, start = _count(folder), time.perf_counter()
-            call.run(lambda *shape, dtype=dtype: np.ones(shape, dtype))
+            call.run(_ones_of(dtype))
             seconds, new = time.perf_counter() - start, _count(folder) - before
-            compiled += new
             rows.append([f"{dtype.name}: {call.name}", "compiled" if new else "was there", f"{seconds:.2f} s"])
     print(table(["Call", "", "Time"], rows))
-    print(f"Compiled {compiled} kernels in {time.perf_counter() - begin_all:.1f} s; they are kept in {folder}")
+    compiled, seconds = _count(folder) - before_all, time.perf_counter() - begin_all
+    print(f"Compiled {compiled} kernels in {seconds:.1f} s; they are kept in {folder}")
     return 0
+
+
+def _steps(names: Sequence[str]) -> list[tuple[np.dtype[Any], Call]]:
+    known = _dtypes()
+    dtypes = [known[name] for name in names]
+    return [(dtype, call) for dtype in dtypes for call in calls() if not (call.ordered and dtype.kind == "c")]
+
+
+def _ones_of(dtype: np.dtype[Any]) -> Callable[..., Array]:
+    return lambda *shape: np.ones(shape, dtype)
+
+
+def _run_on_workers(address: str, names: Sequence[str]) -> int:
+    """A task for each worker, at the same time: workers that share a folder do so without harm."""
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        print(f"warmup: --dask needs Dask's clusters ({error}): install fastconv[dask]", file=sys.stderr)
+        return 1
+    try:
+        client = Client(address)
+    except (OSError, ValueError) as error:
+        print(f"warmup: no scheduler answers at {address}: {error}", file=sys.stderr)
+        return 1
+    rows, failed = [], False
+    with client:
+        tasks = {
+            client.submit(compile_all, tuple(names), workers=[worker], pure=False): worker
+            for worker in client.nthreads()
+        }
+        with progress(len(tasks)) as begin:
+            for future in as_completed(tasks):
+                begin(tasks[future])
+                folder, seconds = future.result()
+                failed |= folder is None
+                rows.append([tasks[future], f"{seconds:.1f} s", folder or _NO_FOLDER])
+    print(table(["Worker", "Time", "Folder"], sorted(rows)))
+    return 1 if failed or not rows else 0
+
+
+def compile_all(names: Sequence[str]) -> tuple[str | None, float]:
+    """Compile for dtypes in this process; the folder that keeps it, if any, and the seconds that it took."""
+    from fastconv.kernels.jit import cache_directory
+
+    begin = time.perf_counter()
+    for dtype, call in _steps(names):
+        call.run(_ones_of(dtype))
+    return cache_directory(), time.perf_counter() - begin
 
 
 def _dtypes() -> dict[str, np.dtype[Any]]:

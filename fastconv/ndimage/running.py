@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,8 +24,27 @@ _KEPT = 4096  # prepared calls; past it they are made anew
 prepared: dict[Any, Callable[[Array, Any], Array]] = {}  # of the input and `output`
 
 
+_watched: ContextVar[list[Steps] | None] = ContextVar("_watched", default=None)
+
+
+@contextmanager
+def watching() -> Iterator[list[Steps]]:
+    """The steps that calls ask for inside a ``with`` block, by whoever has to know how far a function reaches.
+
+    Of calls on arrays without elements, which are never kept.
+    """
+    seen: list[Steps] = []
+    token = _watched.set(seen)
+    try:
+        yield seen
+    finally:
+        _watched.reset(token)
+
+
 def apply(function: str, x: Array, output: Any, steps: Steps, *, promote: bool = False, key: Any = None) -> Array:
     """The result of the steps, in `output` or in memory of its own; kept under `key` for calls like this one."""
+    if (seen := _watched.get()) is not None:
+        seen.append(steps)
     given, dtype = asked_output(function, output, x, promote)
     if given is not None and not given.flags.writeable:
         raise ValueError(f"{function}(): output is read-only, expected an array that can be written")
