@@ -61,7 +61,8 @@ def graph(points: Sequence[Point], length: int, unit: str, label: str) -> str:
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">']
     for tick in ticks:
         parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{shown(tick, unit)}</text>')
+        value = shown(tick, unit).removesuffix(f" {unit}")  # there is no room for a whole word, which the heading has
+        parts.append(f'<text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{value}</text>')
     foot = HEIGHT - 6
     parts.append(f'<text x="{LEFT}" y="{foot}">oldest commit</text>')
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{foot}" text-anchor="end">newest{", log scale" if log else ""}</text>')

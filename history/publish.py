@@ -20,6 +20,7 @@ from history.results import SMALL, Benchmark, Change, Measure, Step, Values, des
 from history.run import commits
 
 HTML = ROOT / ".asv" / "page"
+ORDER = "x", "seconds", "bytes", "blocks"  # of a family's measures, by their units
 KINDS = {"error": "wrong or no longer there", "worse": "worse", "better": "better"}
 
 
@@ -247,10 +248,9 @@ def commit_page(history: History, place: int) -> Iterable[str]:
 
 
 def family_page(history: History, family: str) -> Iterable[str]:
-    """A graph for each case of each measure; what never changed stands in a line."""
-    for name, benchmark in history.benchmarks.items():
-        if name.partition(".")[0] != family:
-            continue
+    """A graph for each case of each measure, ratios first; what never changed stands in a line."""
+    own = [each for each in history.benchmarks.items() if each[0].partition(".")[0] == family]
+    for name, benchmark in sorted(own, key=lambda each: ORDER.index(each[1].unit)):
         yield f"<h2>{escape(benchmark.title.partition(': ')[2])}</h2>"
         graphs, same = [], []
         for case in benchmark.cases:
