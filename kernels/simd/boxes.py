@@ -207,7 +207,11 @@ def copy_box(typingctx, array, source, out, target, box):
                         to = _at(builder, write, word, _times(builder, offset, words))
                         store(builder, load_every(builder, at, width, step), to)
 
-                    _overlapping(builder, sizes.columns, width, body)
+                    if width == most or step not in (1, 2):
+                        _overlapping(builder, sizes.columns, width, body)
+                    else:  # less than two of them, as of wider ones there is not one; LLVM then unrolls rows
+                        body(_INT64(0))
+                        body(builder.sub(sizes.columns, _INT64(width)))
 
                 _rows_of(builder, sizes, (first, goal), (word, word), places, row)
 
