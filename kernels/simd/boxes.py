@@ -19,6 +19,7 @@ from .elements import llvm_type
 from .vectors import (
     VECTOR_BYTES,
     add,
+    broadcast,
     first_lanes,
     keep_whole,
     load_vector,
@@ -32,7 +33,7 @@ _FEW = 16  # columns that are written one below the other: for more of them, a c
 _SIDES = 16, 8, 4  # of squares that are transposed
 _STEPS = 1, 2, 3, 4, -1, -2  # of columns that are read by whole vectors
 _MOST = 4  # steps of columns that are written by whole vectors
-_MASKED = VECTOR_BYTES == 64  # whether parts of vectors of any elements are read and written as fast as whole ones
+FRAMED = _MASKED = VECTOR_BYTES == 64  # whether parts of vectors of any elements are read as fast as whole ones
 
 
 class Box(NamedTuple):
@@ -41,6 +42,15 @@ class Box(NamedTuple):
     planes: int
     rows: int
     columns: int
+
+
+class Part(NamedTuple):
+    """Rows and columns of a plane, from and to."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
 
 
 class Place(NamedTuple):
@@ -291,6 +301,75 @@ def copy_box(typingctx, array, source, out, target, box):
     return types.void(array, source, out, target, box), emit
 
 
+def _for_framed(builder, box, part, lanes, words, body):
+    """`body(offset, mask)` for vectors of words that cover a plane as one run: which of them are of a part of it."""
+    index, floats = ir.VectorType(ir.IntType(32), lanes), ir.VectorType(ir.FloatType(), lanes)
+    top, bottom, left, right, columns = (
+        broadcast(builder, builder.trunc(each, ir.IntType(32)), index)
+        for each in (
+            builder.mul(part.top, box.columns),
+            builder.mul(part.bottom, box.columns),
+            part.left,
+            part.right,
+            box.columns,
+        )
+    )
+    size = _times(builder, builder.mul(box.rows, box.columns), words)
+    with cgutils.for_range_slice(builder, _INT64(0), size, _INT64(lanes), inc=True) as (offset, _):
+        places = builder.add(
+            broadcast(builder, builder.trunc(offset, ir.IntType(32)), index), ir.Constant(index, list(range(lanes)))
+        )
+        places = builder.udiv(places, ir.Constant(index, [words] * lanes)) if words > 1 else places
+        # Halfway between whole numbers, so that a quotient's error does not matter.
+        middle = builder.fadd(builder.sitofp(places, floats), ir.Constant(floats, [0.5] * lanes))
+        row = builder.fptosi(builder.fdiv(middle, builder.sitofp(columns, floats)), index)
+        column = builder.sub(places, builder.mul(row, columns))
+        mask = builder.icmp_signed(">=", places, top)
+        for compare, value, bound in (("<", places, bottom), (">=", column, left), ("<", column, right)):
+            mask = builder.and_(mask, builder.icmp_signed(compare, value, bound))
+        body(offset, mask)
+
+
+@intrinsic
+def copy_framed(typingctx, array, source, out, target, box, part):
+    """Copy a part of planes and set what is around it to zero, where rows of both follow each other without a gap.
+
+    The source begins where the first element of a plane would lie, if that were of the part. It is one run then, of
+    vectors with a mask that is the same for all planes.
+    """
+    bits = _bits(array)
+    word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
+    lanes = VECTOR_BYTES * 8 // word.width
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        x, source_value, y, target_value, box_value, part_value = args
+        sizes, inner = unpack(builder, box, box_value), unpack(builder, part, part_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), word, words)
+        goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
+        size = _times(builder, builder.mul(sizes.rows, sizes.columns), words)
+
+        def body(offset, mask):
+            def planes(end):
+                with cgutils.for_range(builder, sizes.planes) as plane:
+                    at = builder.add(offset, builder.mul(read.plane, plane.index))
+                    to = builder.add(offset, builder.mul(write.plane, plane.index))
+                    value = load_vector(builder, _at(builder, first, word, at), ir.VectorType(word, lanes), mask)
+                    store_vector(builder, value, _at(builder, goal, word, to), end)
+
+            rest = builder.sub(size, offset)
+            with builder.if_else(builder.icmp_signed(">=", rest, _INT64(lanes))) as (whole, last):
+                with whole:
+                    planes(None)
+                with last:
+                    planes(first_lanes(builder, rest, lanes))
+
+        _for_framed(builder, sizes, inner, lanes, words, body)
+        return context.get_dummy_value()
+
+    return types.void(array, source, out, target, box, part), emit
+
+
 @intrinsic
 def zero_box(typingctx, out, target, box):
     """Set a box to zero, none of whose sizes is 0."""
@@ -395,6 +474,39 @@ def add_box(typingctx, sums, target, array, source, box):
         return context.get_dummy_value()
 
     return types.void(sums, target, array, source, box), emit
+
+
+@intrinsic
+def add_framed(typingctx, sums, target, array, source, box, part):
+    """Add a part of planes to sums, of which rows of both follow each other without a gap, as for `copy_framed`.
+
+    Of what follows a plane of sums a vector is read and written, as it is.
+    """
+    number, parts = _parts(array)
+    kind, lanes = llvm_type(number), VECTOR_BYTES * 8 // number.bitwidth
+    stored = kind if parts > 1 else llvm_type(array.dtype)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        data, target_value, x, source_value, box_value, part_value = args
+        sizes, inner = unpack(builder, box, box_value), unpack(builder, part, part_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), stored, parts)
+        write = Place(*(_times(builder, step, parts) for step in unpack(builder, target, target_value)))
+        goal = _at(builder, builder.bitcast(data, kind.as_pointer()), kind, write.start)
+
+        def body(offset, mask):
+            with cgutils.for_range(builder, sizes.planes) as plane:
+                at = builder.add(offset, builder.mul(read.plane, plane.index))
+                to = _at(builder, goal, kind, builder.add(offset, builder.mul(write.plane, plane.index)))
+                value = load_vector(builder, _at(builder, first, stored, at), ir.VectorType(stored, lanes), mask)
+                value = value if kind == stored else widen(builder, array, value)
+                old = load_vector(builder, to, ir.VectorType(kind, lanes))
+                store_vector(builder, add(builder, old, value), to)
+
+        _for_framed(builder, sizes, inner, lanes, parts, body)
+        return context.get_dummy_value()
+
+    return types.void(sums, target, array, source, box, part), emit
 
 
 def _add_one(builder, a, b):

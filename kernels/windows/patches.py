@@ -18,7 +18,19 @@ from typing import NamedTuple
 
 from ..jit import entry, kernel
 from ..shapes import UNIT, even_part
-from ..simd.boxes import Box, Place, add_box, clear_sums, copy_box, store_box, zero_box
+from ..simd.boxes import (
+    FRAMED,
+    Box,
+    Part,
+    Place,
+    add_box,
+    add_framed,
+    clear_sums,
+    copy_box,
+    copy_framed,
+    store_box,
+    zero_box,
+)
 from ..simd.vectors import VECTOR_BYTES
 from ..strided import scratch_parts, stride
 from ..team import close_team, open_team, part_of, take_item
@@ -29,6 +41,7 @@ _WIDTH = 16  # planes of a block whose elements lie next to each other, plane by
 _LARGE = 512  # elements of a plane that is a block of its own: so results are written from first to last
 _TAPS = 1 << 17  # positions times taps of a block, so that large windows have several
 _LEAST = 256
+_FRAMED = 4  # planes of a block, from which on it pays to tell which of their elements a tap meets
 _GAP = VECTOR_BYTES // 4  # elements between rows of sums: a vector that is read was not just written in part
 WORKSPACE_BYTES = 16 * (_ROOM + 2 * _GAP)
 
@@ -183,6 +196,7 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
     size, start = block.size, image_offset(x, axes, walk, block.image) + block.plane * walk.step
     begin = block.outer * walk.rows * walk.columns + block.row * walk.columns + block.column
     begin += (block.image * walk.planes + block.plane) * taps * positions
+    is_framed = is_run(walk, size, a1, a2) and s2 == 1 and s1 == walk.columns
     for tap in range(taps):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
@@ -196,6 +210,10 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
             zero_box(out, to, Box(size.planes, 1, size.rows * size.columns))
             continue
         at = start + offset + (i1 + top * a1.stride) * s1 + (i2 + left * a2.stride) * s2
+        if is_framed:
+            source = Place(start + offset + i1 * s1 + i2, walk.step, s1, 1)
+            copy_framed(x, source, out, to, size, Part(top, bottom, left, right))
+            continue
         inner = Place(to.start + top * to.row, to.plane, to.row, 1)
         box = Box(size.planes, bottom - top, right - left)
         source = Place(at, walk.step, a1.stride * s1, a2.stride * s2)
@@ -212,6 +230,13 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
 
 
 @kernel
+def is_run(walk, size, a1, a2):
+    """Whether a block is of several planes, whole ones, and its rows and what a tap meets of them are as long."""
+    is_whole = FRAMED and size.planes >= _FRAMED and size.rows == walk.rows and size.columns == walk.columns
+    return is_whole and a1.stride == 1 and a2.stride == 1 and a2.size == a2.out
+
+
+@kernel
 def moved(place, offset):
     """The place so many elements away."""
     return Place(place.start + offset, place.plane, place.row, place.column)
@@ -223,6 +248,8 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
     a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
     tap_step, step = stride(patches, walk.leading), stride(patches, walk.leading + 1)
     residues, length, pitch = sums_of(a2, size.columns)
+    is_framed = is_run(walk, size, a1, a2) and step == 1
+    whole = Box(size.planes, 1, size.rows * size.columns) if is_framed else size
     to = Place(0, size.rows * pitch, pitch, 1)
     clear_sums(sums, out, size.planes * to.plane)
     start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
@@ -236,6 +263,11 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
         left, right = multiples_between(i2, a2.stride, size.columns, a2.out)
         if not is_met or top == bottom or left == right:
             continue
+        if is_framed:
+            position = (outer * a1.out - i1) * a2.out - i2
+            source = Place(start + tap * tap_step + position, walk.step, a2.out, 1)
+            add_framed(sums, to, patches, source, size, Part(i1 + top, i1 + bottom, i2 + left, i2 + right))
+            continue
         position = (outer * a1.out + top) * a2.out + left
         source = Place(start + tap * tap_step + position * step, walk.step, a2.out * step, step)
         column, residue = divmod(i2 + left * a2.stride, a2.stride)
@@ -245,7 +277,7 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
     plane = walk.rows * walk.columns
     at = ((block.image * walk.planes + block.plane) * walk.outers + block.outer) * plane
     at += block.row * walk.columns + block.column
-    store_box(out, Place(at, walk.outers * plane, walk.columns, 1), sums, to, size, residues, length)
+    store_box(out, Place(at, walk.outers * plane, walk.columns, 1), sums, to, whole, residues, length)
 
 
 @entry
