@@ -33,7 +33,7 @@ _FEW = 16  # columns that are written one below the other: for more of them, a c
 _SIDES = 16, 8, 4  # of squares that are transposed
 _STEPS = 1, 2, 3, 4, -1, -2  # of columns that are read by whole vectors
 _MOST = 4  # steps of columns that are written by whole vectors
-FRAMED = _MASKED = VECTOR_BYTES == 64  # whether parts of vectors of any elements are read as fast as whole ones
+PARTIAL = VECTOR_BYTES == 64  # whether parts of vectors of any elements are read as fast as whole ones
 
 
 class Box(NamedTuple):
@@ -133,7 +133,7 @@ def _without_overlap(builder, count, lanes, body):
     whole = builder.sub(count, rest)
     with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (offset, _):
         body(offset, lanes, None)
-    if _MASKED:
+    if PARTIAL:
         with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
             body(whole, lanes, first_lanes(builder, rest, lanes))
         return
@@ -516,7 +516,7 @@ def _add_one(builder, a, b):
 def _store_first(builder, value, pointer, count):
     """Write the first elements of a vector, all if there are so many."""
     lanes, element = value.type.count, value.type.element
-    if _MASKED:
+    if PARTIAL:
         store_vector(builder, value, pointer, first_lanes(builder, count, lanes))
         return
     for i in range(lanes):

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ..jit import entry, kernel
 from ..shapes import UNIT, even_part
 from ..simd.boxes import (
-    FRAMED,
+    PARTIAL,
     Box,
     Part,
     Place,
@@ -196,7 +196,7 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
     size, start = block.size, image_offset(x, axes, walk, block.image) + block.plane * walk.step
     begin = block.outer * walk.rows * walk.columns + block.row * walk.columns + block.column
     begin += (block.image * walk.planes + block.plane) * taps * positions
-    is_framed = is_run(walk, size, a1, a2) and s2 == 1 and s1 == walk.columns
+    is_framed = is_run(walk, size, a2) and a1.stride == 1 and a2.stride == 1 and s2 == 1 and s1 == walk.columns
     for tap in range(taps):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
@@ -230,10 +230,10 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
 
 
 @kernel
-def is_run(walk, size, a1, a2):
-    """Whether a block is of several planes, whole ones, and its rows and what a tap meets of them are as long."""
-    is_whole = FRAMED and size.planes >= _FRAMED and size.rows == walk.rows and size.columns == walk.columns
-    return is_whole and a1.stride == 1 and a2.stride == 1 and a2.size == a2.out
+def is_run(walk, size, last):
+    """Whether a block is of several planes, whole ones, in whose rows every `stride`-th column has a window."""
+    is_whole = PARTIAL and size.planes >= _FRAMED and size.rows == walk.rows and size.columns == walk.columns
+    return is_whole and last.out == -(-last.size // last.stride)
 
 
 @kernel
@@ -248,9 +248,13 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
     a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
     tap_step, step = stride(patches, walk.leading), stride(patches, walk.leading + 1)
     residues, length, pitch = sums_of(a2, size.columns)
-    is_framed = is_run(walk, size, a1, a2) and step == 1
-    whole = Box(size.planes, 1, size.rows * size.columns) if is_framed else size
-    to = Place(0, size.rows * pitch, pitch, 1)
+    height = -(-size.rows // a1.stride)
+    turns, apart = min(a1.stride, size.rows), (height * length + _GAP - 1) // _GAP * _GAP
+    is_framed = is_run(walk, size, a2) and step == 1 and size.planes * turns * residues * apart <= _ROOM
+    if is_framed:  # the sums of each residue of rows and of columns are a plane
+        to = Place(0, turns * residues * apart, length, 1)
+    else:
+        turns, apart, to = 1, length, Place(0, size.rows * pitch, pitch, 1)
     clear_sums(sums, out, size.planes * to.plane)
     start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
     for tap in range(taps):
@@ -263,21 +267,29 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
         left, right = multiples_between(i2, a2.stride, size.columns, a2.out)
         if not is_met or top == bottom or left == right:
             continue
+        column, residue = divmod(i2 + left * a2.stride, a2.stride)
         if is_framed:
-            position = (outer * a1.out - i1) * a2.out - i2
+            row, turn = divmod(i1 + top * a1.stride, a1.stride)
+            position = (outer * a1.out + top - row) * a2.out + left - column
             source = Place(start + tap * tap_step + position, walk.step, a2.out, 1)
-            add_framed(sums, to, patches, source, size, Part(i1 + top, i1 + bottom, i2 + left, i2 + right))
+            part = Part(row, row + bottom - top, column, column + right - left)
+            goal = moved(to, (turn * residues + residue) * apart)
+            add_framed(sums, goal, patches, source, Box(size.planes, height, length), part)
             continue
         position = (outer * a1.out + top) * a2.out + left
         source = Place(start + tap * tap_step + position * step, walk.step, a2.out * step, step)
-        column, residue = divmod(i2 + left * a2.stride, a2.stride)
-        at = (i1 + top * a1.stride) * to.row + residue * length + column
+        at = (i1 + top * a1.stride) * to.row + residue * apart + column
         goal = Place(at, to.plane, a1.stride * to.row, 1)
         add_box(sums, goal, patches, source, Box(size.planes, bottom - top, right - left))
     plane = walk.rows * walk.columns
     at = ((block.image * walk.planes + block.plane) * walk.outers + block.outer) * plane
     at += block.row * walk.columns + block.column
-    store_box(out, Place(at, walk.outers * plane, walk.columns, 1), sums, to, whole, residues, length)
+    if is_framed and turns * residues == 1:
+        size = Box(size.planes, 1, size.rows * size.columns)
+    for turn in range(turns):
+        goal = Place(at + turn * walk.columns, walk.outers * plane, turns * walk.columns, 1)
+        box = Box(size.planes, (size.rows - turn + turns - 1) // turns, size.columns)
+        store_box(out, goal, sums, moved(to, turn * residues * apart), box, residues, apart)
 
 
 @entry
