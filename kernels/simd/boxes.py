@@ -124,11 +124,32 @@ def _overlapping(builder, count, width, body):
         body(builder.select(builder.icmp_signed("<", offset, last), offset, last))
 
 
-def _without_overlap(builder, count, lanes, body):
+def _by_vectors(builder, count, lanes, emit):
+    """`emit(vectors)` for one or two vectors of a count, where the last may be a part; for another number with None."""
+    if not PARTIAL:
+        emit(None)
+        return
+    with builder.if_else(builder.icmp_signed("<=", count, _INT64(lanes))) as (one, more):
+        with one:
+            emit(1)
+        with more, builder.if_else(builder.icmp_signed("<=", count, _INT64(2 * lanes))) as (two, many):
+            with two:
+                emit(2)
+            with many:
+                emit(None)
+
+
+def _without_overlap(builder, count, lanes, body, vectors=None):
     """`body(offset, lanes, mask)` for a count: whole vectors, then one with a mask where masks cost nothing, or halves.
 
-    Without a mask it is None.
+    Without a mask it is None. Where the number of vectors is known no loop is made, so that LLVM unrolls one over rows.
     """
+    if vectors is not None:
+        for i in range(vectors - 1):
+            body(_INT64(i * lanes), lanes, None)
+        last = _INT64((vectors - 1) * lanes)
+        body(last, lanes, first_lanes(builder, builder.sub(count, last), lanes))
+        return
     rest = builder.and_(count, _INT64(lanes - 1))
     whole = builder.sub(count, rest)
     with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (offset, _):
@@ -445,7 +466,9 @@ def add_box(typingctx, sums, target, array, source, box):
                 value = load_vector(builder, pointer, ir.VectorType(stored, lanes), mask)
             return value if kind == stored else widen(builder, array, value)
 
-        def neighbours(total, row):
+        count = _times(builder, sizes.columns, parts)
+
+        def neighbours(vectors, total, row):
             def body(offset, lanes, mask):
                 at = _at(builder, total, kind, offset)
                 value = load(_at(builder, row, stored, offset), lanes, mask)
@@ -455,7 +478,7 @@ def add_box(typingctx, sums, target, array, source, box):
                 old = load_vector(builder, at, ir.VectorType(kind, lanes), mask)
                 store_vector(builder, add(builder, old, value), at, mask)
 
-            _without_overlap(builder, _times(builder, sizes.columns, parts), lanes, body)
+            _without_overlap(builder, count, lanes, body, vectors)
 
         def apart(total, row):
             with cgutils.for_range(builder, sizes.columns) as column:
@@ -465,12 +488,15 @@ def add_box(typingctx, sums, target, array, source, box):
                     value, at = load(_at(builder, row, stored, from_), 1, None), _at(builder, total, kind, at)
                     builder.store(_add_one(builder, builder.load(at, typ=kind), value), at)
 
+        def for_rows(body):
+            _rows_of(builder, sizes, (goal, first), (kind, stored), (write, read), body)
+
         is_dense = builder.icmp_signed("==", read.column, _INT64(parts))
         with builder.if_else(is_dense) as (dense, strided):
             with dense:
-                _rows_of(builder, sizes, (goal, first), (kind, stored), (write, read), neighbours)
+                _by_vectors(builder, count, lanes, lambda vectors: for_rows(functools.partial(neighbours, vectors)))
             with strided:
-                _rows_of(builder, sizes, (goal, first), (kind, stored), (write, read), apart)
+                for_rows(apart)
         return context.get_dummy_value()
 
     return types.void(sums, target, array, source, box), emit
