@@ -412,8 +412,13 @@ def patch_boxes(dtype):
                 *({"stride": (1, n), "padding": 1} for n in (2, 4)),
                 {"stride": 3, "padding": 2},
             ):
-                y = guarded(_windows(end, "extract_patches", x, kernel, **options), end=end, read_only=True)
-                _windows(end, "combine_patches", y, x.shape[-2:], kernel, **options)
+                _there_and_back(end, x, kernel, options)
+        _there_and_back(end, guarded(values((2, 3, 5 * size), dtype), end=end, read_only=True), (1, 5), {"stride": 5})
+
+
+def _there_and_back(end, x, kernel, options):
+    y = guarded(_windows(end, "extract_patches", x, kernel, **options), end=end, read_only=True)
+    _windows(end, "combine_patches", y, x.shape[-2:], kernel, **options)
 
 
 def filters(dtypes=DTYPES):

@@ -255,6 +255,32 @@ def test_many_small_planes(size, dtype):
             check_by_slices(each, (1, 4), stride, 2, ((0, 0), (4, 2)))
 
 
+@pytest.mark.parametrize("dtype", ["f4", "u1", slow("i2"), slow("f8"), slow("c8"), slow("c16")])
+@pytest.mark.parametrize(
+    "kernel, stride, dilation, pads",
+    [
+        ((8, 8), 8, 1, None),
+        ((16, 16), 16, 1, None),
+        ((5, 5), 5, 1, None),
+        ((4, 4), 9, 2, None),
+        ((6, 11), (2, 5), 1, None),  # squares, but columns overlap
+        ((8, 8), 8, 1, ((5, 5), (0, 0))),
+        ((4, 8), (1, 8), 1, ((5, 3), (0, 0))),  # rows of the window that meet nothing
+        ((4, 5), (1, 6), 1, ((1, 1), (2, 3))),
+        ((3, 3), (4, 6), 2, ((2, 2), (1, 5))),
+        ((2, 2), 3, 1, ((1, 0), (1, 1))),
+    ],
+    ids=str,
+)
+def test_large_strides(kernel, stride, dilation, pads, dtype):
+    """Taps of a row of the window at a time, or not."""
+    for shape in ((3, 48, 48), (2, 3, 20, 70), (40, 20, 21), (1, 33, 300)):
+        x = values(shape, dtype)
+        check_by_slices(x, kernel, stride, dilation, pads)
+        check_by_slices(x[..., ::-1], kernel, stride, dilation, pads)
+    check_by_slices(values((2, 5, 20, 33), dtype), (3, 2, 8), (2, 1, 8), 1, ((1, 2), (0, 0), (0, 0)))
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
 def test_sums_of_small_integers_wrap(dtype):
     columns = np.full((9, 40), np.iinfo(dtype).max, dtype)
@@ -324,6 +350,8 @@ for layout in test_patches.LAYOUTS:
 for stride in (2, 3, 4):
     test_patches.test_columns_that_lie_apart_or_run_backwards(stride, {dtype!r})
 test_patches.test_many_small_planes((7, 7), {dtype!r})
+for kernel, stride in ((8, 8), (5, 5), (11, 5)):
+    test_patches.test_large_strides((3, kernel), stride, 1, None, {dtype!r})
 """
 
 

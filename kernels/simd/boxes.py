@@ -31,7 +31,8 @@ from .vectors import (
 _INT64 = ir.IntType(64)
 _FEW = 16  # columns that are written one below the other: for more of them, a call for each row is worth it
 _SIDES = 16, 8, 4  # of squares that are transposed
-_STEPS = 1, 2, 3, 4, -1, -2  # of columns that are read by whole vectors
+STEPS = 4  # of columns that are read by whole vectors, at most
+_STEPS = *range(1, STEPS + 1), -1, -2
 _MOST = 4  # steps of columns that are written by whole vectors
 PARTIAL = VECTOR_BYTES == 64  # whether parts of vectors of any elements are read as fast as whole ones
 
@@ -65,6 +66,11 @@ class Place(NamedTuple):
 def _bits(array):
     """Of an element in memory."""
     return 8 * as_dtype(array.dtype).itemsize
+
+
+def _sides(bits):
+    """Of squares that are transposed: rows that are no longer than a vector, for numbers of a few bits of one size."""
+    return [side for side in _SIDES[: 3 if bits > 16 else 2] if side * bits <= max(VECTOR_BYTES * 8, 4 * bits)]
 
 
 def _times(builder, count, number):
@@ -300,7 +306,7 @@ def copy_box(typingctx, array, source, out, target, box):
             with builder.if_then(builder.icmp_signed("==", step, _INT64(number * words))):
                 copy_neighbours() if number == 1 else copy(number, sizes)
                 builder.branch(end)
-        sides = [side for side in _SIDES[: 3 if bits > 16 else 1] if side * bits <= max(VECTOR_BYTES * 8, 4 * bits)]
+        sides = _sides(bits)
         if words == 1:
             by_plane = builder.icmp_signed("==", source_steps.plane, _INT64(1))
             by_row = builder.icmp_signed("==", source_steps.row, _INT64(1))
@@ -556,8 +562,8 @@ def store_box(typingctx, out, target, sums, source, box, every, apart):
 
     Column `j * every + i` of a row is element `i * apart + j` of a row of sums.
     """
-    part, parts = _parts(out)
-    kind, lanes = llvm_type(part), VECTOR_BYTES * 8 // part.bitwidth
+    number, parts = _parts(out)
+    kind, lanes = llvm_type(number), VECTOR_BYTES * 8 // number.bitwidth
     stored = kind if parts > 1 else llvm_type(out.dtype)
 
     def emit(context, builder, signature, args):
@@ -619,6 +625,26 @@ def store_box(typingctx, out, target, sums, source, box, every, apart):
                         at = builder.add(_times(builder, to, parts), _INT64(k))
                         builder.store(value, _at(builder, row, stored, at))
 
+        def squares(side, total, row):
+            """Residues and columns of them are transposed; then the columns of the last turn, which is not whole."""
+            turns = builder.sdiv(sizes.columns, every)
+
+            def at_residues(i):
+                def at_columns(j):
+                    residues = [builder.mul(builder.add(i, _INT64(k)), gap) for k in range(side)]
+                    lines = [load(_at(builder, total, kind, builder.add(each, j)), side) for each in residues]
+                    for k, value in enumerate(transpose(builder, lines)):
+                        to = builder.add(builder.mul(builder.add(j, _INT64(k)), every), i)
+                        store_vector(builder, finish(value), _at(builder, row, stored, to))
+
+                _overlapping(builder, turns, side, at_columns)
+
+            _overlapping(builder, every, side, at_residues)
+            done = builder.mul(turns, every)
+            with cgutils.for_range(builder, builder.sub(sizes.columns, done)) as i:
+                value = builder.load(_at(builder, total, kind, builder.add(builder.mul(i.index, gap), turns)), typ=kind)
+                builder.store(finish(value), _at(builder, row, stored, builder.add(done, i.index)))
+
         def for_rows(body):
             _rows_of(builder, sizes, (first, goal), (kind, stored), (read, write), body)
 
@@ -627,7 +653,15 @@ def store_box(typingctx, out, target, sums, source, box, every, apart):
             with builder.if_then(builder.icmp_signed("==", every, _INT64(step))):
                 for_rows(neighbours if step == 1 else functools.partial(zipped, step))
                 builder.branch(end)
-        for_rows(one_by_one)
+        turns = builder.sdiv(sizes.columns, every)
+        smaller = builder.select(builder.icmp_signed("<", turns, every), turns, every)
+        sides = _sides(number.bitwidth) if parts == 1 else []
+        _by_width(
+            builder,
+            smaller,
+            [*sides, 1],
+            lambda side: for_rows(functools.partial(squares, side) if side > 1 else one_by_one),
+        )
         builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()

@@ -11,7 +11,8 @@ under a block stays in the first caches from tap to tap, and blocks are what thr
 blocks, and each adds its taps in one order: results do not depend on blocks or threads.
 
 Where patches are put down `stride` columns apart, the sums of each residue of the columns lie next to each other, and
-so all sums are made by vectors; they are put in order as they are stored.
+so all sums are made by vectors; they are put in order as they are stored. At large strides, where boxes are small, the
+taps of a row of the window are one box.
 """
 
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from ..jit import entry, kernel
 from ..shapes import UNIT, even_part
 from ..simd.boxes import (
     PARTIAL,
+    STEPS,
     Box,
     Part,
     Place,
@@ -197,7 +199,8 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
     begin = block.outer * walk.rows * walk.columns + block.row * walk.columns + block.column
     begin += (block.image * walk.planes + block.plane) * taps * positions
     is_framed = is_run(walk, size, a2) and a1.stride == 1 and a2.stride == 1 and s2 == 1 and s1 == walk.columns
-    for tap in range(taps):
+    together = taps_of_squares(a1, a2, s2, block)
+    for tap in range(0, taps, together):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
         is_inside, offset = source_of(x, axes, walk, block.outer, rest)
@@ -207,7 +210,7 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
         left, right = multiples_between(i2, a2.stride, a2.size, size.columns)
         to = Place(begin + tap * positions, taps * positions, walk.columns, 1)
         if not is_inside or top == bottom or left == right:
-            zero_box(out, to, Box(size.planes, 1, size.rows * size.columns))
+            zero_box(out, Place(to.start, to.plane, positions, 1), Box(size.planes, together, size.rows * size.columns))
             continue
         at = start + offset + (i1 + top * a1.stride) * s1 + (i2 + left * a2.stride) * s2
         if is_framed:
@@ -217,7 +220,12 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
         inner = Place(to.start + top * to.row, to.plane, to.row, 1)
         box = Box(size.planes, bottom - top, right - left)
         source = Place(at, walk.step, a1.stride * s1, a2.stride * s2)
-        copy_box(x, source, out, moved(inner, left), box)
+        goal, repeats = moved(inner, left), 1
+        if together > 1:  # planes of a box are taps
+            source, goal = Place(at, 1, source.row, source.column), Place(goal.start, positions, to.row, 1)
+            box, repeats = Box(together, box.rows, box.columns), size.planes
+        for plane in range(repeats):
+            copy_box(x, moved(source, plane * walk.step), out, moved(goal, plane * to.plane), box)
         # Rows of a block that are not the only one are whole: between them, and before and after, lies nothing else.
         if left > 0:
             zero_box(out, inner, Box(size.planes, box.rows, left))
@@ -227,6 +235,35 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
             zero_box(out, to, Box(size.planes, 1, top * size.columns))
         if bottom < size.rows:
             zero_box(out, moved(to, bottom * to.row), Box(size.planes, 1, (size.rows - bottom) * size.columns))
+
+
+@kernel
+def taps_of_squares(a1, a2, step, block):
+    """How many taps, neighbours in a row, are squares with columns that lie far apart; none may meet padding."""
+    is_square = step == 1 and a2.dilation == 1 and a2.stride > STEPS and a2.kernel >= STEPS
+    is_clear = meets_all(a1, block.row, block.size.rows) and meets_all(a2, block.column, block.size.columns)
+    return a2.kernel if is_square and is_clear else 1
+
+
+@kernel
+def meets_all(axis, start, count):
+    """Whether all taps meet elements from so many positions on."""
+    first = start * axis.stride - axis.before
+    return first >= 0 and first + (count - 1) * axis.stride + (axis.kernel - 1) * axis.dilation < axis.size
+
+
+@kernel
+def taps_without_overlap(last, block):
+    """How many taps, neighbours in a row, put the same patches next to each other."""
+    return last.kernel if columns_of(last, block, 0) == columns_of(last, block, last.kernel - 1) else 1
+
+
+@kernel
+def columns_of(last, block, k):
+    """The positions that meet a tap of a row in a block of sums, and the column of the first, in strides."""
+    start = k * last.dilation - last.before - block.column
+    left, right = multiples_between(start, last.stride, block.size.columns, last.out)
+    return left, right, start // last.stride + left
 
 
 @kernel
@@ -257,7 +294,8 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
         turns, apart, to = 1, length, Place(0, size.rows * pitch, pitch, 1)
     clear_sums(sums, out, size.planes * to.plane)
     start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
-    for tap in range(taps):
+    together = 1 if is_framed or size.planes >= a2.kernel else taps_without_overlap(a2, block)
+    for tap in range(0, taps, together):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
         is_met, outer = positions_of(axes, walk, block.outer, rest)
@@ -280,7 +318,12 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
         source = Place(start + tap * tap_step + position * step, walk.step, a2.out * step, step)
         at = (i1 + top * a1.stride) * to.row + residue * apart + column
         goal = Place(at, to.plane, a1.stride * to.row, 1)
-        add_box(sums, goal, patches, source, Box(size.planes, bottom - top, right - left))
+        box, repeats = Box(size.planes, bottom - top, right - left), 1
+        if together > 1:
+            source, goal = Place(source.start, tap_step, source.row, step), Place(at, a2.dilation * apart, goal.row, 1)
+            box, repeats = Box(together, box.rows, box.columns), size.planes
+        for plane in range(repeats):
+            add_box(sums, moved(goal, plane * to.plane), patches, moved(source, plane * walk.step), box)
     plane = walk.rows * walk.columns
     at = ((block.image * walk.planes + block.plane) * walk.outers + block.outer) * plane
     at += block.row * walk.columns + block.column
