@@ -225,7 +225,7 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
             source, goal = Place(at, 1, source.row, source.column), Place(goal.start, positions, to.row, 1)
             box, repeats = Box(together, box.rows, box.columns), size.planes
         for plane in range(repeats):
-            copy_box(x, moved(source, plane * walk.step), out, moved(goal, plane * to.plane), box)
+            copy(x, moved(source, plane * walk.step), out, moved(goal, plane * to.plane), box)
         # Rows of a block that are not the only one are whole: between them, and before and after, lies nothing else.
         if left > 0:
             zero_box(out, inner, Box(size.planes, box.rows, left))
@@ -271,6 +271,12 @@ def is_run(walk, size, last):
     """Whether a block is of several planes, whole ones, in whose rows every `stride`-th column has a window."""
     is_whole = PARTIAL and size.planes >= _FRAMED and size.rows == walk.rows and size.columns == walk.columns
     return is_whole and last.out == -(-last.size // last.stride)
+
+
+@kernel
+def copy(x, source, out, target, box):
+    """A function of its own: within loops, LLVM makes slower ones of those over rows."""
+    copy_box(x, source, out, target, box)
 
 
 @kernel
