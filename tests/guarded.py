@@ -398,16 +398,27 @@ def patches(dtypes=DTYPES):
 
 
 def patch_boxes(dtype):
-    """Rows around vectors, squares of planes and columns that are transposed, rows that are copied as one."""
+    """Rows around vectors, squares that are transposed, rows and planes that are copied as one."""
     for end, size in itertools.product((False, True), (1, 2, 5, 8, 17, 33, 65)):
         print(f"{dtype} {size}, {'end' if end else 'start'} of the block", flush=True)
         rows = values((2, 2, 3, size), dtype)
         last = LAYOUTS["channels_last"](values((2, size, 3, 18), dtype))
-        for x, kernel in ((rows, (1, 1)), (rows, (2, 3)), (rows[..., ::-1], (2, 3)), (last, (2, 4)), (rows[0], (3, 1))):
+        turned, planes = values((2, size, 18), dtype).swapaxes(1, 2), values((9, size % 9 + 1, 7), dtype)
+        views = rows, rows[..., ::-1], np.repeat(rows, 2, -1)[..., ::-2], turned, planes
+        for x, kernel in ((rows, (1, 1)), (last, (2, 4)), (rows[0], (3, 1)), *((view, (2, 3)) for view in views)):
             x = guarded(x, end=end, read_only=True)
-            for options in ({"padding": 1}, {"stride": (1, 2), "padding": 1}, {"stride": 3, "padding": 2}):
-                y = guarded(_windows(end, "extract_patches", x, kernel, **options), end=end, read_only=True)
-                _windows(end, "combine_patches", y, x.shape[-2:], kernel, **options)
+            for options in (
+                {"padding": 1},
+                *({"stride": (1, n), "padding": 1} for n in (2, 4)),
+                {"stride": 3, "padding": 2},
+            ):
+                _there_and_back(end, x, kernel, options)
+        _there_and_back(end, guarded(values((2, 3, 5 * size), dtype), end=end, read_only=True), (1, 5), {"stride": 5})
+
+
+def _there_and_back(end, x, kernel, options):
+    y = guarded(_windows(end, "extract_patches", x, kernel, **options), end=end, read_only=True)
+    _windows(end, "combine_patches", y, x.shape[-2:], kernel, **options)
 
 
 def filters(dtypes=DTYPES):

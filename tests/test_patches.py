@@ -230,19 +230,85 @@ def test_any_steps(view):
     check_by_slices(np.broadcast_to(x[:1], (4, *x.shape[1:])), (3, 3), 2)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "u1", slow("i2"), slow("f8"), slow("c8"), slow("c16")])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 5])
+def test_columns_that_lie_apart_or_run_backwards(stride, dtype):
+    """From less than a vector to several, read from arrays that end with the row."""
+    for size in (1, 2, 3, 5, 7, 14, 17, 30, 65, 130):
+        x = values((2, 3, 4, size), dtype)
+        backwards = np.ascontiguousarray(x[..., ::-1])[..., ::-1]
+        for each in (x, backwards, np.repeat(x, 2, -1)[..., 1::2], np.repeat(x, 2, -1)[..., ::-2]):
+            check_by_slices(each, (1, 1), (1, stride))
+            check_by_slices(each, (2, 3), (1, stride), 1, ((1, 0), (1, 1)))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u1", slow("f2"), slow("f8"), slow("c8"), slow("c16")])
+@pytest.mark.parametrize("size", [(1, 7), (7, 1), (2, 3), (7, 7), (14, 14), (9, 8)], ids=str)
+def test_many_small_planes(size, dtype):
+    """Elements of a row have as many windows as strides, or not; planes lie next to each other, or apart."""
+    x = values((2, 70, *size), dtype)
+    x = np.round(x * 4) if dtype == "f2" else x  # whose sums are exact
+    for each in (x, np.repeat(x, 2, 1)[:, ::3]):
+        for stride in (1, 2, 3, (2, 1), (9, 9)):
+            check_by_slices(each, (3, 3), stride, 1, ((1, 1), (1, 1)))
+            check_by_slices(each, (1, 1), stride)
+            check_by_slices(each, (1, 4), stride, 2, ((0, 0), (4, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u1", slow("i2"), slow("f8"), slow("c8"), slow("c16")])
+@pytest.mark.parametrize(
+    "kernel, stride, dilation, pads",
+    [
+        ((8, 8), 8, 1, None),
+        ((16, 16), 16, 1, None),
+        ((5, 5), 5, 1, None),
+        ((4, 4), 9, 2, None),
+        ((6, 11), (2, 5), 1, None),  # squares, but columns overlap
+        ((8, 8), 8, 1, ((5, 5), (0, 0))),
+        ((4, 8), (1, 8), 1, ((5, 3), (0, 0))),  # rows of the window that meet nothing
+        ((4, 5), (1, 6), 1, ((1, 1), (2, 3))),
+        ((3, 3), (4, 6), 2, ((2, 2), (1, 5))),
+        ((2, 2), 3, 1, ((1, 0), (1, 1))),
+    ],
+    ids=str,
+)
+def test_large_strides(kernel, stride, dilation, pads, dtype):
+    """Taps of a row of the window at a time, or not."""
+    for shape in ((3, 48, 48), (2, 3, 20, 70), (40, 20, 21), (1, 33, 300)):
+        x = values(shape, dtype)
+        check_by_slices(x, kernel, stride, dilation, pads)
+        check_by_slices(x[..., ::-1], kernel, stride, dilation, pads)
+    check_by_slices(values((2, 5, 20, 33), dtype), (3, 2, 8), (2, 1, 8), 1, ((1, 2), (0, 0), (0, 0)))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
+def test_sums_of_small_integers_wrap(dtype):
+    columns = np.full((9, 40), np.iinfo(dtype).max, dtype)
+    for stride, size in ((1, 42), (2, 81), (3, 120)):
+        padded = ((1, 1), (0, 0))
+        got = fastconv.combine_patches(columns, (1, size), (3, 3), stride=(1, stride), padding=padded)
+        want = np.zeros(size, dtype)
+        for tap in range(3):  # of the three rows of the window, one meets the only row that there is
+            want[tap : tap + 39 * stride + 1 : stride] += columns[tap]
+        np.testing.assert_array_equal(got[0], want)
+    assert want.max() == np.iinfo(dtype).max  # at a stride of 3 nothing overlaps
+    assert fastconv.combine_patches(np.ones((256, 1), bool), (16, 16), (16, 16)).all()
+    assert fastconv.combine_patches(np.ones((300, 300), bool), (599,), (300,)).all()  # 300 of them are not 44
+
+
 @given(st.data())
 @settings(max_examples=60)
 def test_any_window(data):
     rank, lead = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 2))
     draw = lambda low, high: tuple(data.draw(st.integers(low, high)) for _ in range(rank))  # noqa: E731
-    kernel, stride, dilation = draw(1, 4), draw(1, 4), draw(1, 3)
+    kernel, stride, dilation = draw(1, 4), draw(1, 5), draw(1, 3)
     pads = tuple(zip(draw(0, 5), draw(0, 5), strict=True))
     least = [max(1, d * (k - 1) + 1 - sum(p)) for k, d, p in zip(kernel, dilation, pads, strict=True)]
     sizes = tuple(n + more for n, more in zip(least, draw(0, 20), strict=True))
     shape = (*(data.draw(st.integers(1, 20)) for _ in range(lead)), *sizes)
     order = data.draw(st.permutations(range(len(shape))))
     x = values(tuple(shape[i] for i in order), data.draw(st.sampled_from(["f4", "u1", "c8"])))
-    x = x.transpose(np.argsort(order))[tuple(slice(None, None, data.draw(st.sampled_from([1, -1]))) for _ in shape)]
+    x = x.transpose(np.argsort(order))[tuple(slice(None, None, data.draw(st.sampled_from([1, -1, -2]))) for _ in shape)]
     check_by_slices(x, kernel, stride, dilation, pads)
 
 
@@ -281,6 +347,11 @@ for case in test_patches.LARGE:
     test_patches.test_blocks(*case, {dtype!r})
 for layout in test_patches.LAYOUTS:
     test_patches.test_layouts(layout, (2, 37, 9, 21))
+for stride in (2, 3, 4):
+    test_patches.test_columns_that_lie_apart_or_run_backwards(stride, {dtype!r})
+test_patches.test_many_small_planes((7, 7), {dtype!r})
+for kernel, stride in ((8, 8), (5, 5), (11, 5)):
+    test_patches.test_large_strides((3, kernel), stride, 1, None, {dtype!r})
 """
 
 

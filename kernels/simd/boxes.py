@@ -19,6 +19,7 @@ from .elements import llvm_type
 from .vectors import (
     VECTOR_BYTES,
     add,
+    broadcast,
     first_lanes,
     keep_whole,
     load_vector,
@@ -30,9 +31,10 @@ from .vectors import (
 _INT64 = ir.IntType(64)
 _FEW = 16  # columns that are written one below the other: for more of them, a call for each row is worth it
 _SIDES = 16, 8, 4  # of squares that are transposed
-_STEPS = 1, 2, 3, 4, -1, -2  # of columns that are read by whole vectors
+STEPS = 4  # of columns that are read by whole vectors, at most
+_STEPS = *range(1, STEPS + 1), -1, -2
 _MOST = 4  # steps of columns that are written by whole vectors
-_MASKED = VECTOR_BYTES == 64  # whether parts of vectors of any elements are read and written as fast as whole ones
+PARTIAL = VECTOR_BYTES == 64  # whether parts of vectors of any elements are read as fast as whole ones
 
 
 class Box(NamedTuple):
@@ -41,6 +43,15 @@ class Box(NamedTuple):
     planes: int
     rows: int
     columns: int
+
+
+class Part(NamedTuple):
+    """Rows and columns of a plane, from and to."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
 
 
 class Place(NamedTuple):
@@ -55,6 +66,11 @@ class Place(NamedTuple):
 def _bits(array):
     """Of an element in memory."""
     return 8 * as_dtype(array.dtype).itemsize
+
+
+def _sides(bits):
+    """Of squares that are transposed: rows that are no longer than a vector, for numbers of a few bits of one size."""
+    return [side for side in _SIDES[: 3 if bits > 16 else 2] if side * bits <= max(VECTOR_BYTES * 8, 4 * bits)]
 
 
 def _times(builder, count, number):
@@ -114,16 +130,37 @@ def _overlapping(builder, count, width, body):
         body(builder.select(builder.icmp_signed("<", offset, last), offset, last))
 
 
-def _without_overlap(builder, count, lanes, body):
+def _by_vectors(builder, count, lanes, emit):
+    """`emit(vectors)` for one or two vectors of a count, where the last may be a part; for another number with None."""
+    if not PARTIAL:
+        emit(None)
+        return
+    with builder.if_else(builder.icmp_signed("<=", count, _INT64(lanes))) as (one, more):
+        with one:
+            emit(1)
+        with more, builder.if_else(builder.icmp_signed("<=", count, _INT64(2 * lanes))) as (two, many):
+            with two:
+                emit(2)
+            with many:
+                emit(None)
+
+
+def _without_overlap(builder, count, lanes, body, vectors=None):
     """`body(offset, lanes, mask)` for a count: whole vectors, then one with a mask where masks cost nothing, or halves.
 
-    Without a mask it is None.
+    Without a mask it is None. Where the number of vectors is known no loop is made, so that LLVM unrolls one over rows.
     """
+    if vectors is not None:
+        for i in range(vectors - 1):
+            body(_INT64(i * lanes), lanes, None)
+        last = _INT64((vectors - 1) * lanes)
+        body(last, lanes, first_lanes(builder, builder.sub(count, last), lanes))
+        return
     rest = builder.and_(count, _INT64(lanes - 1))
     whole = builder.sub(count, rest)
     with cgutils.for_range_slice(builder, _INT64(0), whole, _INT64(lanes), inc=True) as (offset, _):
         body(offset, lanes, None)
-    if _MASKED:
+    if PARTIAL:
         with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
             body(whole, lanes, first_lanes(builder, rest, lanes))
         return
@@ -207,7 +244,11 @@ def copy_box(typingctx, array, source, out, target, box):
                         to = _at(builder, write, word, _times(builder, offset, words))
                         store(builder, load_every(builder, at, width, step), to)
 
-                    _overlapping(builder, sizes.columns, width, body)
+                    if width == most or step not in (1, 2):
+                        _overlapping(builder, sizes.columns, width, body)
+                    else:  # less than two of them, as of wider ones there is not one; LLVM then unrolls rows
+                        body(_INT64(0))
+                        body(builder.sub(sizes.columns, _INT64(width)))
 
                 _rows_of(builder, sizes, (first, goal), (word, word), places, row)
 
@@ -265,7 +306,7 @@ def copy_box(typingctx, array, source, out, target, box):
             with builder.if_then(builder.icmp_signed("==", step, _INT64(number * words))):
                 copy_neighbours() if number == 1 else copy(number, sizes)
                 builder.branch(end)
-        sides = [side for side in _SIDES[: 3 if bits > 16 else 1] if side * bits <= max(VECTOR_BYTES * 8, 4 * bits)]
+        sides = _sides(bits)
         if words == 1:
             by_plane = builder.icmp_signed("==", source_steps.plane, _INT64(1))
             by_row = builder.icmp_signed("==", source_steps.row, _INT64(1))
@@ -285,6 +326,75 @@ def copy_box(typingctx, array, source, out, target, box):
         return context.get_dummy_value()
 
     return types.void(array, source, out, target, box), emit
+
+
+def _for_framed(builder, box, part, lanes, words, body):
+    """`body(offset, mask)` for vectors of words that cover a plane as one run: which of them are of a part of it."""
+    index, floats = ir.VectorType(ir.IntType(32), lanes), ir.VectorType(ir.FloatType(), lanes)
+    top, bottom, left, right, columns = (
+        broadcast(builder, builder.trunc(each, ir.IntType(32)), index)
+        for each in (
+            builder.mul(part.top, box.columns),
+            builder.mul(part.bottom, box.columns),
+            part.left,
+            part.right,
+            box.columns,
+        )
+    )
+    size = _times(builder, builder.mul(box.rows, box.columns), words)
+    with cgutils.for_range_slice(builder, _INT64(0), size, _INT64(lanes), inc=True) as (offset, _):
+        places = builder.add(
+            broadcast(builder, builder.trunc(offset, ir.IntType(32)), index), ir.Constant(index, list(range(lanes)))
+        )
+        places = builder.udiv(places, ir.Constant(index, [words] * lanes)) if words > 1 else places
+        # Halfway between whole numbers, so that a quotient's error does not matter.
+        middle = builder.fadd(builder.sitofp(places, floats), ir.Constant(floats, [0.5] * lanes))
+        row = builder.fptosi(builder.fdiv(middle, builder.sitofp(columns, floats)), index)
+        column = builder.sub(places, builder.mul(row, columns))
+        mask = builder.icmp_signed(">=", places, top)
+        for compare, value, bound in (("<", places, bottom), (">=", column, left), ("<", column, right)):
+            mask = builder.and_(mask, builder.icmp_signed(compare, value, bound))
+        body(offset, mask)
+
+
+@intrinsic
+def copy_framed(typingctx, array, source, out, target, box, part):
+    """Copy a part of planes and set what is around it to zero, where rows of both follow each other without a gap.
+
+    The source begins where the first element of a plane would lie, if that were of the part. It is one run then, of
+    vectors with a mask that is the same for all planes.
+    """
+    bits = _bits(array)
+    word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
+    lanes = VECTOR_BYTES * 8 // word.width
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        x, source_value, y, target_value, box_value, part_value = args
+        sizes, inner = unpack(builder, box, box_value), unpack(builder, part, part_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), word, words)
+        goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
+        size = _times(builder, builder.mul(sizes.rows, sizes.columns), words)
+
+        def body(offset, mask):
+            def planes(end):
+                with cgutils.for_range(builder, sizes.planes) as plane:
+                    at = builder.add(offset, builder.mul(read.plane, plane.index))
+                    to = builder.add(offset, builder.mul(write.plane, plane.index))
+                    value = load_vector(builder, _at(builder, first, word, at), ir.VectorType(word, lanes), mask)
+                    store_vector(builder, value, _at(builder, goal, word, to), end)
+
+            rest = builder.sub(size, offset)
+            with builder.if_else(builder.icmp_signed(">=", rest, _INT64(lanes))) as (whole, last):
+                with whole:
+                    planes(None)
+                with last:
+                    planes(first_lanes(builder, rest, lanes))
+
+        _for_framed(builder, sizes, inner, lanes, words, body)
+        return context.get_dummy_value()
+
+    return types.void(array, source, out, target, box, part), emit
 
 
 @intrinsic
@@ -362,7 +472,9 @@ def add_box(typingctx, sums, target, array, source, box):
                 value = load_vector(builder, pointer, ir.VectorType(stored, lanes), mask)
             return value if kind == stored else widen(builder, array, value)
 
-        def neighbours(total, row):
+        count = _times(builder, sizes.columns, parts)
+
+        def neighbours(vectors, total, row):
             def body(offset, lanes, mask):
                 at = _at(builder, total, kind, offset)
                 value = load(_at(builder, row, stored, offset), lanes, mask)
@@ -372,7 +484,7 @@ def add_box(typingctx, sums, target, array, source, box):
                 old = load_vector(builder, at, ir.VectorType(kind, lanes), mask)
                 store_vector(builder, add(builder, old, value), at, mask)
 
-            _without_overlap(builder, _times(builder, sizes.columns, parts), lanes, body)
+            _without_overlap(builder, count, lanes, body, vectors)
 
         def apart(total, row):
             with cgutils.for_range(builder, sizes.columns) as column:
@@ -382,15 +494,51 @@ def add_box(typingctx, sums, target, array, source, box):
                     value, at = load(_at(builder, row, stored, from_), 1, None), _at(builder, total, kind, at)
                     builder.store(_add_one(builder, builder.load(at, typ=kind), value), at)
 
+        def for_rows(body):
+            _rows_of(builder, sizes, (goal, first), (kind, stored), (write, read), body)
+
         is_dense = builder.icmp_signed("==", read.column, _INT64(parts))
         with builder.if_else(is_dense) as (dense, strided):
             with dense:
-                _rows_of(builder, sizes, (goal, first), (kind, stored), (write, read), neighbours)
+                _by_vectors(builder, count, lanes, lambda vectors: for_rows(functools.partial(neighbours, vectors)))
             with strided:
-                _rows_of(builder, sizes, (goal, first), (kind, stored), (write, read), apart)
+                for_rows(apart)
         return context.get_dummy_value()
 
     return types.void(sums, target, array, source, box), emit
+
+
+@intrinsic
+def add_framed(typingctx, sums, target, array, source, box, part):
+    """Add a part of planes to sums, of which rows of both follow each other without a gap, as for `copy_framed`.
+
+    Of what follows a plane of sums a vector is read and written, as it is.
+    """
+    number, parts = _parts(array)
+    kind, lanes = llvm_type(number), VECTOR_BYTES * 8 // number.bitwidth
+    stored = kind if parts > 1 else llvm_type(array.dtype)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        data, target_value, x, source_value, box_value, part_value = args
+        sizes, inner = unpack(builder, box, box_value), unpack(builder, part, part_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), stored, parts)
+        write = Place(*(_times(builder, step, parts) for step in unpack(builder, target, target_value)))
+        goal = _at(builder, builder.bitcast(data, kind.as_pointer()), kind, write.start)
+
+        def body(offset, mask):
+            with cgutils.for_range(builder, sizes.planes) as plane:
+                at = builder.add(offset, builder.mul(read.plane, plane.index))
+                to = _at(builder, goal, kind, builder.add(offset, builder.mul(write.plane, plane.index)))
+                value = load_vector(builder, _at(builder, first, stored, at), ir.VectorType(stored, lanes), mask)
+                value = value if kind == stored else widen(builder, array, value)
+                old = load_vector(builder, to, ir.VectorType(kind, lanes))
+                store_vector(builder, add(builder, old, value), to)
+
+        _for_framed(builder, sizes, inner, lanes, parts, body)
+        return context.get_dummy_value()
+
+    return types.void(sums, target, array, source, box, part), emit
 
 
 def _add_one(builder, a, b):
@@ -400,7 +548,7 @@ def _add_one(builder, a, b):
 def _store_first(builder, value, pointer, count):
     """Write the first elements of a vector, all if there are so many."""
     lanes, element = value.type.count, value.type.element
-    if _MASKED:
+    if PARTIAL:
         store_vector(builder, value, pointer, first_lanes(builder, count, lanes))
         return
     for i in range(lanes):
@@ -414,8 +562,8 @@ def store_box(typingctx, out, target, sums, source, box, every, apart):
 
     Column `j * every + i` of a row is element `i * apart + j` of a row of sums.
     """
-    part, parts = _parts(out)
-    kind, lanes = llvm_type(part), VECTOR_BYTES * 8 // part.bitwidth
+    number, parts = _parts(out)
+    kind, lanes = llvm_type(number), VECTOR_BYTES * 8 // number.bitwidth
     stored = kind if parts > 1 else llvm_type(out.dtype)
 
     def emit(context, builder, signature, args):
@@ -477,6 +625,26 @@ def store_box(typingctx, out, target, sums, source, box, every, apart):
                         at = builder.add(_times(builder, to, parts), _INT64(k))
                         builder.store(value, _at(builder, row, stored, at))
 
+        def squares(side, total, row):
+            """Residues and columns of them are transposed; then the columns of the last turn, which is not whole."""
+            turns = builder.sdiv(sizes.columns, every)
+
+            def at_residues(i):
+                def at_columns(j):
+                    residues = [builder.mul(builder.add(i, _INT64(k)), gap) for k in range(side)]
+                    lines = [load(_at(builder, total, kind, builder.add(each, j)), side) for each in residues]
+                    for k, value in enumerate(transpose(builder, lines)):
+                        to = builder.add(builder.mul(builder.add(j, _INT64(k)), every), i)
+                        store_vector(builder, finish(value), _at(builder, row, stored, to))
+
+                _overlapping(builder, turns, side, at_columns)
+
+            _overlapping(builder, every, side, at_residues)
+            done = builder.mul(turns, every)
+            with cgutils.for_range(builder, builder.sub(sizes.columns, done)) as i:
+                value = builder.load(_at(builder, total, kind, builder.add(builder.mul(i.index, gap), turns)), typ=kind)
+                builder.store(finish(value), _at(builder, row, stored, builder.add(done, i.index)))
+
         def for_rows(body):
             _rows_of(builder, sizes, (first, goal), (kind, stored), (read, write), body)
 
@@ -485,7 +653,15 @@ def store_box(typingctx, out, target, sums, source, box, every, apart):
             with builder.if_then(builder.icmp_signed("==", every, _INT64(step))):
                 for_rows(neighbours if step == 1 else functools.partial(zipped, step))
                 builder.branch(end)
-        for_rows(one_by_one)
+        turns = builder.sdiv(sizes.columns, every)
+        smaller = builder.select(builder.icmp_signed("<", turns, every), turns, every)
+        sides = _sides(number.bitwidth) if parts == 1 else []
+        _by_width(
+            builder,
+            smaller,
+            [*sides, 1],
+            lambda side: for_rows(functools.partial(squares, side) if side > 1 else one_by_one),
+        )
         builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()

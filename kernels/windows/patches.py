@@ -11,14 +11,28 @@ under a block stays in the first caches from tap to tap, and blocks are what thr
 blocks, and each adds its taps in one order: results do not depend on blocks or threads.
 
 Where patches are put down `stride` columns apart, the sums of each residue of the columns lie next to each other, and
-so all sums are made by vectors; they are put in order as they are stored.
+so all sums are made by vectors; they are put in order as they are stored. At large strides, where boxes are small, the
+taps of a row of the window are one box.
 """
 
 from typing import NamedTuple
 
 from ..jit import entry, kernel
 from ..shapes import UNIT, even_part
-from ..simd.boxes import Box, Place, add_box, clear_sums, copy_box, store_box, zero_box
+from ..simd.boxes import (
+    PARTIAL,
+    STEPS,
+    Box,
+    Part,
+    Place,
+    add_box,
+    add_framed,
+    clear_sums,
+    copy_box,
+    copy_framed,
+    store_box,
+    zero_box,
+)
 from ..simd.vectors import VECTOR_BYTES
 from ..strided import scratch_parts, stride
 from ..team import close_team, open_team, part_of, take_item
@@ -29,6 +43,7 @@ _WIDTH = 16  # planes of a block whose elements lie next to each other, plane by
 _LARGE = 512  # elements of a plane that is a block of its own: so results are written from first to last
 _TAPS = 1 << 17  # positions times taps of a block, so that large windows have several
 _LEAST = 256
+_FRAMED = 4  # planes of a block, from which on it pays to tell which of their elements a tap meets
 _GAP = VECTOR_BYTES // 4  # elements between rows of sums: a vector that is read was not just written in part
 WORKSPACE_BYTES = 16 * (_ROOM + 2 * _GAP)
 
@@ -183,7 +198,9 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
     size, start = block.size, image_offset(x, axes, walk, block.image) + block.plane * walk.step
     begin = block.outer * walk.rows * walk.columns + block.row * walk.columns + block.column
     begin += (block.image * walk.planes + block.plane) * taps * positions
-    for tap in range(taps):
+    is_framed = is_run(walk, size, a2) and a1.stride == 1 and a2.stride == 1 and s2 == 1 and s1 == walk.columns
+    together = taps_of_squares(a1, a2, s2, block)
+    for tap in range(0, taps, together):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
         is_inside, offset = source_of(x, axes, walk, block.outer, rest)
@@ -193,13 +210,22 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
         left, right = multiples_between(i2, a2.stride, a2.size, size.columns)
         to = Place(begin + tap * positions, taps * positions, walk.columns, 1)
         if not is_inside or top == bottom or left == right:
-            zero_box(out, to, Box(size.planes, 1, size.rows * size.columns))
+            zero_box(out, Place(to.start, to.plane, positions, 1), Box(size.planes, together, size.rows * size.columns))
             continue
         at = start + offset + (i1 + top * a1.stride) * s1 + (i2 + left * a2.stride) * s2
+        if is_framed:
+            source = Place(start + offset + i1 * s1 + i2, walk.step, s1, 1)
+            copy_framed(x, source, out, to, size, Part(top, bottom, left, right))
+            continue
         inner = Place(to.start + top * to.row, to.plane, to.row, 1)
         box = Box(size.planes, bottom - top, right - left)
         source = Place(at, walk.step, a1.stride * s1, a2.stride * s2)
-        copy_box(x, source, out, moved(inner, left), box)
+        goal, repeats = moved(inner, left), 1
+        if together > 1:  # planes of a box are taps
+            source, goal = Place(at, 1, source.row, source.column), Place(goal.start, positions, to.row, 1)
+            box, repeats = Box(together, box.rows, box.columns), size.planes
+        for plane in range(repeats):
+            copy(x, moved(source, plane * walk.step), out, moved(goal, plane * to.plane), box)
         # Rows of a block that are not the only one are whole: between them, and before and after, lies nothing else.
         if left > 0:
             zero_box(out, inner, Box(size.planes, box.rows, left))
@@ -209,6 +235,48 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
             zero_box(out, to, Box(size.planes, 1, top * size.columns))
         if bottom < size.rows:
             zero_box(out, moved(to, bottom * to.row), Box(size.planes, 1, (size.rows - bottom) * size.columns))
+
+
+@kernel
+def taps_of_squares(a1, a2, step, block):
+    """How many taps, neighbours in a row, are squares with columns that lie far apart; none may meet padding."""
+    is_square = step == 1 and a2.dilation == 1 and a2.stride > STEPS and a2.kernel >= STEPS
+    is_clear = meets_all(a1, block.row, block.size.rows) and meets_all(a2, block.column, block.size.columns)
+    return a2.kernel if is_square and is_clear else 1
+
+
+@kernel
+def meets_all(axis, start, count):
+    """Whether all taps meet elements from so many positions on."""
+    first = start * axis.stride - axis.before
+    return first >= 0 and first + (count - 1) * axis.stride + (axis.kernel - 1) * axis.dilation < axis.size
+
+
+@kernel
+def taps_without_overlap(last, block):
+    """How many taps, neighbours in a row, put the same patches next to each other."""
+    return last.kernel if columns_of(last, block, 0) == columns_of(last, block, last.kernel - 1) else 1
+
+
+@kernel
+def columns_of(last, block, k):
+    """The positions that meet a tap of a row in a block of sums, and the column of the first, in strides."""
+    start = k * last.dilation - last.before - block.column
+    left, right = multiples_between(start, last.stride, block.size.columns, last.out)
+    return left, right, start // last.stride + left
+
+
+@kernel
+def is_run(walk, size, last):
+    """Whether a block is of several planes, whole ones, in whose rows every `stride`-th column has a window."""
+    is_whole = PARTIAL and size.planes >= _FRAMED and size.rows == walk.rows and size.columns == walk.columns
+    return is_whole and last.out == -(-last.size // last.stride)
+
+
+@kernel
+def copy(x, source, out, target, box):
+    """A function of its own: within loops, LLVM makes slower ones of those over rows."""
+    copy_box(x, source, out, target, box)
 
 
 @kernel
@@ -223,10 +291,17 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
     a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
     tap_step, step = stride(patches, walk.leading), stride(patches, walk.leading + 1)
     residues, length, pitch = sums_of(a2, size.columns)
-    to = Place(0, size.rows * pitch, pitch, 1)
+    height = -(-size.rows // a1.stride)
+    turns, apart = min(a1.stride, size.rows), (height * length + _GAP - 1) // _GAP * _GAP
+    is_framed = is_run(walk, size, a2) and step == 1 and size.planes * turns * residues * apart <= _ROOM
+    if is_framed:  # the sums of each residue of rows and of columns are a plane
+        to = Place(0, turns * residues * apart, length, 1)
+    else:
+        turns, apart, to = 1, length, Place(0, size.rows * pitch, pitch, 1)
     clear_sums(sums, out, size.planes * to.plane)
     start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
-    for tap in range(taps):
+    together = 1 if is_framed or size.planes >= a2.kernel else taps_without_overlap(a2, block)
+    for tap in range(0, taps, together):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
         is_met, outer = positions_of(axes, walk, block.outer, rest)
@@ -236,16 +311,34 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
         left, right = multiples_between(i2, a2.stride, size.columns, a2.out)
         if not is_met or top == bottom or left == right:
             continue
+        column, residue = divmod(i2 + left * a2.stride, a2.stride)
+        if is_framed:
+            row, turn = divmod(i1 + top * a1.stride, a1.stride)
+            position = (outer * a1.out + top - row) * a2.out + left - column
+            source = Place(start + tap * tap_step + position, walk.step, a2.out, 1)
+            part = Part(row, row + bottom - top, column, column + right - left)
+            goal = moved(to, (turn * residues + residue) * apart)
+            add_framed(sums, goal, patches, source, Box(size.planes, height, length), part)
+            continue
         position = (outer * a1.out + top) * a2.out + left
         source = Place(start + tap * tap_step + position * step, walk.step, a2.out * step, step)
-        column, residue = divmod(i2 + left * a2.stride, a2.stride)
-        at = (i1 + top * a1.stride) * to.row + residue * length + column
+        at = (i1 + top * a1.stride) * to.row + residue * apart + column
         goal = Place(at, to.plane, a1.stride * to.row, 1)
-        add_box(sums, goal, patches, source, Box(size.planes, bottom - top, right - left))
+        box, repeats = Box(size.planes, bottom - top, right - left), 1
+        if together > 1:
+            source, goal = Place(source.start, tap_step, source.row, step), Place(at, a2.dilation * apart, goal.row, 1)
+            box, repeats = Box(together, box.rows, box.columns), size.planes
+        for plane in range(repeats):
+            add_box(sums, moved(goal, plane * to.plane), patches, moved(source, plane * walk.step), box)
     plane = walk.rows * walk.columns
     at = ((block.image * walk.planes + block.plane) * walk.outers + block.outer) * plane
     at += block.row * walk.columns + block.column
-    store_box(out, Place(at, walk.outers * plane, walk.columns, 1), sums, to, size, residues, length)
+    if is_framed and turns * residues == 1:
+        size = Box(size.planes, 1, size.rows * size.columns)
+    for turn in range(turns):
+        goal = Place(at + turn * walk.columns, walk.outers * plane, turns * walk.columns, 1)
+        box = Box(size.planes, (size.rows - turn + turns - 1) // turns, size.columns)
+        store_box(out, goal, sums, moved(to, turn * residues * apart), box, residues, apart)
 
 
 @entry
