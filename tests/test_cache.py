@@ -5,6 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import subprocesses
 from subprocesses import ROOT
@@ -119,8 +120,8 @@ def test_a_changed_source_is_compiled_again(tmp_path):
     for folder in ("fastconv", "kernels"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     assert finish(start(cache, root)) == RIGHT
-    source = root / "kernels" / "strided.py"
-    changed = source.read_text().replace("get_constant_null(array.compute)", "get_constant(array.compute, 7)")
+    source = root / "kernels" / "simd" / "boxes.py"
+    changed = source.read_text().replace("words), word(0)", f"words), word({np.float64(7).view(int)})")
     assert changed != source.read_text()
     time.sleep(0.01)
     source.write_text(changed)

@@ -128,6 +128,7 @@ def test_the_largest_limit_that_matches_holds():
 
 
 def test_seconds_are_not_compared():
+    pytest.importorskip("asv")
     found = results.thresholds(
         {name: Benchmark([], name, unit, "1") for name, unit in (("a.b", "seconds"), ("a.c", "x"))}
     )

@@ -20,8 +20,9 @@ WORKSPACE = 2 << 20  # bytes that a call may take beside its output
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect through the C library of Linux")
 
 GUARDED = [f"{calls}-{algorithm}" for calls in ("convolution", "outputs") for algorithm in ALGORITHMS[1:]]
-GUARDED += ["pools", "unpools", "patches", "filters"]
+GUARDED += ["unpools", "patches", "filters"]
 GUARDED += [slow(f"{case}-more") for case in GUARDED]
+GUARDED += [slow("pools"), slow("pools-more")]  # beside pool_vectors below
 GUARDED += ["blocks-f4", "blocks-f2", slow("blocks-c16"), slow("blocks-i8")]
 GUARDED += ["depthwise-f4", "depthwise-f8", "depthwise-f2", slow("depthwise-i4")]
 GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]

@@ -109,7 +109,7 @@ def test_an_upgrade_under_a_running_process_keeps_nothing(checkout, tmp_path):
     folder = Path(process.stdout.readline().strip())
     assert folder.is_dir()
     source = checkout / "kernels" / "windows" / "patches.py"
-    swap(source, "load(x, offset // size) if index >= 0 else zero(x)", "zero(x)")
+    swap(source, "if not is_inside or top == bottom or left == right:", "if True:")
     _, errors = process.communicate("\n", timeout=120)
     assert process.returncode == 0, errors
     assert not files(tmp_path / "cache")
