@@ -240,6 +240,8 @@ class Side:
             ["a: bytes above the output: 584 -> 592", "b: bytes above the output: 584 -> 592"],
         ),
         (Side(blocks=2), Side(), Side(), []),
+        (Side(blocks=4), Side(), Side(), []),
+        (Side(blocks=5), Side(), Side(), [f"{case}: blocks held at once: 3 -> 5" for case in "ab"]),
         (Side(workspace=1_010_000), Side(workspace=1_000_000), Side(), []),
         (Side(offered=False), Side(), Side(), ["a: no longer runs", "b: no longer runs"]),
         (Side({"a": 9}), Side(offered=False), Side(), []),  # new cases
