@@ -260,7 +260,7 @@ def _average_filter(name: str, x: Array, padding_name: str, dtype: Any, *options
     return _prepare_average(_filter(name, x, padding_name, *options), x, dtype, True)
 
 
-def _only(function: str, padding: Any, padding_spec: Any) -> tuple[str, Any]:
+def only_padding(function: str, padding: Any, padding_spec: Any) -> tuple[str, Any]:
     """`padding` with its name, which may not be given beside `padding_spec`."""
     if padding_spec is not checks.DEFAULT_PADDING:
         raise checks.two_paddings(function, "padding_spec", padding_spec, padding)
@@ -282,7 +282,7 @@ def _define_extremum(name: str, rank: int, smallest: bool) -> Callable[..., Any]
     ) -> Any:
         label = "padding_spec"
         if padding is not None:
-            label, padding_spec = _only(name, padding, padding_spec)
+            label, padding_spec = only_padding(name, padding, padding_spec)
         options = kernel_size, stride, dilation, padding_spec, bool(ceil_mode)
         return _extremum_pool(name, x, label, dtype, rank, smallest, bool(return_indices), *options)
 
@@ -329,7 +329,7 @@ def _define_average(name: str, rank: int) -> Callable[..., Array]:
     ) -> Array:
         label = "padding_spec"
         if padding is not None:
-            label, padding_spec = _only(name, padding, padding_spec)
+            label, padding_spec = only_padding(name, padding, padding_spec)
         options = kernel_size, stride, dilation, padding_spec, bool(ceil_mode)
         result: Array = _average_pool(name, x, label, dtype, rank, bool(count_include_pad), *options)
         return result
@@ -408,7 +408,7 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
         misfits.attempt(checks.check_rank, "values", values, rank, "NC")
         label = "padding_spec"
         if padding is not None:
-            label, padding_spec = _only(name, padding, padding_spec)
+            label, padding_spec = only_padding(name, padding, padding_spec)
         options = kernel_size, stride, dilation, label, padding_spec, output_size
         size = checks.unpooled_size(name, values, rank, *options, misfits)
         return _unpool(name, values, flat, size, np.asarray(indices))

@@ -6,7 +6,7 @@ import numpy as np
 import oracle
 import pytest
 from cases import LAYOUTS, rng, slow, values
-from fastconv.kernels.convolution import costs, fft_blocks, fft_planes
+from fastconv.kernels.convolution import costs, fft_blocks, fft_guard, fft_planes
 
 import fastconv
 from fastconv import conv
@@ -240,11 +240,14 @@ def test_plans_fit_the_workspace():
             ((1, 40, 9, 99, 99), (1, 40, 5, 31, 31)),
             ((1, 1, 10000000), (1, 1, 5000000)),
             ((1, 1, 2000, 2000), (1, 1, 1500, 1000)),
+            ((1, 1, 300, 4000), (1, 1, 20, 420)),
         ]:
             plan, part = plan_of(x_shape, w_shape, dtype)
             areas = fft_blocks.find_areas(plan, part)
             end = areas.spectra + plan.spectra * areas.spectrum
             assert 0 < end * part <= fft_planes.WORKSPACE_BYTES, (dtype, x_shape, w_shape, plan)
+            reach = 64 if plan.is_line else plan.taps2 // plan.cell  # cells that it sums beside tiles
+            assert 2 * fft_guard._CHUNK + reach <= areas.twiddles - areas.buffer, (dtype, x_shape, w_shape, plan)
 
 
 def plan_of(x_shape, w_shape, dtype):

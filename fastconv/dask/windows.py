@@ -109,11 +109,7 @@ def _pool(
 
 
 def _padding(name: str, padding: Any, padding_spec: Any) -> tuple[str, Any]:
-    if padding is None:
-        return "padding_spec", padding_spec
-    if padding_spec is not checks.DEFAULT_PADDING:
-        raise checks.two_paddings(name, "padding_spec", padding_spec, padding)
-    return "padding", padding
+    return ("padding_spec", padding_spec) if padding is None else pool.only_padding(name, padding, padding_spec)
 
 
 def _define_extremum(name: str, rank: int) -> Callable[..., Any]:

@@ -353,13 +353,14 @@ def score_tiles(axes, plan, tools, grid, block, part, term, largest):
                 parts[to + j] = 0
             for core1 in range(cores1):
                 first1, end1 = core_of(a1.kernel, grid.height, core1, cores1)
-                above = sum_columns(tools, grid, cells, i + first1, i + end1, begin, count + a2.kernel // grid.width)
+                width = count + a2.kernel // grid.width
+                above = sum_columns(tools, grid, cells, i + first1, i + end1, begin, width)
                 for core2 in range(cores2):
                     at = facts_at(plan, tools, term) + WEIGHTS + 2 * (core1 * cores2 + core2)
                     if parts[at] > 0:
                         first2, end2 = core_of(a2.kernel, grid.width, core2, cores2)
                         less = parts[at + 1] * type(parts[at])(largest)
-                        add_scores(parts, above, first2, end2, count, parts[at], less, to)
+                        add_scores(parts, above, width, first2, end2, count, parts[at], less, to)
 
 
 @kernel
@@ -379,9 +380,9 @@ def sum_columns(tools, grid, cells, top, bottom, begin, count):
 
 
 @kernel
-def add_scores(parts, above, first, end, count, weight, less, to):
+def add_scores(parts, above, width, first, end, count, weight, less, to):
     """Add to the scores of some tiles what a core of theirs tells, its cells from `first` on."""
-    sums = above + 2 * _CHUNK
+    sums = above + width  # behind all cells
     for j in range(count):
         parts[sums + j] = 0
     for k in range(above + first, above + end):
