@@ -243,6 +243,13 @@ class Side:
         (Side(blocks=4), Side(), Side(), []),
         (Side(blocks=5), Side(), Side(), [f"{case}: blocks held at once: 3 -> 5" for case in "ab"]),
         (Side(workspace=1_010_000), Side(workspace=1_000_000), Side(), []),
+        (Side(workspace=624), Side(workspace=568), Side(), []),
+        (
+            Side(workspace=1_000),
+            Side(workspace=568),
+            Side(),
+            [f"{case}: bytes of workspace kept: 568 -> 1000" for case in "ab"],
+        ),
         (Side(offered=False), Side(), Side(), ["a: no longer runs", "b: no longer runs"]),
         (Side({"a": 9}), Side(offered=False), Side(), []),  # new cases
     ],
