@@ -17,6 +17,7 @@ import fastconv
 import fastconv.signal as ours
 from fastconv import transforms
 from fastconv.extending import init
+from fastconv.signal import convolution, rows
 
 scipys = pytest.importorskip("scipy.signal")
 
@@ -177,7 +178,7 @@ def test_boundaries_of_other_dtypes(arrays, mode, boundary, fillvalue):
     check_by_boundary(arrays, mode, boundary, fillvalue)
 
 
-@pytest.mark.parametrize("boundary", list(ours.BOUNDARIES))
+@pytest.mark.parametrize("boundary", list(convolution.BOUNDARIES))
 def test_every_name_of_a_boundary(boundary):
     x, w = np.arange(12.0).reshape(3, 4), np.arange(6.0).reshape(2, 3)
     np.testing.assert_array_equal(
@@ -289,7 +290,7 @@ def test_an_empty_array_lies_amid_what_fills():
 @pytest.fixture
 def transformed(monkeypatch):
     """How often something was transformed, as a whole or by kernels."""
-    calls, convolve, convolve_nd = [], transforms.convolve, ours.convolve_nd
+    calls, convolve, convolve_nd = [], transforms.convolve, fastconv.convolve_nd
 
     def counted(*args):
         calls.append(1)
@@ -301,7 +302,8 @@ def transformed(monkeypatch):
         return convolve_nd(x, w, **options)
 
     monkeypatch.setattr(transforms, "convolve", counted)
-    monkeypatch.setattr(ours, "convolve_nd", counted_nd)
+    for module in (convolution, rows):
+        monkeypatch.setattr(module, "convolve_nd", counted_nd)
     return calls
 
 
