@@ -21,6 +21,7 @@ from .. import problem as checks
 from .. import workspace
 from ..dispatch import place_of
 from ..extending import MEANING, SYMBOL, TABLE
+from ..functional import convolution as functional
 from ..kernels.calls import convolution as calls
 from ..kernels.calls import filters as filter_calls
 from ..kernels.calls import windows as window_calls
@@ -35,10 +36,12 @@ from ..patches import combine_formats, extract_formats
 from ..pool import average_formats, extremum_formats, outermost, row_formats, unpool_formats
 from ..problem import Array
 from ..sources import PACKAGE
+from ..torch_names import refusal
 from .frames import TEXT_BYTES
 
 llvmlite.binding.add_symbol(SYMBOL, TABLE.ctypes.data)  # before any caller's code is linked
 
+_FUNCTIONAL = {name for name, _ in functional.DEFINED}  # functions whose arguments have PyTorch's names
 _PAIRS = len(DTYPES) ** 2
 _CONVOLUTIONS = FUNCTIONS  # where the functions of each pair of dtypes stand in the table
 _WINDOWS = _CONVOLUTIONS + len(FAMILIES) * _PAIRS
@@ -309,7 +312,10 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
     if words[AT.has_out] and problem:
         out = _array(words, AT.out, rank + 2, dtype)
         misfits.attempt(checks.check_out, out, problem.out_shape, dtype, x, w, bias)
-    misfits.refuse()
+    try:
+        misfits.refuse()
+    except (TypeError, ValueError) as error:
+        raise refusal(error, x="input", w="weight") if name in _FUNCTIONAL else error from None
     if problem:
         place_of(problem)  # refuses what nothing does by the algorithm that is asked for
 

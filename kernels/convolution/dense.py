@@ -33,7 +33,7 @@ from ..shapes import (
 )
 from ..simd.packing import finish_transposed, pack_transposed
 from ..simd.tiles import CHANNEL_TILE, Inputs, Taps, Target, Weights, channel_tile
-from ..simd.vectors import VECTOR_BYTES, Bounds, is_finite, lanes_of
+from ..simd.vectors import APART, VECTOR_BYTES, Bounds, is_finite, lanes_of
 from ..strided import (
     Strides,
     address,
@@ -521,7 +521,7 @@ def store_block(operands, call, block, sums, added):
         for r in range(rows):
             run = Sums(sums.elements, sums.start + (i * rows + r) * columns * sums.width, sums.width)
             where = first + i * outs.batch + r * outs.s1
-            if outs.s2 != 1 or call.activation > LAST_CLAMP:
+            if not 1 <= outs.s2 <= APART or call.activation > LAST_CLAMP:
                 store_elements(out, bias, call, run, columns, o, block.outputs, where)
             else:
                 store_vectors(out, bias, added, call, run, columns, o, block.outputs, where)
@@ -529,7 +529,7 @@ def store_block(operands, call, block, sums, added):
 
 @kernel
 def store_vectors(out, bias, added, call, sums, columns, o, outputs, where):
-    """Finish and store neighbouring positions of some output channels, a square of vectors at a time.
+    """Finish and store positions of some output channels, up to `APART` apart, a square of vectors at a time.
 
     There is room for a vector of biases in `added`.
     """
@@ -547,8 +547,8 @@ def store_vectors(out, bias, added, call, sums, columns, o, outputs, where):
         while j < columns:
             count = min(columns - j, lanes - past if j == 0 and columns > 4 * lanes else lanes)
             finish_transposed(
-                array, to + j, outs.channel, sums.elements, sums.start + j * sums.width + v, sums.width,
-                count, outputs - v, added, limits,
+                array, to + j * outs.s2, outs.channel, outs.s2, sums.elements, sums.start + j * sums.width + v,
+                sums.width, count, outputs - v, added, limits,
             )  # fmt: skip
             j += count
 
