@@ -4,20 +4,18 @@
 
 For each item, a block of groups, outputs, channels and taps and a part of the reduction, and each block of positions:
 
-    lines   of the input, for each channel and each tap of the first and the last axis: all rows that the block needs, as
-            wide as the gradient's, steps and padding resolved. They follow each other without a gap, so that the taps of
-            the axis between are the same line from another row on. Rows that lie so in the array are read in place.
+    lines   of the input, for each channel and each tap of the first and the last axis: all rows that the block needs,
+            as wide as the gradient's, steps and padding resolved. They follow each other without a gap, so that the
+            taps of the axis between are the same line from another row on. Rows that lie so are read in place.
     dots    register tiles of outputs by lines, vectors along positions; sums of lanes are added to the item's sums
 
 An image is a plane of the last two axes. Where one is no whole number of vectors and there are outputs enough, all taps
 have lines of their own, so that images follow each other without a gap, too.
 
-A sum has blocks of at most `VECTORS` vectors, `V` of `L` lanes: a term meets up to V + log2(L) additions in its block,
-then one for each block of its part, and one for each part. Of `B` blocks in `P` parts an error is at most
-`(V + log2(L) + B / P + P + 3) u` times the sum of the terms' magnitudes, to first order; direct sums could have `n + 2`.
-All of it follows from sizes: the same call has the same bits for any number of threads.
-
-Complex input is conjugated: what PyTorch's backward passes give.
+A sum has blocks of at most `V` vectors of `L` lanes, `V` being `SHARED`: a term meets up to `V + log2(L)`
+additions in its block, then one for each block of its part, and one for each part. Of `B` blocks in `P` parts an error
+is at most `(V + log2(L) + B / P + P + 3) u` times the sum of the terms' magnitudes, to first order; direct sums have
+`n + 2` in place of that. All of it follows from sizes: the same call has the same bits for any number of threads.
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import entry, inlined, kernel, overload, plain
-from ..shapes import CALL_FIELDS, HUGE, PLAN, Axis, even_part, words_of
+from ..shapes import CALL_FIELDS, HUGE, PLAN, even_part, words_of
 from ..simd.boxes import PARTIAL, Box, Part, Place, copy_box, copy_framed, zero_box
 from ..simd.dots import LINES, ROWS, dot_tile
 from ..simd.lines import pointer_at
@@ -51,11 +49,11 @@ from ..window import load_axes, load_call, write_tuple
 from .operands import ReductionBlock
 from .pack import columns_inside
 
-VECTORS = 64  # of a block of positions: more take less time for the sums of lanes, but leave less in L1
-LINE_BYTES, GRADIENT_BYTES, SUMS_BYTES, PARTS_BYTES = 256 << 10, 160 << 10, 128 << 10, 256 << 10
+SHARED, ALONE = 64, 50  # vectors of a block of positions: a tile's rows and lines, which taps share or not, fit in L1
+LINE_BYTES, GRADIENT_BYTES, SUMS_BYTES, PARTS_BYTES = 256 << 10, 256 << 10, 128 << 10, 512 << 10
 COLUMNS, SEGMENTS = 2048, 64  # lines of an item, with all taps; images of a block
 _GROUPS = 16  # of an item, at most
-_ITEMS, _ITEM_MACS = 16, 1 << 19  # that threads share, where each is worth tens of microseconds
+_ITEMS, _ITEM_MACS = 16, 1 << 20  # that threads share, where each is worth tens of microseconds
 _JOINED = 32  # outputs that are worth a line for each tap
 _SLACK = 64
 _GRADIENT = LINE_BYTES + _SLACK
@@ -173,7 +171,7 @@ def choose_plan(call, axes, itemsize):
     """A plan whose lines, gradients and sums fit."""
     a0, a1, a2 = turned(axes[0], axes[1], axes[2])
     lanes, room = VECTOR_BYTES // itemsize, LINE_BYTES // itemsize
-    most = VECTORS * lanes
+    most = (SHARED if a1.kernel > 1 else ALONE) * lanes
     columns = even_part(a2.out, most, lanes)
     rows = even_part(a1.out, most // columns)
     size, images = rows * columns, 1
@@ -193,7 +191,7 @@ def choose_plan(call, axes, itemsize):
         fits = min(COLUMNS // (channels * taps), room // (line * channels), _GROUPS)
         fits = min(fits, SUMS_BYTES // (itemsize * call.outputs * channels * taps))
         groups = even_part(call.groups, max(1, min(fits, GRADIENT_BYTES // (itemsize * size * images * call.outputs))))
-    fits = min(SUMS_BYTES // (itemsize * groups * channels * taps), GRADIENT_BYTES // (itemsize * groups * size * images))
+    fits = min(SUMS_BYTES // (channels * taps), GRADIENT_BYTES // (size * images)) // (itemsize * groups)
     outputs = even_part(call.outputs, fits, ROWS)
     plan = Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, 1)
     return split_plan(call, a0, a1, a2, plan, itemsize)
@@ -287,7 +285,7 @@ def _pack_box(array, source, workspace, offset, target, box, part):
 @kernel
 def pack_rows(array, source, workspace, offset, target, box, part):
     """`pack_box`, in which a column alone is a row."""
-    if box.columns == 1 and part.right == 1:
+    if box.columns == 1 and part.left < part.right:
         at = Place(source.start, source.plane, source.column, source.row)
         pack_box(array, at, workspace, offset, target, Box(box.planes, 1, box.rows), Part(0, 1, part.top, part.bottom))
     else:
@@ -298,7 +296,7 @@ def pack_rows(array, source, workspace, offset, target, box, part):
 
 
 def add_dots(rows, lines, source, offsets, factors, step, segments, count, length, target, pitch):
-    """`dot_tile`, of complex numbers with those of the source conjugated."""
+    """`dot_tile`, of complex numbers, too."""
     raise NotImplementedError("compiled code only")
 
 
@@ -314,7 +312,7 @@ def _add_dots(rows, lines, source, offsets, factors, step, segments, count, leng
                 for s in range(count):
                     first, other = segments[2 * s] + offsets[j], segments[2 * s + 1] + m * step
                     for p in range(length):
-                        total = add_product(total, factors[other + p], source[first + p].conjugate())
+                        total = add_product(total, factors[other + p], source[first + p])
                 target[m * pitch + j] = total
 
     return vectors if is_vector_type(source.dtype) else scalars
@@ -459,11 +457,11 @@ def multiply(lines, offsets, factors, places, item, count, is_joined, segments, 
         images, length = 1, length * images
     chunks, blocks = -(-count // LINES), -(-item.outputs // ROWS)
     for g in range(item.groups):  # LOOP 2
-        for j in range(chunks):  # LOOP 1
-            first, last = count * j // chunks, count * (j + 1) // chunks
-            for m in range(blocks):
-                o, end = item.outputs * m // blocks, item.outputs * (m + 1) // blocks
-                row = g * item.outputs + o
+        for m in range(blocks):
+            o, end = item.outputs * m // blocks, item.outputs * (m + 1) // blocks
+            row = g * item.outputs + o
+            for j in range(chunks):  # LOOP 1
+                first, last = count * j // chunks, count * (j + 1) // chunks
                 add_dots(
                     end - o, last - first, pointer_at(lines.elements, lines.start + g * lines.step),
                     pointer_at(offsets, first), pointer_at(factors.elements, factors.start + row * factors.step),

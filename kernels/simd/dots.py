@@ -1,4 +1,4 @@
-"""Register tiles of sums over positions: rows of one operand times shifted lines of another, vectors along positions."""
+"""Register tiles of sums over positions: rows times lines that are shifted against them, vectors along positions."""
 
 from llvmlite import ir
 from numba import types
@@ -10,7 +10,7 @@ from .vectors import REGISTERS, add, first_lanes, load_vector, multiply_add, pin
 
 _INT64 = ir.IntType(64)
 
-# Rows and lines of the largest tile: a sum for each pair of them, the rows' vectors and one of a line fill the registers.
+# Rows and lines of the largest tile: a sum for each pair, the rows' vectors and one of a line fill the registers.
 ROWS, LINES = (4, 6) if REGISTERS == 32 else (3, 4)
 
 

@@ -1,0 +1,9 @@
+"""Gradients of layers, as `torch.nn.grad` has them, on NumPy arrays and fastconv's kernels.
+
+Names, order and defaults of arguments, shapes and dtypes are PyTorch's, which is not needed. Errors of shapes and
+values are both ValueError and RuntimeError.
+"""
+
+from .weights import conv1d_bias, conv1d_weight, conv2d_bias, conv2d_weight, conv3d_bias, conv3d_weight
+
+__all__ = ["conv1d_bias", "conv1d_weight", "conv2d_bias", "conv2d_weight", "conv3d_bias", "conv3d_weight"]
