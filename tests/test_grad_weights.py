@@ -5,6 +5,7 @@ import itertools
 import math
 from pathlib import Path
 
+import numba
 import numpy as np
 import oracle
 import pytest
@@ -279,6 +280,73 @@ def test_biases_are_refused():
         grad.conv2d_bias(np.zeros((4, 5)))
     with pytest.raises(TypeError, match=r"^conv1d_bias\(\): grad_output has dtype object"):
         grad.conv1d_bias(None)
+
+
+def compiled(rank):
+    weight, bias = getattr(grad, f"conv{rank}d_weight"), getattr(grad, f"conv{rank}d_bias")
+
+    @numba.njit
+    def call(x, size, g, stride, padding, dilation, groups):
+        return weight(x, size, g, stride, padding, dilation, groups), bias(g)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "rank, dtype", [(2, "f4"), (1, "f8"), (3, "f4"), slow((2, "c8")), slow((1, "i2")), slow((3, "?"))]
+)
+def test_compiled_callers_get_the_same_bits(rank, dtype):
+    call = compiled(rank)
+    for case in (*CASES, *LARGE[:5]):
+        if len(case[0]) == rank + 2:
+            x, size, g, options = arrays(case, dtype)
+            named = {"stride": 1, "padding": 0, "dilation": 1, **options}
+            numbers = (oracle.per_axis(named[name], rank) for name in ("stride", "padding", "dilation"))
+            for layout in ("contiguous", "reversed_stepped"):
+                x, g = LAYOUTS[layout](x), LAYOUTS[layout](g)
+                weight, bias = call(x, size, g, *numbers, options.get("groups", 1))
+                oracle.assert_same(weight, gradient(x, size, g, **options), f"{case} {layout}")
+                oracle.assert_same(bias, getattr(grad, f"conv{rank}d_bias")(g), f"{case} {layout}")
+                numbers = (oracle.per_axis(named[name], rank) for name in ("stride", "padding", "dilation"))
+
+
+def test_compiled_callers_know_defaults_and_empty_sums():
+    @numba.njit
+    def call(input, grad_output):
+        return grad.conv2d_weight(input, (2, input.shape[1], 3, 3), grad_output=grad_output)
+
+    for shape in ((2, 3, 5, 6), (0, 3, 5, 6), (2, 0, 5, 6)):
+        x, g = values(shape, "f4"), values((shape[0], 2, 3, 4), "f4")
+        oracle.assert_same(call(x, g), grad.conv2d_weight(x, (2, shape[1], 3, 3), g))
+
+
+@pytest.mark.parametrize(
+    "x, size, g, message",
+    [
+        (X, (6, 4, 3, 3), G[:, :, 1:], r"grad_output has shape \(2, 6, 3, 5\), expected \(2, 6, 4, 5\), that of"),
+        (X, (6, 3, 3, 3), G, r"weight has 3 input channels for each of 1 groups, 3 in all, and input has 4"),
+        (X, (6, 4, 0, 3), G, r"weight_size is 0, expected 1 or more"),
+        (X[:, :, :0], (6, 4, 3, 3), G, r"input has shape \(2, 4, 0, 7\), expected no empty spatial axis"),
+        (X, (6, 4, 8, 3), G, r"the kernel is larger than the padded input on spatial axis 0"),
+    ],
+)
+def test_compiled_callers_are_refused(x, size, g, message):
+    for kind in (ValueError, RuntimeError):
+        with pytest.raises(kind, match=rf"^conv2d_weight\(\): .*{message}"):
+            compiled(2)(x, size, g, (1, 1), (0, 0), (1, 1), 1)
+
+
+@pytest.mark.parametrize(
+    "x, size, g, message",
+    [
+        (X, (6, 4, 3), G, r"weight_size is .*, expected 4 ints, the shape of the weights"),
+        (X[0], (6, 4, 3, 3), G, r"input has 3 dimensions, expected 4 dimensions \(N, C, H, W\)"),
+        (X, (6, 4, 3, 3), G.astype("f8"), r"input has dtype float32 and grad_output has dtype float64, expected one"),
+    ],
+)
+def test_types_of_compiled_callers_are_refused(x, size, g, message):
+    with pytest.raises(numba.TypingError, match=rf"conv2d_weight\(\): {message}"):
+        compiled(2)(x, size, g, (1, 1), (0, 0), (1, 1), 1)
 
 
 @pytest.mark.parametrize("case", [*CASES, *LARGE], ids=str)

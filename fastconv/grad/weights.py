@@ -172,7 +172,12 @@ def _keep(key: Any, name: str, prepare: Callable[..., Run], *arguments: Any) -> 
     return run
 
 
-def _prepare_weight(
+def _prepare_weight(name: str, rank: int, input: Array, weight_size: Any, *arguments: Any) -> Run:
+    """What runs a gradient of weights."""
+    return _prepare(weight_problem(name, rank, input, weight_size, *arguments), tuple(weight_size))
+
+
+def weight_problem(
     name: str,
     rank: int,
     input: Array,
@@ -182,8 +187,8 @@ def _prepare_weight(
     padding: Any,
     dilation: Any,
     groups: Any,
-) -> Run:
-    """What runs a gradient of weights."""
+) -> Problem:
+    """The convolution whose gradient is asked for; all that does not fit is told at once."""
     misfits = Misfits(name)
     misfits.attempt(checks.as_array, "input", input)
     misfits.attempt(checks.as_array, "grad_output", grad_output)
@@ -207,8 +212,8 @@ def _prepare_weight(
         if problem and grad_output.shape != problem.out_shape:
             misfits.say(f"grad_output has shape {grad_output.shape}, expected {problem.out_shape}, that of the output")
     misfits.refuse()
-    assert problem and size
-    return _prepare(problem, size)
+    assert problem
+    return problem
 
 
 def as_shape(function: str, value: Any, count: int) -> tuple[int, ...]:
