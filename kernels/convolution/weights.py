@@ -456,17 +456,21 @@ def multiply(lines, offsets, factors, places, item, count, is_joined, segments, 
     if is_joined:
         images, length = 1, length * images
     chunks, blocks = -(-count // LINES), -(-item.outputs // ROWS)
+    width, wider = divmod(count, chunks)
+    height, higher = divmod(item.outputs, blocks)
     for g in range(item.groups):  # LOOP 2
-        for m in range(blocks):
-            o, end = item.outputs * m // blocks, item.outputs * (m + 1) // blocks
-            row = g * item.outputs + o
-            for j in range(chunks):  # LOOP 1
-                first, last = count * j // chunks, count * (j + 1) // chunks
+        row = g * item.outputs
+        for m in range(blocks):  # LOOP 1
+            rows, line = height + (m < higher), 0
+            for j in range(chunks):
+                lines_here = width + (j < wider)
                 add_dots(
-                    end - o, last - first, pointer_at(lines.elements, lines.start + g * lines.step),
-                    pointer_at(offsets, first), pointer_at(factors.elements, factors.start + row * factors.step),
-                    factors.step, places, images, length, pointer_at(sums, row * count + first), count,
+                    rows, lines_here, pointer_at(lines.elements, lines.start + g * lines.step),
+                    pointer_at(offsets, line), pointer_at(factors.elements, factors.start + row * factors.step),
+                    factors.step, places, images, length, pointer_at(sums, row * count + line), count,
                 )  # fmt: skip
+                line += lines_here
+            row += rows
 
 
 @kernel
@@ -534,7 +538,7 @@ def differentiate(x, gradient, out, numbers, workspace, team, threads, thread):
     LOOP 4  over items (groups, outputs, terms, parts of the reduction), which threads take from a counter
     LOOP 3  over blocks of the item's part of all positions, whose lines and gradients are packed where need be
     LOOP 2  over the item's groups
-    LOOP 1  over tiles, those of the same lines one after another
+    LOOP 1  over tiles, those of the same outputs one after another: all read the same lines, shared by taps
     """
     call = load_call(numbers.data)
     if not (is_aligned(x, call.rank + 2) and is_aligned(gradient, call.rank + 2)):

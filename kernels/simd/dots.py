@@ -85,27 +85,47 @@ def _add_dots(builder, element, vector, rows, lines, source, offsets, factors, s
         line = builder.gep(target, [builder.mul(pitch, _INT64(m))])
         totals = [builder.load(total) for total in totals]
         for first in range(0, lines, vector.count):
-            _add_lanes(builder, totals[first : first + vector.count], builder.gep(line, [_INT64(first)]))
+            place = builder.gep(line, [_INT64(first)])
+            _add_lanes(builder, totals[first : first + vector.count], place, element.bitwidth)
     builder.ret_void()
 
 
-def _add_lanes(builder, totals, pointer):
+def _add_lanes(builder, totals, pointer, bits):
     """Add the sum of each vector's lanes to numbers that lie side by side: no more vectors than each has lanes."""
-    count, lanes = len(totals), totals[0].type.count
-    while len(totals) & (len(totals) - 1):
-        totals.append(ir.Constant(totals[0].type, None))
-    size = len(totals)
-    while len(totals) > 1:
-        totals = [_halved(builder, a, b, lanes) for a, b in zip(totals[::2], totals[1::2], strict=True)]
-    (total,) = totals
-    while total.type.count > size:
-        total = _halved(builder, total, total, total.type.count // 2)
+    count, lanes, width = len(totals), totals[0].type.count, totals[0].type.count
+    size = 1 << (count - 1).bit_length()
+    totals = [*totals, *[ir.Constant(totals[0].type, None)] * (size - count)]
+    orders = [[i] for i in range(size)]  # whose lanes each vector has, `width` of each
+    while width > 1:
+        # Blocks of both vectors, one after the other, or in turn where that moves none to another part of 128 bits.
+        in_turn = width * bits <= 128
+        if len(totals) > 1:
+            pairs = [(2 * i, 2 * i + 1) for i in range(len(totals) // 2)]
+            blocks = _joined(range(0, lanes, width), range(lanes, 2 * lanes, width), in_turn)
+            totals = [_halved(builder, totals[a], totals[b], blocks, width) for a, b in pairs]
+            orders = [_joined(orders[a], orders[b], in_turn) for a, b in pairs]
+        else:
+            totals = [_halved(builder, totals[0], totals[0], [*range(0, len(orders[0]) * width, width)], width)]
+        width //= 2
+    (total,), (order,) = totals, orders
+    places = [order.index(i) for i in range(size)]
+    if places != sorted(places):
+        total = builder.shuffle_vector(total, total, ir.Constant(ir.VectorType(ir.IntType(32), size), places))
     mask = ir.Constant(ir.VectorType(ir.IntType(1), size), [i < count for i in range(size)])
     store_vector(builder, add(builder, load_vector(builder, pointer, total.type, mask), total), pointer, mask)
 
 
-def _halved(builder, a, b, lanes):
-    """The sums of neighbours, of one vector and then of another; so many of them."""
-    index = ir.VectorType(ir.IntType(32), lanes)
-    even, odd = (builder.shuffle_vector(a, b, ir.Constant(index, [2 * i + k for i in range(lanes)])) for k in (0, 1))
-    return add(builder, even, odd)
+def _joined(a, b, in_turn):
+    """The items of two lists, one after the other or in turn."""
+    return [item for pair in zip(a, b, strict=True) for item in pair] if in_turn else [*a, *b]
+
+
+def _halved(builder, a, b, blocks, width):
+    """The sums of both halves of blocks of lanes of two vectors, from the given ones on."""
+    half = width // 2
+    index = ir.VectorType(ir.IntType(32), len(blocks) * half)
+    first, second = (
+        builder.shuffle_vector(a, b, ir.Constant(index, [block + start + i for block in blocks for i in range(half)]))
+        for start in (0, half)
+    )
+    return add(builder, first, second)
