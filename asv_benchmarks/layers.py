@@ -76,6 +76,31 @@ class Layer(NamedTuple):
         return lambda: function(x, w, **options)
 
 
+class Gradient(NamedTuple):
+    """The gradient of a layer's weights, for a batch of images."""
+
+    layer: Layer
+    batch: int
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return f"weights of {self.layer.name}"
+
+    @property
+    def function(self) -> str:
+        return f"grad.conv{len(self.layer.x) - 2}d_weight"
+
+    def call(self) -> Callable[[], np.ndarray]:
+        layer = self.layer
+        outputs = self.batch, layer.w[0], *layer.outputs
+        x, gradient = random((self.batch, *layer.x[1:]), outputs, dtype=layer.dtype)
+        function, numbers = attrgetter(self.function)(fastconv), (layer.stride, layer.padding, layer.dilation)
+        return lambda: function(x, layer.w, gradient, *numbers, layer.groups)
+
+
 class Window(NamedTuple):
     """A pool, filter or patch function: the shape of its input, its further arguments and options."""
 
@@ -301,6 +326,11 @@ FILTERS = [
     Filter("signal.resample_poly 3 to 2", "signal.resample_poly", (480_000,), (2, 3)),
 ]
 
+GRADIENTS = [
+    Gradient(layer, 4)
+    for layer in (CONV[0], CONV[4], CONV[8], GROUPED[0], DEPTHWISE[1], DEPTHWISE[4], SIGNALS[0], VOLUMES[1])
+]
+
 # Small, since they are computed anew in wider arithmetic.
 ACCURACY = [
     _square(f"dense 3x3 {dtype}", 1, 32, 20, 32, 3, padding=1, dtype=dtype)
@@ -369,6 +399,7 @@ FAMILIES = {
     "pools": POOLS,
     "patches": PATCHES,
     "filters": FILTERS,
+    "gradients": GRADIENTS,
     "reference": REFERENCE,
     "compiled": COMPILED,
 }

@@ -535,6 +535,41 @@ def ndimage_filters(dtype):
                     np.testing.assert_array_equal(got, wanted, err_msg=f"{function}{arguments} {mode}")
 
 
+WEIGHTS = [
+    ((2, 4, 37), (6, 2, 3), {"groups": 2, "padding": 1}),
+    ((1, 2, 70), (3, 2, 4), {"stride": 3, "dilation": 2}),
+    ((2, 3, 9, 18), (5, 3, 3, 2), {}),
+    ((2, 6, 7, 9), (6, 1, 3, 3), {"groups": 6, "padding": 1}),
+    ((1, 2, 13, 15), (4, 2, 5, 3), {"stride": (4, 2), "padding": (2, 1)}),
+    ((2, 3, 8, 17), (4, 3, 1, 1), {}),
+    ((2, 2, 4, 5, 6), (3, 2, 3, 2, 3), {"padding": (1, 0, 1)}),
+    ((9, 2, 7, 7), (33, 2, 3, 3), {"padding": 1}),
+]
+
+
+def weights(dtype):
+    """Results have to be those of arrays that lie alike, without guards."""
+    from fastconv import grad
+
+    for (name, view), end in itertools.product(VIEWS.items(), (False, True)):
+        print(f"{dtype} {name}, {'end' if end else 'start'} of the block", flush=True)
+        for shape, size, options in WEIGHTS:
+            padding = options.get("padding", 0)
+            forward = {**options, "padding_mode": padding}
+            forward.pop("padding", None)
+            out = fastconv.correlate_nd(numpy_zeros(shape, "f4"), numpy_zeros(size, "f4"), **forward).shape
+            x, g = view(values(shape, dtype)), view(values(out, dtype, 1))
+            run = getattr(grad, f"conv{len(size) - 2}d_weight")
+            expected = run(x, size, g, **options)
+            x, g = (guarded(a, end=end, read_only=True) for a in (x, g))
+            fastconv.release_workspace()
+            with Allocations(end):
+                got, sums = run(x, size, g, **options), getattr(grad, f"conv{len(size) - 2}d_bias")(g)
+            assert Allocations.current is None and sums.shape == size[:1]
+            oracle.assert_same(got, expected, f"{shape} {size} {options}")
+            fastconv.release_workspace()
+
+
 # Each has to die: what the cases above rely on.
 
 
@@ -605,6 +640,7 @@ CASES = {
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
     **{f"patch_boxes-{dtype}": (patch_boxes, dtype) for dtype in ("f4", "f8", "u1", "f2", "c16")},
     **{f"ndimage-{dtype}": (ndimage_filters, dtype) for dtype in NDIMAGE},
+    **{f"weights-{dtype}": (weights, dtype) for dtype in ("f4", "f8", "f2", "c8", "i8")},
     **{f.__name__: (f,) for f in (pools, converted_pools, unpools, patches, filters)},
     **{f"{f.__name__}-more": (f, MORE) for f in (pools, unpools, patches, filters)},
 }

@@ -88,6 +88,7 @@ def calls() -> tuple[Call, ...]:
             "pools and patches, from njit code", lambda ones: _need("average", mean_dtype(ones(1).dtype), ones(1).dtype)
         ),
         Call("ndimage: from njit code", _need_filters),
+        Call("gradients of weights, from njit code too", lambda ones: _need("weights", ones(1).dtype, ones(1).dtype)),
         Call("avg_pool, uniform_filter", lambda ones: fastconv.avg_pool2d(ones(1, 1, 4, 4), 2)),
         Call("max_pool, maximum_filter", lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
         Call("min_pool, minimum_filter", lambda ones: fastconv.min_pool2d(ones(1, 1, 4, 4), 2), ordered=True),

@@ -5,5 +5,16 @@ values are both ValueError and RuntimeError.
 """
 
 from .inputs import conv1d_input, conv2d_input, conv3d_input
+from .weights import conv1d_bias, conv1d_weight, conv2d_bias, conv2d_weight, conv3d_bias, conv3d_weight
 
-__all__ = ["conv1d_input", "conv2d_input", "conv3d_input"]
+__all__ = [
+    "conv1d_bias",
+    "conv1d_input",
+    "conv1d_weight",
+    "conv2d_bias",
+    "conv2d_input",
+    "conv2d_weight",
+    "conv3d_bias",
+    "conv3d_input",
+    "conv3d_weight",
+]

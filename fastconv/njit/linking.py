@@ -22,11 +22,13 @@ from .. import workspace
 from ..dispatch import place_of
 from ..extending import MEANING, SYMBOL, TABLE
 from ..functional import convolution as functional
+from ..grad.weights import weight_formats, weight_problem
 from ..kernels.calls import convolution as calls
 from ..kernels.calls import filters as filter_calls
+from ..kernels.calls import gradients as gradient_calls
 from ..kernels.calls import windows as window_calls
 from ..kernels.calls.frame import AT, AT_WINDOWS, FRAME, FUNCTIONS, IN_TABLE, release_blocks
-from ..kernels.convolution import choose
+from ..kernels.convolution import choose, weights
 from ..kernels.convolution.choose import FAMILIES
 from ..kernels.filters import extrema, sums
 from ..kernels.shapes import ALGORITHMS, AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
@@ -47,8 +49,9 @@ _CONVOLUTIONS = FUNCTIONS  # where the functions of each pair of dtypes stand in
 _WINDOWS = _CONVOLUTIONS + len(FAMILIES) * _PAIRS
 _FILTERS = _WINDOWS + window_calls.FUNCTIONS * _PAIRS  # those of each dtype
 _FILTER_KERNELS = {"sums": sums.filter_sums, "extrema": extrema.filter_extrema}
+_GRADIENTS = _FILTERS + len(_FILTER_KERNELS) * len(DTYPES)  # of weights, of each dtype
 assert IN_TABLE.meaning == MEANING
-assert TABLE.size >= _FILTERS + len(_FILTER_KERNELS) * len(DTYPES), "the table has no room for all functions"
+assert TABLE.size >= _GRADIENTS + len(DTYPES), "the table has no room for all functions"
 _TEXTS = [
     ctypes.create_string_buffer(text.encode())
     for text in (
@@ -99,6 +102,8 @@ def _load(kind: str, dtype: str, x: str, rank: int) -> int:
         TABLE[IN_TABLE.explain] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
     if kind == "convolution":
         return _load_convolution(dtype, x, rank)
+    if kind == "weights":
+        return _load_gradient(dtype)
     return _load_filter(kind, dtype) if kind in _FILTER_KERNELS else _load_window(kind, dtype, x)
 
 
@@ -171,6 +176,14 @@ def _load_filter(kind: str, compute: str) -> int:
     TABLE[IN_TABLE.run_filter] = entry_address(filter_calls.run_filter, "int64")
     at: int = _FILTERS + len(DTYPES) * list(_FILTER_KERNELS).index(kind) + DTYPES.index(compute)
     TABLE[at] = entry_address(_FILTER_KERNELS[kind], *step_formats(compute))
+    return at
+
+
+def _load_gradient(dtype: str) -> int:
+    TABLE[IN_TABLE.resolve_gradient] = entry_address(gradient_calls.resolve_gradient, "int64")
+    TABLE[IN_TABLE.run_gradient] = entry_address(gradient_calls.run_gradient, "int64")
+    at: int = _GRADIENTS + DTYPES.index(dtype)
+    TABLE[at] = entry_address(weights.differentiate, *weight_formats(dtype))
     return at
 
 
@@ -270,7 +283,10 @@ def _dtypes_of(words: Any) -> list[np.dtype[Any]]:
 def _check_frame(frame: int) -> None:
     words = (ctypes.c_int64 * FRAME).from_address(frame)
     name, label = (ctypes.string_at(words[at]).decode() for at in (AT.function, AT.padding_name))
-    if words[AT.kernels] >= _WINDOWS:
+    if words[AT.kernels] >= _GRADIENTS:
+        call = Call(*words[AT.call : AT.axes])
+        _check_gradient(name, words, call, _axes(words, 3)[-call.rank :])
+    elif words[AT.kernels] >= _WINDOWS:
         windows = Windows(*words[AT_WINDOWS : AT.axes])
         _check_window(name, label, words, windows, _axes(words, windows.rank))
     else:
@@ -346,3 +362,16 @@ def _check_window(name: str, padding_name: str, words: Any, windows: Windows, ax
         problem = checks.window(name, x, rank, kernel, stride, dilation, padding_name, padding, ceil)
         if kind == window_calls.EXTRACT:
             checks.check_size(name, (*x.shape[:leading], problem.taps, problem.positions), dtype.itemsize)
+
+
+def _check_gradient(name: str, words: Any, call: Call, axes: Sequence[Axis]) -> None:
+    dtype = np.dtype(DTYPES[words[AT.kernels] - _GRADIENTS])
+    x, gradient = (_array(words, at, call.rank + 2, dtype) for at in (AT.x, AT.w))
+    size = call.outputs, call.channels, *(axis.kernel for axis in axes)
+    stride, dilation, pads = (
+        [axis[i] for axis in axes] for i in map(Axis._fields.index, ("stride", "dilation", "before"))
+    )
+    try:
+        weight_problem(name, call.rank, x, size, gradient, stride, pads, dilation, call.groups)
+    except ValueError as error:
+        raise refusal(error, x="input", w="weight") from None

@@ -13,6 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..convolution import weights
 from ..convolution.choose import FAMILIES
 from ..jit import entry, kernel
 from ..shapes import AXIS_FIELDS, CALL_FIELDS, WINDOWS_FIELDS, Axis, Element
@@ -84,6 +85,8 @@ class Table(NamedTuple):
     run: int
     resolve_window: int
     run_window: int
+    resolve_gradient: int
+    run_gradient: int
     run_filter: int
     exponential: int  # NumPy's loops, each with what it is given besides arrays
     exponential_data: int
@@ -103,7 +106,9 @@ _KEPT = 24  # blocks of workspace
 FUNCTIONS = IN_TABLE.blocks + _KEPT  # where the functions of each pair of dtypes begin
 
 # What a block of workspace has to hold: any kernel's.
-BLOCK_BYTES = max(each.WORKSPACE_BYTES for each in (pool_rows, patches, *(family.module for family in FAMILIES)))
+BLOCK_BYTES = max(
+    each.WORKSPACE_BYTES for each in (pool_rows, patches, weights, *(family.module for family in FAMILIES))
+)
 
 _STRIDE, _DILATION, _BEFORE, _AFTER, _OUT = map(Axis._fields.index, ("stride", "dilation", "before", "after", "out"))
 
