@@ -1,4 +1,4 @@
-"""Gradients of convolutions with respect to their weights."""
+"""Gradients of layers with respect to their inputs and weights."""
 
 from .common import Family, measure
 from .layers import GRADIENTS

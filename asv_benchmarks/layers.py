@@ -77,28 +77,37 @@ class Layer(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """The gradient of a layer's weights, for a batch of images."""
+    """The gradient of a layer with respect to its "input" or "weight", for a batch of images."""
 
+    of: str
     layer: Layer
-    batch: int
+    batch: int = 1
 
     def __repr__(self) -> str:
         return self.name
 
     @property
     def name(self) -> str:
-        return f"weights of {self.layer.name}"
+        return f"{self.of} of {self.layer.name}"
 
     @property
     def function(self) -> str:
-        return f"grad.conv{len(self.layer.x) - 2}d_weight"
+        return f"grad.conv{len(self.layer.x) - 2}d_{self.of}"
+
+    @property
+    def dtype(self) -> str:
+        return self.layer.dtype
+
+    @property
+    def macs(self) -> int:
+        return self.batch * self.layer.macs // self.layer.x[0]
 
     def call(self) -> Callable[[], np.ndarray]:
-        layer = self.layer
-        outputs = self.batch, layer.w[0], *layer.outputs
-        x, gradient = random((self.batch, *layer.x[1:]), outputs, dtype=layer.dtype)
-        function, numbers = attrgetter(self.function)(fastconv), (layer.stride, layer.padding, layer.dilation)
-        return lambda: function(x, layer.w, gradient, *numbers, layer.groups)
+        layer, size = self.layer, (self.batch, *self.layer.x[1:])
+        x, w, gradient = random(size, layer.w, (self.batch, layer.w[0], *layer.outputs), dtype=layer.dtype)
+        arguments = (size, w, gradient) if self.of == "input" else (x, layer.w, gradient)
+        function, options = attrgetter(self.function)(fastconv), (layer.stride, layer.padding, layer.dilation)
+        return lambda: function(*arguments, *options, layer.groups)
 
 
 class Window(NamedTuple):
@@ -304,6 +313,15 @@ PATCHES = [
     Window("extract 3x3x3", "extract_patches", (16, 16, 28, 28), ((3, 3, 3),), (("padding", 1),)),
     Window("combine 3x3x3", "combine_patches", (16, 27, 12544), ((16, 28, 28), (3, 3, 3)), (("padding", 1),)),
 ]
+_TWICE = (("stride", 2), ("padding", 1))
+FUNCTIONAL = [  # transposed convolutions
+    Filter("dcgan 4x4 stride 2", "functional.conv_transpose2d", (1, 512, 8, 8), (), (512, 256, 4, 4), options=_TWICE),
+    Filter("dcgan to rgb", "functional.conv_transpose2d", (16, 64, 32, 32), (), (64, 3, 4, 4), options=_TWICE),
+    Filter("unet 2x2 stride 2", "functional.conv_transpose2d", (1, 128, 64, 64), (None, 2), (128, 64, 2, 2)),
+    Filter("hifigan 16 stride 8", "functional.conv_transpose1d", (1, 256, 200), (None, 8, 4), (256, 128, 16)),
+    Filter("volume 2x2x2 stride 2", "functional.conv_transpose3d", (1, 64, 8, 16, 16), (None, 2), (64, 32, 2, 2, 2)),
+    Filter("tiny 2x2 stride 2", "functional.conv_transpose2d", (1, 1, 4, 4), (None, 2), (1, 1, 2, 2)),
+]
 FILTERS = [
     Filter("gaussian full HD", "ndimage.gaussian_filter", (1080, 1920), (2.0,)),
     Filter(
@@ -327,7 +345,18 @@ FILTERS = [
 ]
 
 GRADIENTS = [
-    Gradient(layer, 4)
+    Gradient("input", layer)
+    for layer in (
+        _square("resnet50 3x3 64", 1, 64, 56, 64, 3, padding=1),
+        _square("resnet50 3x3 128 stride 2", 1, 128, 56, 128, 3, stride=2, padding=1),
+        _square("resnext50 256 in 32 groups stride 2", 1, 256, 56, 256, 3, stride=2, padding=1, groups=32),
+        _depthwise("mobilenet2 3x3 144", 144, 56, 3),
+        _depthwise("mobilenet2 3x3 96 stride 2", 96, 112, 3, stride=2),
+        _square("alexnet 11x11 stride 4", 1, 3, 224, 64, 11, stride=4, padding=2),
+    )
+]
+GRADIENTS += [
+    Gradient("weight", layer, 4)
     for layer in (CONV[0], CONV[4], CONV[8], GROUPED[0], DEPTHWISE[1], DEPTHWISE[4], SIGNALS[0], VOLUMES[1])
 ]
 
@@ -399,6 +428,7 @@ FAMILIES = {
     "pools": POOLS,
     "patches": PATCHES,
     "filters": FILTERS,
+    "functional": FUNCTIONAL,
     "gradients": GRADIENTS,
     "reference": REFERENCE,
     "compiled": COMPILED,

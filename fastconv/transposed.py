@@ -33,7 +33,7 @@ class _Part(NamedTuple):
     """A phase of all axes: what runs it, on which parts of the arrays."""
 
     run: Run
-    x: Index
+    x: Index | None  # None: all of it
     w: Index
     out: Index
 
@@ -56,14 +56,14 @@ def prepare_transposed(
     order = _ordering(call)
 
     def run_one(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        part.run(x[part.x], order(w), bias, fill, out)
+        part.run(x if part.x is None else x[part.x], order(w), bias, fill, out)
 
     def run_all(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
         w = order(w)
         if bias is not None and not is_whole:
             out[...] = bias.reshape(-1, *[1] * len(axes))
         for each, of_x, of_w, of_out in parts:
-            each(x[of_x], w[of_w], bias, fill, out[of_out])
+            each(x if of_x is None else x[of_x], w[of_w], bias, fill, out[of_out])
 
     run: Run = run_all
     if is_whole and all(axis.stride == 1 for axis in axes):  # all of the kernel, to all of the result
@@ -79,14 +79,15 @@ def prepare_transposed(
 
 def _prepare_part(transposed: Problem, phases: tuple[Phase, ...]) -> _Part:
     leading = (slice(None),) * 2
-    axes = zip(transposed.axes, phases, strict=True)
+    axes = list(zip(transposed.axes, phases, strict=True))
     parts = [
         drop_steps(Axis(p.end - p.begin, p.taps, 1, p.dilation, p.before, p.after, CONSTANT, p.out)) for p in phases
     ]
-    _, run = prepare(transposed._replace(axes=tuple(parts)))
+    _, run = prepare(transposed._replace(axes=tuple(parts)), has_rows=transposed.axes[-1].stride == 1)
+    is_all = all(p.end - p.begin == axis.out for axis, p in axes)
     return _Part(
         run,
-        (*leading, *(slice(p.begin, p.end) for p in phases)),
+        None if is_all else (*leading, *(slice(p.begin, p.end) for p in phases)),
         (*leading, *(slice(p.tap, None, p.tap_step) for p in phases)),
         (*leading, *(slice(p.first, None, axis.stride) for axis, p in axes)),
     )

@@ -31,7 +31,7 @@ from ..shapes import (
     whole_windows,
     words_of,
 )
-from ..simd.packing import finish_transposed, pack_transposed
+from ..simd.packing import finish_transposed, pack_run, pack_transposed, prefetch_run
 from ..simd.tiles import CHANNEL_TILE, Inputs, Taps, Target, Weights, channel_tile
 from ..simd.vectors import APART, VECTOR_BYTES, Bounds, is_finite, lanes_of
 from ..strided import (
@@ -495,18 +495,28 @@ def pack_kernels(w, call, axes, block, c, kernels):
 
 @kernel
 def pack_scattered(w, start, axes, outputs, kernels):
-    """`pack_kernels` an element at a time, where the taps of a kernel do not lie side by side."""
+    """`pack_kernels` tap by tap, where the taps of a kernel do not lie side by side.
+
+    Channels often lie pages apart, where no hardware foresees the next one.
+    """
     array, ws, at = w.array, w.strides, 0
     a0, a1, a2 = axes
     for channel in range(kernels.channels):
+        if channel + 1 < kernels.channels and 0 < ws.batch <= 64:
+            prefetch_run(array, start + (channel + 1) * ws.channel, outputs * ws.batch)
         for k0 in range(a0.kernel):
             for k1 in range(a1.kernel):
                 for k2 in range(a2.kernel):
                     source = start + channel * ws.channel + k0 * ws.s0 + k1 * ws.s1 + k2 * ws.s2
-                    for o in range(kernels.width):
-                        value = load(array, source + o * ws.batch) if o < outputs else zero(array)
-                        kernels.elements[at] = value
-                        at += 1
+                    if ws.batch == 1:
+                        pack_run(
+                            kernels.elements, at, array, source, kernels.width, 1, 0, outputs, zero(array)
+                        )  # fmt: skip
+                    else:
+                        for o in range(kernels.width):
+                            value = load(array, source + o * ws.batch) if o < outputs else zero(array)
+                            kernels.elements[at + o] = value
+                    at += kernels.width
 
 
 @inlined

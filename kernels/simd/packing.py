@@ -17,6 +17,7 @@ from .vectors import (
     keep_whole,
     load_elements,
     load_vector,
+    prefetch,
     store_apart,
     store_vector,
     transpose,
@@ -74,6 +75,21 @@ def pack_run(typingctx, target, to, array, start, count, step, left, right, padd
 
     n = types.intp
     return types.void(target, n, array, n, n, step, n, n, element), emit
+
+
+@intrinsic
+def prefetch_run(typingctx, array, start, count):
+    """Ask for the cache lines of `count` elements from `start` on."""
+    line = 64 * 8 // array.dtype.bitwidth
+
+    def emit(context, builder, signature, args):
+        source, start, count = args
+        source = builder.gep(data_of(context, builder, array, source), [start])
+        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(line), inc=True) as (offset, _):
+            prefetch(builder, builder.gep(source, [offset]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), emit
 
 
 CHANNELS = 4  # that `pack_channels` takes at a time

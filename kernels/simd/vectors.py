@@ -128,6 +128,14 @@ def store_apart(builder, value, pointer, step, mask=None):
                 store_vector(builder, spread, builder.gep(pointer, [_INT64(half * lanes)]), some)
 
 
+def prefetch(builder, pointer):
+    """Ask for a cache line that will be read, wherever it lies."""
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, number(0), number(3), number(1)])
+
+
 def load_elements(context, builder, array, pointer, vector, mask=None, other=None):
     """`load_vector` from the memory of `array`, in its compute type."""
     stored = ir.VectorType(context.get_value_type(array.dtype), vector.count)
