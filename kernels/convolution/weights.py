@@ -25,7 +25,7 @@ import numpy as np
 from ..jit import entry, inlined, kernel, overload, plain
 from ..shapes import CALL_FIELDS, HUGE, PLAN, even_part, words_of
 from ..simd.boxes import PARTIAL, Box, Part, Place, copy_box, copy_framed, zero_box
-from ..simd.dots import LINES, ROWS, dot_tile
+from ..simd.dots import LINES, LINES_OF_ONE, ROWS, dot_tile
 from ..simd.lines import pointer_at
 from ..simd.vectors import VECTOR_BYTES, is_vector_type
 from ..strided import (
@@ -53,7 +53,7 @@ SHARED, ALONE = 64, 50  # vectors of a block of positions: a tile's rows and lin
 LINE_BYTES, GRADIENT_BYTES, SUMS_BYTES, PARTS_BYTES = 256 << 10, 256 << 10, 128 << 10, 512 << 10
 COLUMNS, SEGMENTS = 2048, 64  # lines of an item, with all taps; images of a block
 _GROUPS = 16  # of an item, at most
-_ITEMS, _ITEM_MACS = 16, 1 << 20  # that threads share, where each is worth tens of microseconds
+_ITEMS, _ITEM_MACS = 12, 1 << 20  # that threads share, where each is worth tens of microseconds
 _JOINED = 32  # outputs that are worth a line for each tap
 _SLACK = 64
 _GRADIENT = LINE_BYTES + _SLACK
@@ -455,7 +455,7 @@ def multiply(lines, offsets, factors, places, item, count, is_joined, segments, 
     images, length = segments.images, segments.rows * segments.columns
     if is_joined:
         images, length = 1, length * images
-    chunks, blocks = -(-count // LINES), -(-item.outputs // ROWS)
+    chunks, blocks = -(-count // (LINES if item.outputs > 1 else LINES_OF_ONE)), -(-item.outputs // ROWS)
     width, wider = divmod(count, chunks)
     height, higher = divmod(item.outputs, blocks)
     for g in range(item.groups):  # LOOP 2
