@@ -19,9 +19,9 @@ LINES_OF_ONE = 2 * LINES  # where there is one row
 def dot_tile(typingctx, rows, lines, source, offsets, factors, step, segments, count, length, target, pitch):
     """`target[m * pitch + j] += sum of factors[m * step + G + p] * source[offsets[j] + X + p]` over segments and `p`.
 
-    There are `rows` up to `ROWS` and `lines` up to `LINES`, or `LINES_OF_ONE`, and for each of `count` segments, of `length` positions
-    `p`, two words `X, G`. Nothing beyond a segment is read. A lane of a sum adds its positions in order, from 0 on;
-    lanes are then added by halves, and what comes of it to the target.
+    There are `rows` up to `ROWS` and `lines` up to `LINES`, of one row up to `LINES_OF_ONE`, and for each of `count`
+    segments, of `length` positions `p`, two words `X, G`. Nothing beyond a segment is read. A lane of a sum adds its
+    positions in order, from 0 on; lanes are then added by halves, and what comes of it to the target.
     """
     element = source.dtype
     lanes = lanes_in(element)
