@@ -24,8 +24,8 @@ import numpy as np
 
 from ..jit import entry, inlined, kernel, overload, plain
 from ..shapes import CALL_FIELDS, HUGE, PLAN, even_part, words_of
-from ..simd.boxes import PARTIAL, Box, Part, Place, copy_box, copy_framed, zero_box
-from ..simd.dots import LINES, ROWS, dot_tile
+from ..simd.boxes import Box, Part, Place
+from ..simd.dots import LINES, LINES_OF_ONE, ROWS, dot_tile
 from ..simd.lines import pointer_at
 from ..simd.vectors import VECTOR_BYTES, is_vector_type
 from ..strided import (
@@ -36,10 +36,8 @@ from ..strided import (
     is_aligned,
     is_plain,
     item_size,
-    load,
     load_tuple,
     scratch,
-    scratch_array,
     scratch_index,
     store,
     zero,
@@ -47,13 +45,13 @@ from ..strided import (
 from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, write_tuple
 from .operands import ReductionBlock
-from .pack import columns_inside
+from .pack import columns_inside, pack_rows
 
 SHARED, ALONE = 64, 50  # vectors of a block of positions: a tile's rows and lines, which taps share or not, fit in L1
 LINE_BYTES, GRADIENT_BYTES, SUMS_BYTES, PARTS_BYTES = 256 << 10, 256 << 10, 128 << 10, 512 << 10
 COLUMNS, SEGMENTS = 2048, 64  # lines of an item, with all taps; images of a block
 _GROUPS = 16  # of an item, at most
-_ITEMS, _ITEM_MACS = 16, 1 << 20  # that threads share, where each is worth tens of microseconds
+_ITEMS, _ITEM_MACS = 12, 1 << 20  # that threads share, where each is worth tens of microseconds
 _JOINED = 32  # outputs that are worth a line for each tap
 _SLACK = 64
 _GRADIENT = LINE_BYTES + _SLACK
@@ -226,72 +224,6 @@ def write_plan(call, axes, element, numbers):
     write_tuple(numbers, PLAN, choose_plan(call, axes, element.itemsize))
 
 
-# ---- packing
-
-
-def pack_box(array, source, workspace, offset, target, box, part):
-    """Copy a part of a box, in the compute type, to the workspace, from a byte on, and set what is around it to zero.
-
-    The source begins where the first element of the box would lie, if that were of the part.
-    """
-    raise NotImplementedError("compiled code only")
-
-
-@overload(pack_box)
-def _pack_box(array, source, workspace, offset, target, box, part):
-    def copied(array, source, workspace, offset, target, box, part):
-        goal = scratch_array(workspace, offset, array)
-        if part.top >= part.bottom or part.left >= part.right:
-            zero_box(goal, target, Box(box.planes, 1, box.rows * box.columns))
-            return
-        rows, columns = part.bottom - part.top, part.right - part.left
-        is_whole = rows == box.rows and columns == box.columns
-        if PARTIAL and not is_whole and source.column == 1 and source.row == box.columns and box.planes >= 4:
-            copy_framed(array, source, goal, target, box, part)
-            return
-        at = Place(
-            source.start + part.top * source.row + part.left * source.column, source.plane, source.row, source.column
-        )
-        inner = Place(target.start + part.top * box.columns + part.left, target.plane, box.columns, 1)
-        copy_box(array, at, goal, inner, Box(box.planes, rows, columns))
-        if part.left > 0:
-            to = Place(target.start + part.top * box.columns, target.plane, box.columns, 1)
-            zero_box(goal, to, Box(box.planes, rows, part.left))
-        if part.right < box.columns:
-            to = Place(target.start + part.top * box.columns + part.right, target.plane, box.columns, 1)
-            zero_box(goal, to, Box(box.planes, rows, box.columns - part.right))
-        if part.top > 0:
-            zero_box(goal, target, Box(box.planes, 1, part.top * box.columns))
-        if part.bottom < box.rows:
-            to = Place(target.start + part.bottom * box.columns, target.plane, box.columns, 1)
-            zero_box(goal, to, Box(box.planes, 1, (box.rows - part.bottom) * box.columns))
-
-    def converted(array, source, workspace, offset, target, box, part):
-        goal = scratch(workspace, offset, array)
-        for plane in range(box.planes):
-            for row in range(box.rows):
-                at = source.start + plane * source.plane + row * source.row
-                to = target.start + plane * target.plane + row * box.columns
-                is_inside = part.top <= row < part.bottom
-                for column in range(box.columns):
-                    if is_inside and part.left <= column < part.right:
-                        goal[to + column] = load(array, at + column * source.column)
-                    else:
-                        goal[to + column] = zero(array)
-
-    return copied if array.dtype == array.compute else converted
-
-
-@kernel
-def pack_rows(array, source, workspace, offset, target, box, part):
-    """`pack_box`, in which a column alone is a row."""
-    if box.columns == 1 and part.left < part.right:
-        at = Place(source.start, source.plane, source.column, source.row)
-        pack_box(array, at, workspace, offset, target, Box(box.planes, 1, box.rows), Part(0, 1, part.top, part.bottom))
-    else:
-        pack_box(array, source, workspace, offset, target, box, part)
-
-
 # ---- dots
 
 
@@ -455,7 +387,7 @@ def multiply(lines, offsets, factors, places, item, count, is_joined, segments, 
     images, length = segments.images, segments.rows * segments.columns
     if is_joined:
         images, length = 1, length * images
-    chunks, blocks = -(-count // LINES), -(-item.outputs // ROWS)
+    chunks, blocks = -(-count // (LINES if item.outputs > 1 else LINES_OF_ONE)), -(-item.outputs // ROWS)
     width, wider = divmod(count, chunks)
     height, higher = divmod(item.outputs, blocks)
     for g in range(item.groups):  # LOOP 2
@@ -484,30 +416,19 @@ def first_weight(call, axes, item, row, c, k0, k1):
 
 
 @kernel
-def store_sums(out, sums, call, axes, item):
-    """Write an item's sums to the result."""
-    terms, i = item.terms, 0
+def store_sums(out, parts, sums, call, axes, item, is_whole):
+    """Write an item's sums to the result, or to the sums of its part of the reduction."""
+    terms, i, first = item.terms, 0, item.part * count_weights(call, axes)
     for row in range(item.groups * item.outputs):
         for c in range(terms.channels):
             for k0 in range(terms.taps0):
                 for k1 in range(terms.taps1):
                     at = first_weight(call, axes, item, row, c, k0, k1)
                     for k2 in range(terms.taps2):
-                        store(out, at + k2, sums[i])
-                        i += 1
-
-
-@kernel
-def keep_sums(parts, sums, call, axes, item):
-    """The same, to those of an item's part of the reduction."""
-    terms, i, first = item.terms, 0, item.part * count_weights(call, axes)
-    for row in range(item.groups * item.outputs):
-        for c in range(terms.channels):
-            for k0 in range(terms.taps0):
-                for k1 in range(terms.taps1):
-                    at = first + first_weight(call, axes, item, row, c, k0, k1)
-                    for k2 in range(terms.taps2):
-                        parts[at + k2] = sums[i]
+                        if is_whole:
+                            store(out, at + k2, sums[i])
+                        else:
+                            parts[first + at + k2] = sums[i]
                         i += 1
 
 
@@ -633,7 +554,4 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
             places[2 * s] = n * xs.batch + p0 * a0.stride * xs.s0 if in_place else s * layout.image
             places[2 * s + 1] = n * gs.batch + p0 * gs.s0 if is_ready else s * segments.rows * segments.columns
         multiply(lines, offsets, factors, places, item, count, plan.is_joined, segments, sums)
-    if plan.parts == 1:
-        store_sums(out, sums, call, axes, item)
-    else:
-        keep_sums(scratch(base, _PARTS, out), sums, call, axes, item)
+    store_sums(out, scratch(base, _PARTS, out), sums, call, axes, item, plan.parts == 1)

@@ -12,15 +12,16 @@ _INT64 = ir.IntType(64)
 
 # Rows and lines of the largest tile: a sum for each pair, the rows' vectors and one of a line fill the registers.
 ROWS, LINES = (4, 6) if REGISTERS == 32 else (3, 4)
+LINES_OF_ONE = 2 * LINES  # where there is one row
 
 
 @intrinsic
 def dot_tile(typingctx, rows, lines, source, offsets, factors, step, segments, count, length, target, pitch):
     """`target[m * pitch + j] += sum of factors[m * step + G + p] * source[offsets[j] + X + p]` over segments and `p`.
 
-    There are `rows` up to `ROWS` and `lines` up to `LINES`, and for each of `count` segments, of `length` positions
-    `p`, two words `X, G`. Nothing beyond a segment is read. A lane of a sum adds its positions in order, from 0 on;
-    lanes are then added by halves, and what comes of it to the target.
+    There are `rows` up to `ROWS` and `lines` up to `LINES`, of one row up to `LINES_OF_ONE`, and for each of `count`
+    segments, of `length` positions `p`, two words `X, G`. Nothing beyond a segment is read. A lane of a sum adds its
+    positions in order, from 0 on; lanes are then added by halves, and what comes of it to the target.
     """
     element = source.dtype
     lanes = lanes_in(element)
@@ -32,7 +33,7 @@ def dot_tile(typingctx, rows, lines, source, offsets, factors, step, segments, c
         done = builder.append_basic_block("done")
         switch = builder.switch(builder.add(builder.mul(lines, _INT64(8)), rows), done)
         for m in range(1, ROWS + 1):
-            for n in range(1, LINES + 1):
+            for n in range(1, (LINES if m > 1 else LINES_OF_ONE) + 1):
                 function = ir.Function(builder.module, kind, f"dots.{m}.{n}.{element}")
                 function.linkage = "internal"
                 function.attributes.add("noinline")
