@@ -32,7 +32,7 @@ from ..kernels.shapes import ALGORITHMS, AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, A
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, family_formats, step_formats
 from ..patches import combine_formats, extract_formats
-from ..pool import average_formats, extremum_formats, outermost, row_formats, unpool_formats
+from ..pool import average_formats, extremum_formats, outermost, row_formats, scatter_formats
 from ..problem import Array
 from ..sources import PACKAGE
 from .frames import TEXT_BYTES
@@ -132,7 +132,7 @@ def _load_window(kind: str, dtype: str, x: str) -> int:
     at = window_calls.NAMES.index(kind)
     kernel = window_calls.KINDS[at]
     if at == window_calls.UNPOOL:
-        TABLE[kernels + at] = entry_address(kernel, *unpool_formats(dtype))
+        TABLE[kernels + at] = entry_address(kernel, *scatter_formats(dtype))
     elif at == window_calls.EXTRACT:
         TABLE[kernels + at] = entry_address(kernel, *extract_formats(np.dtype(dtype).itemsize))
     elif at == window_calls.COMBINE:

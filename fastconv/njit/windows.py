@@ -108,6 +108,7 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
                 given = builder.icmp_signed("!=", window.flag(context, builder, flag_value), _INT64(0))
                 option = builder.select(given, _INT64(window.option | window_calls.CEIL), option)
             frame.put(AT.option, option)
+            frame.put(AT.divisor, 0)
             frame.put(AT_WINDOWS, *Windows(rank=leading + rank, trailing=rank, plane=0))
             kernel = [read(context, builder, kernel_value) for read in window.kernel]
             asked: Any = None if window.size is None else [read(context, builder, size_value) for read in window.size]

@@ -16,7 +16,7 @@ from ..shapes import (
 )
 from ..strided import address, load_tuple
 from ..window import write_tuple
-from ..windows import patches, pool, pool_rows
+from ..windows import patches, pool_rows, scatter
 from .frame import (
     AT,
     AT_WINDOWS,
@@ -27,7 +27,6 @@ from .frame import (
     is_true,
     load_axis,
     memory_at,
-    number_from,
     shape_of,
     take_block,
     words_at,
@@ -37,7 +36,7 @@ from .frame import (
 
 # The functions of a dtype, in this order. What is found by rows has a second one for all that they do not take.
 KINDS = (pool_rows.maximum, pool_rows.minimum, pool_rows.indexed_maximum, pool_rows.indexed_minimum, pool_rows.average,
-         pool.unpool, patches.extract, patches.combine)  # fmt: skip
+         scatter.unpool, patches.extract, patches.combine)  # fmt: skip
 NAMES = "maximum", "minimum", "indexed_maximum", "indexed_minimum", "average", "unpool", "extract", "combine"
 MAXIMUM, MINIMUM, INDEXED_MAXIMUM, INDEXED_MINIMUM, AVERAGE, UNPOOL, EXTRACT, COMBINE = range(len(KINDS))
 EXTREMUM, MEAN = len(KINDS), len(KINDS) + 1
@@ -159,8 +158,7 @@ def run_window(frame):
     if kind == UNPOOL:
         if not is_aligned(words, AT.indices, rank, 8, 8):
             return False
-        words[AT.bad_index] = number_from(table[kernels + UNPOOL], (x, indices, out, numbers))
-        return words[AT.bad_index] < 0
+        return run_alone(frame, UNPOOL, (x, indices, out, words_at(address(frame) + 8 * AT.bad_index), numbers))
     if kind == EXTRACT or kind == COMBINE:
         return run_alone(frame, kind, (x, out, numbers))
     lowest, option = array_at(frame, AT.fill), words[AT.option]
@@ -169,7 +167,7 @@ def run_window(frame):
         return run_rows(frame, windows, x, out, indices, lowest)
     padded, empty_is_zero = option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0
     if kind == AVERAGE:
-        invoke(table[kernels + MEAN], (x, out, numbers, padded, empty_is_zero))
+        invoke(table[kernels + MEAN], (x, out, numbers, padded, empty_is_zero, words[AT.divisor]))
     else:
         smallest, indexed = kind == MINIMUM or kind == INDEXED_MINIMUM, kind >= INDEXED_MAXIMUM
         invoke(table[kernels + EXTREMUM], (x, out, indices, lowest, numbers, smallest, indexed))
@@ -186,7 +184,8 @@ def run_rows(frame, windows, x, out, indices, lowest):
     plan = words_at(address(frame) + 8 * AT.plan)
     a2, sizes = load_axis(words, windows.rank - 1), (words[AT.x_itemsize], words[AT.itemsize])
     pool_rows.write_plan(shape, strides, leading, count, a0, a1, a2, sizes[0], sizes[1],
-                         option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0, plan.data)  # fmt: skip
+                         option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0, words[AT.divisor],
+                         plan.data)  # fmt: skip
     return run_alone(frame, words[AT.kind], (x, out, indices, lowest, plan))
 
 
