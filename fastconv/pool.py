@@ -74,6 +74,11 @@ def scatter_formats(dtype: str) -> tuple[str, ...]:
     return dtype, "int64", dtype, "int64", "int64", "uint8", "int64", "intp", "intp"
 
 
+def spread_formats(dtype: str, result: str) -> tuple[str, ...]:
+    """The formats of `kernels.spread.spread`."""
+    return dtype, result, "int64", "boolean", "uint8", "int64", "intp", "intp"
+
+
 def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
     """Run a pool. `prepare` checks the options and makes what runs, once for all calls alike.
 
@@ -509,6 +514,25 @@ def prepare_scatter(
 max_unpool1d = _define_unpool("max_unpool1d", 1)
 max_unpool2d = _define_unpool("max_unpool2d", 2)
 max_unpool3d = _define_unpool("max_unpool3d", 3)
+
+
+def prepare_mean_adjoint(problem: Sliding, grad: Array, include_padding: bool) -> Callable[[Array], Array]:
+    """What takes gradients of the means of a problem's windows to those of its input."""
+    from .kernels.windows import spread
+
+    result = mean_dtype(grad.dtype)
+    kernel, numbers = entry_point(spread.spread, *spread_formats(grad.dtype.name, result.name)), window_numbers(problem)
+    shape = *problem.leading, *(axis.size for axis in problem.axes)
+    is_empty, is_shared = 0 in shape, math.prod(shape) * result.itemsize >= _SHARED_BYTES
+
+    def run(grad: Array) -> Array:
+        out = np.empty(shape, result)
+        if not is_empty:
+            arguments = aligned(grad), out, numbers, include_padding
+            share(kernel, arguments, spread.WORKSPACE_BYTES, get_num_threads() if is_shared else 1)
+        return out
+
+    return traced(run, problem, "rows", grad_output=grad.shape, window=problem.window)
 
 
 def _define_filter(

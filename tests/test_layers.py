@@ -20,7 +20,7 @@ LAYERS = [
     {"fastconv.kernels.calls"},
     {"fastconv.hints", "fastconv.problem", "fastconv.refusals", "fastconv.scipy_patch", "fastconv.sources"},
     {"fastconv.launch", "fastconv.workspace", "fastconv.threads", "fastconv.verbose", "fastconv.extending"},
-    {"fastconv.dispatch", "fastconv.config", "fastconv.transforms", "fastconv.prepared"},
+    {"fastconv.dispatch", "fastconv.config", "fastconv.transforms", "fastconv.prepared", "fastconv.windows"},
     {"fastconv.algorithms", "fastconv.conv", "fastconv.pool", "fastconv.patches", "fastconv.filters"},
     {"fastconv.numpy", "fastconv.ndimage", "fastconv.signal", "fastconv.functional", "fastconv.grad"},
     {"fastconv.njit", "fastconv.dask"},

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from .. import problem as checks
+from .. import windows
 from ..launch import PATCHES
 from ..patches import prepare_combine, prepare_extract
 from ..prepared import Run, prepared, taken
 from ..problem import Array, Misfits
-from . import arguments
 
 
 def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Array:
@@ -51,8 +51,8 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
 @prepared(*PATCHES)
 def _unfold(name: str, input: Array, *options: Any) -> Run:
     misfits = Misfits(name)
-    misfits.attempt(arguments.check_input, input, 2)
-    kernel, steps, gaps, pads = arguments.windows_of_images(misfits, *options)
+    misfits.attempt(windows.check_input, input.shape, 2)
+    kernel, steps, gaps, pads = windows.windows_of_images(misfits, *options)
     misfits.refuse()
     leading, sizes = input.shape[:-2], input.shape[-2:]
     problem = checks.sliding(name, leading, sizes, input.dtype, kernel, steps, gaps, "padding", pads)
@@ -100,4 +100,4 @@ def fold(
 
 @prepared(*PATCHES)
 def _fold(name: str, input: Array, *options: Any) -> Run:
-    return prepare_combine(arguments.folded(name, input, *options), input)
+    return prepare_combine(windows.folded(name, input, *options), input)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from .. import problem as checks
+from .. import windows
 from ..launch import POOLS
 from ..pool import mean_dtype, prepare_average, prepare_extremum, prepare_norm, prepare_scatter
 from ..prepared import Run, prepared, taken
 from ..problem import AXES, Array, Sliding
 from ..refusals import Refusal
-from . import arguments
 
 _BLOCK = 1 << 16  # elements of the input whose powers are taken at a time
 _INT64 = np.dtype(np.int64)
@@ -23,7 +23,7 @@ _INT64 = np.dtype(np.int64)
 @prepared(*POOLS)
 def _maximum(name: str, input: Array, rank: int, return_indices: bool, *options: Any) -> Run:
     check_real(name, input)
-    return prepare_extremum(arguments.pool(name, input, rank, *options), input, None, False, return_indices)
+    return prepare_extremum(windows.pool(name, input.shape, input.dtype, rank, *options), input, None, False, return_indices)
 
 
 @prepared(*POOLS)
@@ -31,7 +31,7 @@ def _mean(
     name: str, input: Array, rank: int, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, counted: bool,
     divisor: Any,
 ) -> Run:  # fmt: skip
-    problem = arguments.pool(name, input, rank, kernel_size, stride, padding, 1, ceil_mode)
+    problem = windows.pool(name, input.shape, input.dtype, rank, kernel_size, stride, padding, 1, ceil_mode)
     number = 0 if divisor is None else checks.as_int(name, "divisor_override", divisor, -(1 << 62))
     if divisor is not None and number == 0:
         raise ValueError(f"{name}(): divisor_override is 0, expected another int")
@@ -46,13 +46,13 @@ def _truncated(run: Run, input: Array) -> Run:
 @prepared(*POOLS)
 def _shared_maximum(name: str, input: Array, rank: int, return_indices: bool, output_size: Any) -> Run:
     check_real(name, input)
-    problem = arguments.shared(name, input, rank, output_size, 0, rank > 1)
+    problem = windows.shared(name, input, rank, output_size, 0, rank > 1)
     return prepare_extremum(problem, input, None, False, return_indices)
 
 
 @prepared(*POOLS)
 def _shared_mean(name: str, input: Array, rank: int, output_size: Any) -> Run:
-    problem = arguments.shared(name, input, rank, output_size, int(rank < 3), rank > 1)
+    problem = windows.shared(name, input, rank, output_size, int(rank < 3), rank > 1)
     return prepare_average(problem, input, None, False)
 
 
@@ -69,7 +69,7 @@ def _norm(name: str, input: Array, rank: int, norm_type: Any, kernel_size: Any, 
         raise TypeError(f"{name}(): norm_type is {norm_type!r}, expected a number")
     if norm_type == 0:
         raise ValueError(f"{name}(): norm_type is 0, expected another number")
-    problem = arguments.pool(name, input, rank, kernel_size, stride, 0, 1, ceil_mode)
+    problem = windows.pool(name, input.shape, input.dtype, rank, kernel_size, stride, 0, 1, ceil_mode)
     if norm_type == math.inf:
         return _largest_magnitude(problem, input)
     run = prepare_norm(problem, input, float(norm_type))
@@ -394,7 +394,7 @@ def _unpooled(
         raise TypeError(f"{name}(): indices has no integers, expected integers")
     if shape != input.shape:
         raise ValueError(f"{name}(): indices has shape {shape}, expected that of input, {input.shape}")
-    size = arguments.unpooled(name, input, rank, kernel_size, stride, padding, output_size)
+    size = windows.unpooled(name, input, rank, kernel_size, stride, padding, output_size)
     return prepare_scatter(name, input, size)
 
 

@@ -13,7 +13,7 @@ from ..pool import prepare_mean_adjoint, prepare_scatter
 from ..prepared import Run, prepared, taken
 from ..problem import AXES, Array, Misfits
 from ..refusals import Refusal
-from ..windows import check_input, pool_of
+from ..windows import check_input, pool
 
 
 def input_shape(function: str, input_size: Any, rank: int) -> tuple[int, ...]:
@@ -21,7 +21,7 @@ def input_shape(function: str, input_size: Any, rank: int) -> tuple[int, ...]:
     if not isinstance(input_size, Sequence) and not isinstance(input_size, np.ndarray):
         raise TypeError(f"{function}(): input_size is {input_size!r}, expected a shape")
     shape = tuple(checks.as_int(function, "input_size", size, 0) for size in input_size)
-    check_input(function, "input_size", shape, rank)
+    check_input(function, shape, rank, name="input_size")
     return shape
 
 
@@ -47,7 +47,7 @@ def _mean(
     counted: bool,
 ) -> Run:  # fmt: skip
     size = input_shape(name, input_size, rank)
-    problem = pool_of(name, size, grad.dtype, rank, kernel_size, stride, padding, 1, ceil_mode)
+    problem = pool(name, size, grad.dtype, rank, kernel_size, stride, padding, 1, ceil_mode, "input_size")
     if grad.shape != problem.out_shape:
         raise ValueError(
             f"{name}(): grad_output has shape {grad.shape}, expected {problem.out_shape}, that of the pool"

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import problem as checks
-from ..kernels.shapes import FAR, is_addressable, sharing_axis
-from ..problem import AXES, Array, Misfits, Sliding
+from . import problem as checks
+from .kernels.shapes import FAR, is_addressable, sharing_axis
+from .problem import AXES, Array, Misfits, Sliding
 
 
 def spread(function: str, name: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
@@ -22,16 +22,16 @@ def spread(function: str, name: str, value: Any, rank: int, least: int) -> tuple
     return checks.as_ints(function, name, value, rank, least)
 
 
-def check_input(function: str, input: Array, rank: int, may_be_empty: int = 0) -> None:
-    """Refuse an array that is no batch and no single one of it, and empty axes but the batch's; channels' may be."""
-    if input.ndim not in (rank + 1, rank + 2):
+def check_input(function: str, shape: tuple[int, ...], rank: int, may_be_empty: int = 0, name: str = "input") -> None:
+    """Refuse what is no batch and no single one of it, and empty axes but the batch's; so many more may be."""
+    if len(shape) not in (rank + 1, rank + 2):
         letters = ", ".join(["C", *AXES[rank]])
         raise ValueError(
-            f"{function}(): input has shape {input.shape}, expected {rank + 1} dimensions ({letters}) or {rank + 2} "
+            f"{function}(): {name} has shape {shape}, expected {rank + 1} dimensions ({letters}) or {rank + 2} "
             f"(N, {letters})"
         )
-    if 0 in input.shape[input.ndim - rank - 1 + may_be_empty :]:
-        raise ValueError(f"{function}(): input has shape {input.shape}, expected no empty axis besides the batch")
+    if 0 in shape[len(shape) - rank - 1 + may_be_empty :]:
+        raise ValueError(f"{function}(): {name} has shape {shape}, expected no empty axis besides the batch")
 
 
 def check_padding(function: str, padding: Sequence[int], kernel: Sequence[int]) -> None:
@@ -44,33 +44,19 @@ def check_padding(function: str, padding: Sequence[int], kernel: Sequence[int]) 
 
 def pool(
     function: str,
-    input: Array,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
     rank: int,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
+    name: str = "input",
 ) -> Sliding:
-    """The window of a pool over the last `rank` axes."""
+    """The window of a pool over the last `rank` axes; a stride of None, or none at all, is the window's size."""
     misfits = Misfits(function)
-    misfits.attempt(check_input, input, rank)
-    sizes = (1,) * rank if misfits.texts else input.shape[input.ndim - rank :]
-    return window(misfits, input, sizes, kernel_size, stride, padding, dilation, ceil_mode)
-
-
-def window(
-    misfits: Misfits,
-    input: Array,
-    sizes: tuple[int, ...],
-    kernel_size: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    ceil_mode: bool,
-) -> Sliding:
-    """A window over last axes of the given sizes; a stride of None, or none at all, is the window's size."""
-    rank = len(sizes)
+    misfits.attempt(check_input, shape, rank, name=name)
     kernel = misfits.attempt(spread, "kernel_size", kernel_size, rank, 1)
     is_own = stride is None or (isinstance(stride, (tuple, list)) and len(stride) == 0)
     steps = kernel if is_own else misfits.attempt(spread, "stride", stride, rank, 1)
@@ -80,14 +66,13 @@ def window(
         misfits.attempt(check_padding, pads, kernel)
     if misfits.texts or kernel is None or pads is None:
         raise misfits.error()
-    leading = input.shape[: input.ndim - rank]
-    return checks.sliding(misfits.function, leading, sizes, input.dtype, kernel, steps, gaps, "padding", pads, ceil_mode)
+    return checks.sliding(function, shape[:-rank], shape[-rank:], dtype, kernel, steps, gaps, "padding", pads, ceil_mode)
 
 
 def shared(function: str, input: Array, rank: int, output_size: Any, may_be_empty: int, none_keeps: bool) -> Sliding:
     """The windows of an adaptive pool; None among the sizes keeps that of an axis, where it `none_keeps`."""
     misfits = Misfits(function)
-    misfits.attempt(check_input, input, rank, may_be_empty)
+    misfits.attempt(check_input, input.shape, rank, may_be_empty)
     sizes = (1,) * rank if misfits.texts else input.shape[input.ndim - rank :]
     asked = output_size
     if none_keeps and isinstance(asked, (tuple, list)) and len(asked) == rank:
@@ -110,7 +95,7 @@ def unpooled(
 ) -> tuple[int, ...]:
     """The spatial sizes of what was pooled: those asked for, less than a stride from what the numbers of the pool give."""
     misfits = Misfits(function)
-    misfits.attempt(check_input, input, rank)
+    misfits.attempt(check_input, input.shape, rank)
     sizes = (1,) * rank if misfits.texts else input.shape[input.ndim - rank :]
     kernel = misfits.attempt(spread, "kernel_size", kernel_size, rank, 1)
     is_own = stride is None or (isinstance(stride, (tuple, list)) and len(stride) == 0)
