@@ -516,10 +516,24 @@ max_unpool2d = _define_unpool("max_unpool2d", 2)
 max_unpool3d = _define_unpool("max_unpool3d", 3)
 
 
+def _of_parts(run: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """What does to complex numbers what `run` does to their parts."""
+
+    def run_both(x: Array) -> Array:
+        real = run(x.real)
+        out = np.empty(real.shape, x.dtype)
+        out.real, out.imag = real, run(x.imag)
+        return out
+
+    return run_both
+
+
 def prepare_mean_adjoint(problem: Sliding, grad: Array, include_padding: bool) -> Callable[[Array], Array]:
     """What takes gradients of the means of a problem's windows to those of its input."""
     from .kernels.windows import spread
 
+    if grad.dtype.kind == "c":
+        return _of_parts(prepare_mean_adjoint(problem, grad.real, include_padding))
     result = mean_dtype(grad.dtype)
     kernel, numbers = entry_point(spread.spread, *spread_formats(grad.dtype.name, result.name)), window_numbers(problem)
     shape = *problem.leading, *(axis.size for axis in problem.axes)

@@ -9,7 +9,9 @@ the workspace, and rounded once.
 
 from typing import NamedTuple
 
-from ..jit import entry, kernel
+import numpy as np
+
+from ..jit import entry, inlined, kernel
 from ..strided import convert, is_plain, load, scratch, store, stride, zero
 from ..team import close_team, open_team, part_of, take_item
 from ..window import axes_of_windows, load_axis, load_windows
@@ -35,7 +37,7 @@ class Plane(NamedTuple):
 
 @kernel
 def plane_of(values, indices, axes, trailing):
-    """All planes are alike; axes that they do not have are of size 1."""
+    """All planes are alike; axes that they do not have are of size 1, and rows that follow each other are one."""
     last = axes.rank - 1
     n0 = n1 = 1
     v0 = v1 = i0 = i1 = 0
@@ -43,7 +45,12 @@ def plane_of(values, indices, axes, trailing):
         n1, v1, i1 = load_axis(axes, last - 1).size, stride(values, last - 1), stride(indices, last - 1)
     if trailing > 2:
         n0, v0, i0 = load_axis(axes, last - 2).size, stride(values, last - 2), stride(indices, last - 2)
-    return Plane(n0, n1, load_axis(axes, last).size, v0, v1, stride(values, last), i0, i1, stride(indices, last))
+    n2, v2, i2 = load_axis(axes, last).size, stride(values, last), stride(indices, last)
+    if v1 == n2 * v2 and i1 == n2 * i2:
+        n0, n1, n2, v0, v1, i0, i1 = 1, n0, n1 * n2, 0, v0, 0, i0
+        if v1 == n2 * v2 and i1 == n2 * i2:
+            n1, n2, v1, i1 = 1, n1 * n2, 0, 0
+    return Plane(n0, n1, n2, v0, v1, v2, i0, i1, i2)
 
 
 @kernel
@@ -56,41 +63,66 @@ def offset_of(array, axes, leading, number):
     return offset
 
 
+@inlined
+def first_outside(indices, plane, first, size):
+    """The number of the first value of a plane that has no place there, or -1."""
+    bits = np.int64(0)
+    for p0 in range(plane.n0):
+        for p1 in range(plane.n1):
+            bits |= outside(indices, first + p0 * plane.i0 + p1 * plane.i1, plane.i2, plane.n2, size)
+    if bits >= 0:
+        return -1
+    for p0 in range(plane.n0):
+        for p1 in range(plane.n1):
+            for p2 in range(plane.n2):
+                if outside(indices, first + p0 * plane.i0 + p1 * plane.i1 + p2 * plane.i2, 1, 1, size) < 0:
+                    return (p0 * plane.n1 + p1) * plane.n2 + p2
+    return -1
+
+
 @kernel
-def put(values, indices, out, plane, start, first, to, size):
-    """Copy the values of a plane to zeros. The number of the first value that has no place there, or -1."""
+def outside(indices, first, step, count, size):
+    """A number less than 0 if one of some indices is outside of a plane."""
+    bits = np.int64(0)
+    if step == 1:
+        for j in range(count):
+            index = indices.data[first + j]
+            bits |= index | (size - 1 - index)
+    else:
+        for j in range(count):
+            index = indices.data[first + j * step]
+            bits |= index | (size - 1 - index)
+    return bits
+
+
+@inlined
+def write_row(adds, values, indices, out, v, i, v2, i2, count, to):
+    if not adds:
+        for p2 in range(count):
+            out.data[to + indices.data[i + p2 * i2]] = values.data[v + p2 * v2]
+        return
+    for p2 in range(count):
+        at = to + indices.data[i + p2 * i2]
+        store(out, at, convert(out, load(out, at) + load(values, v + p2 * v2)))
+
+
+@inlined
+def write_plane(adds, values, indices, out, plane, start, first, to, size):
+    """Copy the values of a plane to zeros, or add them there."""
     for j in range(size):
         store(out, to + j, zero(out))
     for p0 in range(plane.n0):
         for p1 in range(plane.n1):
             v, i = start + p0 * plane.v0 + p1 * plane.v1, first + p0 * plane.i0 + p1 * plane.i1
-            for p2 in range(plane.n2):
-                index = indices.data[i + p2 * plane.i2]
-                if index < 0 or index >= size:
-                    return (p0 * plane.n1 + p1) * plane.n2 + p2
-                out.data[to + index] = values.data[v + p2 * plane.v2]
-    return -1
-
-
-@kernel
-def add_in_place(values, indices, out, plane, start, first, to, size):
-    """Add the values of a plane to zeros. The number of the first value that has no place there, or -1."""
-    for j in range(size):
-        store(out, to + j, zero(out))
-    for p0 in range(plane.n0):
-        for p1 in range(plane.n1):
-            v, i = start + p0 * plane.v0 + p1 * plane.v1, first + p0 * plane.i0 + p1 * plane.i1
-            for p2 in range(plane.n2):
-                index = indices.data[i + p2 * plane.i2]
-                if index < 0 or index >= size:
-                    return (p0 * plane.n1 + p1) * plane.n2 + p2
-                store(out, to + index, convert(out, load(out, to + index) + load(values, v + p2 * plane.v2)))
-    return -1
+            if plane.v2 == 1 and plane.i2 == 1:
+                write_row(adds, values, indices, out, v, i, 1, 1, plane.n2, to)
+            else:
+                write_row(adds, values, indices, out, v, i, plane.v2, plane.i2, plane.n2, to)
 
 
 @kernel
 def add_in_blocks(values, indices, out, plane, start, first, to, size, sums):
-    """The same by way of wider sums, a block of the plane at a time."""
+    """Add the values of a plane by way of wider sums, a block of the plane at a time."""
     for begin in range(0, size, _BLOCK):
         count = min(_BLOCK, size - begin)
         for j in range(count):
@@ -99,24 +131,24 @@ def add_in_blocks(values, indices, out, plane, start, first, to, size, sums):
             for p1 in range(plane.n1):
                 v, i = start + p0 * plane.v0 + p1 * plane.v1, first + p0 * plane.i0 + p1 * plane.i1
                 for p2 in range(plane.n2):
-                    index = indices.data[i + p2 * plane.i2]
-                    if index < 0 or index >= size:
-                        return (p0 * plane.n1 + p1) * plane.n2 + p2
-                    if begin <= index < begin + count:
-                        sums[index - begin] += load(values, v + p2 * plane.v2)
+                    index = indices.data[i + p2 * plane.i2] - begin
+                    if 0 <= index < count:
+                        sums[index] += load(values, v + p2 * plane.v2)
         for j in range(count):
             store(out, to + begin + j, sums[j])
-    return -1
 
 
-@kernel
+@inlined
 def scatter_plane(adds, values, indices, out, plane, start, first, to, size, workspace):
-    if not adds:
-        return put(values, indices, out, plane, start, first, to, size)
-    if is_plain(out):
-        return add_in_place(values, indices, out, plane, start, first, to, size)
-    sums = scratch(workspace, 0, out)
-    return add_in_blocks(values, indices, out, plane, start, first, to, size, sums)
+    """One plane of the result. The number of the first value that has no place there, or -1."""
+    found = first_outside(indices, plane, first, size)
+    if found >= 0:
+        return found
+    if not adds or is_plain(out):
+        write_plane(adds, values, indices, out, plane, start, first, to, size)
+    else:
+        add_in_blocks(values, indices, out, plane, start, first, to, size, scratch(workspace, 0, out))
+    return -1
 
 
 def scatter(adds, name):

@@ -7,28 +7,28 @@ Means of boxes are separable, and so is this. For each row of the result
     spread         of the columns of the result, those `stride` apart lie under windows that are neighbours on the line:
                    these are added, one residue of the columns after the other, and stored in turns
 
-    LOOP 4  planes, which threads share; LOOP 3  rows of the result
-    LOOP 2  blocks of its columns, LOOP 1  parts of the line under a block that fit in the workspace
+    LOOP 4  planes, which threads share, and blocks of the columns of the result; LOOP 3  its rows
+    LOOP 2  parts of the line under a block that fit in the workspace
 
-An element's parts are added in one order, whatever the blocks are. Loops over columns are plain ones, which LLVM makes
-vector code of where elements of the means lie next to each other.
+An element's parts are added in one order, whatever the blocks are. Windows that cover whole rows are windows along
+them, and a window that is all of a plane is one number for it.
 """
 
 from typing import NamedTuple
 
-from ..jit import entry, kernel
-from ..shapes import UNIT
-from ..strided import convert, load, mean, scratch, store, stride, zero
+from ..jit import entry, inlined, kernel
+from ..shapes import HUGE, UNIT, Axis
+from ..simd.spreads import GAP, TURNS, add_line, add_means, add_number, clear, copy_run, fill_run, store_turns
+from ..strided import convert, load, mean, scratch, store, stride
 from ..team import close_team, open_team, part_of, take_item
 from ..window import axes_of_windows, load_axis, load_windows
 from .pool import count_padded_axis
 
-_COLUMNS = 2048  # LOOP 2: of the result
-_LINE = 1024  # LOOP 1: means
+_COLUMNS = 2048  # LOOP 4: of the result
+_LINE = 1024  # LOOP 2: means
 _ITEM = 8192  # elements of planes that a thread takes at a time
-_TURNS = 4  # the largest stride of windows whose columns are stored in turns: at larger ones, each has a run of them
-_FACTORS, _SUMS = 16 * _LINE, 32 * _LINE  # where the factors of columns and the sums begin in the workspace
-WORKSPACE_BYTES = _SUMS + 16 * (_COLUMNS + 64)
+_FACTORS, _SUMS = 8 * (_LINE + 2 * GAP), 16 * (_LINE + 2 * GAP)  # where the factors of columns and the sums begin in the workspace
+WORKSPACE_BYTES = _SUMS + 8 * (_COLUMNS + (TURNS + 1) * (GAP + 4))
 
 
 class Steps(NamedTuple):
@@ -40,13 +40,18 @@ class Steps(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Columns of the result, counted from the first of its padding, and how their sums lie."""
+    """Columns of the result, how their sums lie, and the means that they get parts of."""
 
-    begin: int
+    column: int  # the first one
+    begin: int  # where it is, counted from the first of the padding
+    number: int  # which it is of its residue
     count: int
-    turns: int  # residues that are summed apart, each `length` sums; 1, where a sum lies next to the other
-    length: int
+    turns: int  # residues that are summed apart; 1, where a sum lies next to the other
+    length: int  # sums of a residue
+    pitch: int  # from those of a residue to those of the next
     skipped: int  # the residue of the first column
+    first: int  # mean
+    end: int  # after the last one
 
 
 @kernel
@@ -57,7 +62,7 @@ def windows_over(axis, i):
     return max(first, 0), min(at // axis.stride + 1, axis.out)
 
 
-@kernel
+@inlined
 def count_taps(axis, p, include_padding):
     """What a mean is divided by along an axis."""
     if include_padding:
@@ -79,38 +84,35 @@ def steps_of(means, axes, trailing):
     return Steps(s0, stride(means, last - 1) if trailing > 1 else 0, stride(means, last))
 
 
-@kernel
-def add_row(means, out, start, step, count, rows, line):
-    """Add a row of means, divided by the number of rows of their windows, to a line."""
-    if rows == 1:
-        for q in range(count):
-            line[q] += convert(out, load(means, start + q * step))
-        return
+@inlined
+def add_row(means, out, start, step, count, rows, line, factors, is_first):
+    """Add a row of means, divided by the elements of their windows, to a line."""
     factor = mean(out, convert(out, 1.0), rows)
+    if step == 1:
+        add_means(line, means, start, count, factor, factors, is_first)
+        return
     for q in range(count):
-        line[q] += convert(out, load(means, start + q * step)) * factor
+        value = convert(out, load(means, start + q * step)) * (factor * factors[q])
+        line[q] = value if is_first else line[q] + value
 
 
-@kernel
+@inlined
 def fold_rows(means, out, steps, a0, a1, over0, over1, at, count, include_padding, line, factors):
-    """Add up the means from `at` on of all rows of windows, and divide them by the columns of their windows."""
-    for q in range(count):
-        line[q] = zero(out)
+    """Add up the means from `at` on of all rows of windows; the line ends with zeros."""
+    clear(line, count + GAP)
+    is_first = True
     for p0 in range(over0[0], over0[1]):
         for p1 in range(over1[0], over1[1]):
             rows = count_taps(a0, p0, include_padding) * count_taps(a1, p1, include_padding)
             start = at + p0 * steps.s0 + p1 * steps.s1
-            if steps.s2 == 1:
-                add_row(means, out, start, 1, count, rows, line)
-            else:
-                add_row(means, out, start, steps.s2, count, rows, line)
-    for q in range(count):
-        line[q] *= factors[q]
+            add_row(means, out, start, steps.s2, count, rows, line, factors, is_first)
+            is_first = False
 
 
 @kernel
 def write_factors(out, axis, first, count, include_padding, factors):
-    """What means are multiplied by for what they count along the last axis."""
+    """What means are multiplied by for what they count along the last axis; then zeros."""
+    clear(factors, count + GAP)
     for q in range(count):
         factors[q] = mean(out, convert(out, 1.0), count_taps(axis, first + q, include_padding))
 
@@ -119,111 +121,117 @@ def write_factors(out, axis, first, count, include_padding, factors):
 def block_from(axis, column):
     """The block of columns that begins with one."""
     begin, count = column + axis.before, min(_COLUMNS, axis.size - column)
-    if axis.stride > _TURNS:
-        return Block(begin, count, 1, count, 0)
-    skipped = begin % axis.stride
-    return Block(begin, count, axis.stride, (skipped + count - 1) // axis.stride + 1, skipped)
+    first, end = windows_over(axis, column)[0], windows_over(axis, column + count - 1)[1]
+    if axis.stride > TURNS:
+        return Block(column, begin, 0, count, 1, count, count, 0, first, end)
+    number, skipped = divmod(begin, axis.stride)
+    length = (skipped + count - 1) // axis.stride + 1
+    return Block(column, begin, number, count, axis.stride, length, length + GAP, skipped, first, end)
 
 
-@kernel
+@inlined
 def add_runs(axis, block, first, count, line, sums):
     """Add a part of a line to the columns of its windows, runs of them."""
     for q in range(count):
         at = (first + q) * axis.stride - block.begin
-        value = line[q]
-        for j in range(max(at, 0), min(at + axis.kernel, block.count)):
-            sums[j] += value
+        begin = max(at, 0)
+        add_number(sums, begin, min(at + axis.kernel, block.count) - begin, line[q])
 
 
-@kernel
+@inlined
 def add_turns(axis, block, first, count, line, sums):
     """The same by residues of columns: number `m` of one lies under windows `m`, `m - 1` and so on."""
-    begin = block.begin // axis.stride
-    for residue in range(min(axis.stride, axis.kernel)):
-        taps = (axis.kernel - residue - 1) // axis.stride + 1
-        for tap in range(max(begin - first - count + 1, 0), min(taps, begin + block.length - first)):
-            low, high = max(begin, tap + first), min(begin + block.length, tap + first + count)
-            to, at = residue * block.length + low - begin, low - tap - first
-            for m in range(high - low):
-                sums[to + m] += line[at + m]
+    residue = tap = 0
+    for _ in range(axis.kernel):
+        low = max(block.number, tap + first)
+        high = min(block.number + block.length, tap + first + count)
+        if low < high:
+            add_line(sums, residue * block.pitch + low - block.number, line, low - tap - first, high - low)
+        residue += 1
+        if residue == axis.stride:
+            residue, tap = 0, tap + 1
 
 
-@kernel
-def store_turns(out, to, block, begin, end, sums):
-    """Store columns of a block from one to another, one by one."""
-    for j in range(begin, end):
-        m, residue = divmod(block.skipped + j, block.turns)
-        store(out, to + j, sums[residue * block.length + m])
-
-
-@kernel
+@inlined
 def store_block(out, to, block, sums):
-    """Store the columns of a block; between the first and the last whole turn, those of a turn together."""
-    if block.turns == 1:
-        for j in range(block.count):
-            store(out, to + j, sums[j])
-        return
-    head = min((block.turns - block.skipped) % block.turns, block.count)
-    whole, m, length = (block.count - head) // block.turns, (block.skipped + head) // block.turns, block.length
-    store_turns(out, to, block, 0, head, sums)
-    if block.turns == 2:
-        for j in range(whole):
-            store(out, to + head + 2 * j, sums[m + j])
-            store(out, to + head + 2 * j + 1, sums[length + m + j])
-    elif block.turns == 3:
-        for j in range(whole):
-            store(out, to + head + 3 * j, sums[m + j])
-            store(out, to + head + 3 * j + 1, sums[length + m + j])
-            store(out, to + head + 3 * j + 2, sums[2 * length + m + j])
-    else:
-        for j in range(whole):
-            store(out, to + head + 4 * j, sums[m + j])
-            store(out, to + head + 4 * j + 1, sums[length + m + j])
-            store(out, to + head + 4 * j + 2, sums[2 * length + m + j])
-            store(out, to + head + 4 * j + 3, sums[3 * length + m + j])
-    store_turns(out, to, block, head + block.turns * whole, block.count, sums)
+    """Store the columns of a block, those before the first whole turn one by one."""
+    head = min(block.turns - block.skipped, block.count) if block.skipped > 0 else 0
+    for j in range(head):
+        store(out, to + j, sums[(block.skipped + j) * block.pitch])
+    store_turns(out, to + head, block.count - head, sums, int(head > 0), block.pitch, block.turns)
 
 
-@kernel
-def spread_row(means, out, steps, a0, a1, a2, over0, over1, start, to, include_padding, workspace, known):
-    """One row of the result, from its rows of windows. `known`: for which part of a line factors are written down."""
+@inlined
+def spread_row(means, out, steps, a0, a1, a2, over0, over1, block, start, to, include_padding, workspace, known):
+    """A block of a row of the result, from its rows of windows. `known`: the part of a line that factors are for."""
     line, factors, sums = scratch(workspace, 0, out), scratch(workspace, _FACTORS, out), scratch(workspace, _SUMS, out)
-    for column in range(0, a2.size, _COLUMNS):
-        block = block_from(a2, column)
-        for j in range(block.turns * block.length):
-            sums[j] = zero(out)
-        begin, end = windows_over(a2, column)[0], windows_over(a2, column + block.count - 1)[1]
-        for first in range(begin, end, _LINE):
-            count = min(_LINE, end - first)
-            if known != (first, count):
-                write_factors(out, a2, first, count, include_padding, factors)
-                known = first, count
-            at = start + first * steps.s2
-            fold_rows(means, out, steps, a0, a1, over0, over1, at, count, include_padding, line, factors)
-            if a2.stride > _TURNS:
-                add_runs(a2, block, first, count, line, sums)
+    clear(sums, block.turns * block.pitch)
+    for first in range(block.first, block.end, _LINE):
+        count = min(_LINE, block.end - first)
+        if known != (first, count):
+            write_factors(out, a2, first, count, include_padding, factors)
+            known = first, count
+        at = start + first * steps.s2
+        fold_rows(means, out, steps, a0, a1, over0, over1, at, count, include_padding, line, factors)
+        if a2.stride > TURNS:
+            add_runs(a2, block, first, count, line, sums)
+        else:
+            add_turns(a2, block, first, count, line, sums)
+    store_block(out, to, block, sums)
+    return known
+
+
+@inlined
+def moved_on(axis, i, over):
+    """`windows_over` element `i`, from that of the element before it."""
+    first, end, at = over[0], over[1], i + axis.before
+    while first < axis.out and first * axis.stride + axis.kernel <= at:
+        first += 1
+    while end < axis.out and end * axis.stride <= at:
+        end += 1
+    return first, end
+
+
+@inlined
+def spread_plane(means, out, steps, a0, a1, a2, block, start, to, include_padding, workspace, known):
+    """LOOP 3. A row under the same windows as the one before it is a copy."""
+    over0, row = windows_over(a0, 0), to + block.column
+    for i0 in range(a0.size):
+        over0 = moved_on(a0, i0, over0)
+        over1, last = windows_over(a1, 0), (-1, -1)
+        for i1 in range(a1.size):
+            over1 = moved_on(a1, i1, over1)
+            if over1 == last:
+                copy_run(out, row, row - a2.size, block.count)
             else:
-                add_turns(a2, block, first, count, line, sums)
-        store_block(out, to + column, block, sums)
+                known = spread_row(
+                    means, out, steps, a0, a1, a2, over0, over1, block, start, row, include_padding, workspace, known
+                )
+            last, row = over1, row + a2.size
     return known
 
 
 @kernel
-def spread_plane(means, out, steps, a0, a1, a2, start, to, include_padding, workspace, known):
-    """LOOP 3. A row under the same windows as the one before it is a copy."""
-    for i0 in range(a0.size):
-        over0, last = windows_over(a0, i0), (-1, -1)
-        for i1 in range(a1.size):
-            over1, row = windows_over(a1, i1), to + (i0 * a1.size + i1) * a2.size
-            if over1 == last:
-                for j in range(a2.size):
-                    out.data[row + j] = out.data[row - a2.size + j]
-                continue
-            last = over1
-            known = spread_row(
-                means, out, steps, a0, a1, a2, over0, over1, start, row, include_padding, workspace, known
-            )
-    return known
+def fill_planes(means, out, a2, axes, leading, begin, end, include_padding):
+    """Planes that are single windows."""
+    count = count_taps(a2, 0, include_padding)
+    for number in range(begin, end):
+        value = mean(out, convert(out, load(means, offset_of(means, axes, leading, number))), count)
+        fill_run(out, number * a2.size, a2.size, value)
+
+
+@kernel
+def joins(first, second):
+    """Whether two axes are one: windows cover all of the second and nothing else."""
+    if max(first.kernel, first.before, first.after) >= HUGE or second.out > 1:
+        return False
+    return second.kernel == second.size and second.before + second.after == 0
+
+
+@kernel
+def joined(first, second):
+    n = second.size
+    return Axis(first.size * n, first.kernel * n, first.stride * n, 1, first.before * n, first.after * n, 0, first.out)
 
 
 @kernel
@@ -250,12 +258,27 @@ def spread(means, out, numbers, include_padding, workspace, team, threads, threa
                   axis_at(axes, windows.trailing, 1))  # fmt: skip
     steps, own = steps_of(means, axes, windows.trailing), part_of(workspace, thread * WORKSPACE_BYTES)
     size, known = a0.size * a1.size * a2.size, (-1, -1)
+    if joins(a1, a2):
+        a0, a1, a2, steps = UNIT, a0, joined(a1, a2), Steps(0, steps.s0, steps.s1)
+        if joins(a1, a2):
+            a1, a2, steps = UNIT, joined(a1, a2), Steps(0, 0, steps.s1)
+    block = block_from(a2, 0)
+    is_filled = a0.size * a1.size == 1 and a2.out == 1 and a2.kernel >= a2.size + a2.before
     together = max(_ITEM // max(size, 1), 1)
     item = 0 if threads == 1 else take_item(team)
     while item * together < planes:
-        for number in range(item * together, min((item + 1) * together, planes)):
+        begin, end = item * together, min((item + 1) * together, planes)
+        if is_filled:
+            fill_planes(means, out, a2, axes, leading, begin, end, include_padding)
+            begin = end
+        for number in range(begin, end):
             start = offset_of(means, axes, leading, number)
-            known = spread_plane(means, out, steps, a0, a1, a2, start, number * size, include_padding, own, known)
+            for column in range(0, a2.size, _COLUMNS):
+                if column != block.column:
+                    block = block_from(a2, column)
+                known = spread_plane(
+                    means, out, steps, a0, a1, a2, block, start, number * size, include_padding, own, known
+                )
         item = item + 1 if threads == 1 else take_item(team)
     if threads > 1 and thread == 0:
         close_team(team)
