@@ -1,4 +1,4 @@
-"""How drop-ins for PyTorch refuse: it raises RuntimeError where users of NumPy expect ValueError, so that errors are both."""
+"""How drop-ins for PyTorch refuse: it raises RuntimeError where users of NumPy expect ValueError, so they are both."""
 
 
 class Refusal(ValueError, RuntimeError):

@@ -34,6 +34,13 @@ def check_input(function: str, shape: tuple[int, ...], rank: int, may_be_empty: 
         raise ValueError(f"{function}(): {name} has shape {shape}, expected no empty axis besides the batch")
 
 
+def check_volume(function: str, problem: Sliding) -> None:
+    """Refuse, as PyTorch does of averages over volumes, windows that are larger than the input without its padding."""
+    if len(problem.axes) == 3 and any(axis.kernel > axis.size for axis in problem.axes):
+        sizes = tuple(axis.size for axis in problem.axes)
+        raise ValueError(f"{function}(): kernel_size is {problem.window}, expected at most the input's sizes, {sizes}")
+
+
 def check_padding(function: str, padding: Sequence[int], kernel: Sequence[int]) -> None:
     """Refuse padding of more than half a window."""
     if any(2 * pad > size for pad, size in zip(padding, kernel, strict=True)):
@@ -66,7 +73,9 @@ def pool(
         misfits.attempt(check_padding, pads, kernel)
     if misfits.texts or kernel is None or pads is None:
         raise misfits.error()
-    return checks.sliding(function, shape[:-rank], shape[-rank:], dtype, kernel, steps, gaps, "padding", pads, ceil_mode)
+    return checks.sliding(
+        function, shape[:-rank], shape[-rank:], dtype, kernel, steps, gaps, "padding", pads, ceil_mode
+    )
 
 
 def shared(function: str, input: Array, rank: int, output_size: Any, may_be_empty: int, none_keeps: bool) -> Sliding:
@@ -93,7 +102,7 @@ def shared(function: str, input: Array, rank: int, output_size: Any, may_be_empt
 def unpooled(
     function: str, input: Array, rank: int, kernel_size: Any, stride: Any, padding: Any, output_size: Any
 ) -> tuple[int, ...]:
-    """The spatial sizes of what was pooled: those asked for, less than a stride from what the numbers of the pool give."""
+    """The spatial sizes of what was pooled: those asked for, less than a stride from what the pool's numbers give."""
     misfits = Misfits(function)
     misfits.attempt(check_input, input.shape, rank)
     sizes = (1,) * rank if misfits.texts else input.shape[input.ndim - rank :]
@@ -123,6 +132,59 @@ def unpooled(
                 )
     checks.check_size(function, (*input.shape[: input.ndim - rank], *outs), input.itemsize)
     return outs
+
+
+def check_indices(function: str, name: str, shape: tuple[int, ...], indices: tuple[int, ...]) -> None:
+    """Refuse indices of another shape than that of an array."""
+    if indices != shape:
+        raise ValueError(f"{function}(): indices has shape {indices}, expected that of {name}, {shape}")
+
+
+def as_shape(function: str, input_size: Any, rank: int) -> tuple[int, ...]:
+    """`input_size` as the shape of a pool's input, which has no empty axis but the batch's."""
+    if not isinstance(input_size, (tuple, list)):
+        raise TypeError(f"{function}(): input_size is {input_size!r}, expected a shape")
+    shape = tuple(checks.as_int(function, "input_size", size, 0) for size in input_size)
+    check_input(function, shape, rank, name="input_size")
+    return shape
+
+
+def scattered(
+    function: str, shape: tuple[int, ...], indices: tuple[int, ...], rank: int, input_size: Any
+) -> tuple[int, ...]:
+    """The spatial sizes of what a maximum pool took, where gradients of a shape go by indices of another."""
+    misfits = Misfits(function)
+    misfits.attempt(check_indices, "grad_output", shape, indices)
+    size = misfits.attempt(as_shape, input_size, rank)
+    if size and (len(shape) != len(size) or shape[:-rank] != size[:-rank]):
+        misfits.say(f"grad_output has shape {shape}, expected that of a pool of input_size {size}")
+    if misfits.texts or size is None:
+        raise misfits.error()
+    return size[-rank:]
+
+
+def averaged(
+    function: str, grad: Array, rank: int, input_size: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool
+) -> Sliding:
+    """The windows of an average pool, of whose result `grad` has the shape."""
+    size = as_shape(function, input_size, rank)
+    problem = pool(function, size, grad.dtype, rank, kernel_size, stride, padding, 1, ceil_mode, "input_size")
+    if grad.shape != problem.out_shape:
+        raise ValueError(
+            f"{function}(): grad_output has shape {grad.shape}, expected {problem.out_shape}, that of the pool"
+        )
+    checks.check_size(function, size, max(grad.itemsize, 8))
+    return problem
+
+
+def unfolded(function: str, input: Array, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Sliding:
+    """The windows over images that are written down as columns."""
+    misfits = Misfits(function)
+    misfits.attempt(check_input, input.shape, 2)
+    kernel, steps, gaps, pads = windows_of_images(misfits, kernel_size, dilation, padding, stride)
+    misfits.refuse()
+    leading, sizes = input.shape[:-2], input.shape[-2:]
+    return checks.sliding(function, leading, sizes, input.dtype, kernel, steps, gaps, "padding", pads)
 
 
 def folded(

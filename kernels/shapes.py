@@ -104,7 +104,7 @@ class Windows(NamedTuple):
 class Axis(NamedTuple):
     """One axis: output `o` and tap `k` meet at input `o * stride + k * dilation - before`.
 
-    A stride of 0 says that the windows share the axis out among themselves, as `shared_window` has it: an adaptive pool.
+    A stride of 0 says that windows share the axis out among themselves, as `shared_window` has it: an adaptive pool.
     """
 
     size: int
@@ -215,9 +215,11 @@ def unpooled_size(axis: Axis, padding: int) -> int:
 
 def sharing_axis(size: int, out: int) -> Axis:
     """The axis of an adaptive pool with so many outputs: one with a stride where that does the same."""
-    if out > 0 and size % out == 0:
+    if out == 0:
+        return Axis(size, 1, 1, 1, 0, 0, CONSTANT, 0)
+    if size % out == 0:
         return Axis(size, size // out, size // out, 1, 0, 0, CONSTANT, out)
-    return Axis(size, min(size // max(out, 1) + 2, size), 0, 1, 0, 0, CONSTANT, out)
+    return Axis(size, min(size // out + 2, size), 0, 1, 0, 0, CONSTANT, out)
 
 
 def shared_window(axis: Axis, p: int) -> tuple[int, int]:

@@ -22,7 +22,11 @@ READ = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8"
 # Where examples stand beside those of the public names: the drop-ins for other libraries' functions, and the lessons.
 MODULES = [
     *(f"fastconv.{module.name}" for module in pkgutil.iter_modules([str(Path(fastconv.__file__).parent)])),
-    *(f"fastconv.ndimage.{module.name}" for module in pkgutil.iter_modules(fastconv.ndimage.__path__)),
+    *(
+        f"{package.__name__}.{module.name}"
+        for package in (fastconv.functional, fastconv.grad, fastconv.ndimage)
+        for module in pkgutil.iter_modules(package.__path__)
+    ),
     "fastconv.kernels.lessons",
 ]
 MODULES.remove("fastconv.__main__")  # imported, it runs the command line

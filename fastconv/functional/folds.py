@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from .. import problem as checks
 from .. import windows
+from ..extending import offer
 from ..launch import PATCHES
 from ..patches import prepare_combine, prepare_extract
 from ..prepared import Run, prepared, taken
-from ..problem import Array, Misfits
+from ..problem import Array
 
 
 def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Array:
@@ -31,7 +30,7 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
     Raises
     ------
     ValueError, also a RuntimeError
-        If a window does not fit the padded input, an axis but the batch's is empty, or a value is not of the stated form.
+        If a window does not fit the padded input, an axis but the batch's is empty, or a value has not the stated form.
     TypeError
         If an argument has another type.
 
@@ -50,19 +49,12 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
 
 @prepared(*PATCHES)
 def _unfold(name: str, input: Array, *options: Any) -> Run:
-    misfits = Misfits(name)
-    misfits.attempt(windows.check_input, input.shape, 2)
-    kernel, steps, gaps, pads = windows.windows_of_images(misfits, *options)
-    misfits.refuse()
-    leading, sizes = input.shape[:-2], input.shape[-2:]
-    problem = checks.sliding(name, leading, sizes, input.dtype, kernel, steps, gaps, "padding", pads)
-    rows = leading[-1] * math.prod(kernel)
-    return prepare_extract(problem, input, (*leading[:-1], rows, problem.positions))
+    problem = windows.unfolded(name, input, *options)
+    *batch, channels = problem.leading
+    return prepare_extract(problem, input, (*batch, channels * problem.taps, problem.positions))
 
 
-def fold(
-    input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
-) -> Array:
+def fold(input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Array:
     """Add every column of `unfold` back to where it was taken from: its adjoint.
 
     Parameters
@@ -101,3 +93,7 @@ def fold(
 @prepared(*PATCHES)
 def _fold(name: str, input: Array, *options: Any) -> Run:
     return prepare_combine(windows.folded(name, input, *options), input)
+
+
+offer(unfold, "pools.unfolded", "unfold")
+offer(fold, "pools.folded", "fold")

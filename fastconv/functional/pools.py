@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import problem as checks
 from .. import windows
+from ..extending import offer
 from ..launch import POOLS
 from ..pool import mean_dtype, prepare_average, prepare_extremum, prepare_norm, prepare_scatter
 from ..prepared import Run, prepared, taken
@@ -23,7 +24,9 @@ _INT64 = np.dtype(np.int64)
 @prepared(*POOLS)
 def _maximum(name: str, input: Array, rank: int, return_indices: bool, *options: Any) -> Run:
     check_real(name, input)
-    return prepare_extremum(windows.pool(name, input.shape, input.dtype, rank, *options), input, None, False, return_indices)
+    return prepare_extremum(
+        windows.pool(name, input.shape, input.dtype, rank, *options), input, None, False, return_indices
+    )
 
 
 @prepared(*POOLS)
@@ -32,6 +35,7 @@ def _mean(
     divisor: Any,
 ) -> Run:  # fmt: skip
     problem = windows.pool(name, input.shape, input.dtype, rank, kernel_size, stride, padding, 1, ceil_mode)
+    windows.check_volume(name, problem)
     number = 0 if divisor is None else checks.as_int(name, "divisor_override", divisor, -(1 << 62))
     if divisor is not None and number == 0:
         raise ValueError(f"{name}(): divisor_override is 0, expected another int")
@@ -70,8 +74,9 @@ def _norm(name: str, input: Array, rank: int, norm_type: Any, kernel_size: Any, 
     if norm_type == 0:
         raise ValueError(f"{name}(): norm_type is 0, expected another number")
     problem = windows.pool(name, input.shape, input.dtype, rank, kernel_size, stride, 0, 1, ceil_mode)
-    if norm_type == math.inf:
+    if norm_type == math.inf:  # a maximum pool's windows
         return _largest_magnitude(problem, input)
+    windows.check_volume(name, problem)
     run = prepare_norm(problem, input, float(norm_type))
     return _in_blocks(problem, input, float(norm_type), ceil_mode) if run is None else run
 
@@ -83,7 +88,8 @@ def _largest_magnitude(problem: Sliding, input: Array) -> Run:
 
     def run(x: Array) -> Array:
         out: Array = largest(x)
-        return np.maximum(out, -smallest(x), out=out)
+        np.maximum(out, -smallest(x), out=out)
+        return out
 
     return run
 
@@ -194,7 +200,7 @@ def _define_avg(rank: int) -> Callable[..., Array]:
 
     divisor = """
     divisor_override : int, optional
-        What sums are divided by in place of the number of elements."""
+        What sums are divided by in place of the number of elements.""" * (rank > 1)
     return _document(
         of_one_axis if rank == 1 else of_more,
         name,
@@ -209,7 +215,7 @@ def _define_avg(rank: int) -> Callable[..., Array]:
         At most half of the window.
     {_CEIL}
     count_include_pad : bool
-        Whether the mean is over the padding in a window too. What `ceil_mode` adds beyond it is never counted.{divisor * (rank > 1)}
+        Whether the mean is over the padding in a window too. What `ceil_mode` adds beyond it is never counted.{divisor}
 
     Returns
     -------
@@ -225,9 +231,7 @@ def _define_avg(rank: int) -> Callable[..., Array]:
 def _define_lp(rank: int) -> Callable[..., Array]:
     name = f"lp_pool{rank}d"
 
-    def function(
-        input: Any, norm_type: Any, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-    ) -> Array:
+    def function(input: Any, norm_type: Any, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Array:
         input = taken(name, "input", input)
         result: Array = _norm(name, input, rank, norm_type, kernel_size, stride, bool(ceil_mode))(input)
         return result
@@ -335,7 +339,7 @@ def _define_unpool(rank: int) -> Callable[..., Array]:
         input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
     ) -> Array:
         input, indices = taken(name, "input", input), taken(name, "indices", indices)
-        options = kernel_size, stride, padding, output_size, indices.dtype.kind, indices.shape
+        options = kernel_size, stride, padding, output_size, indices.dtype.name, indices.shape
         run = _unpooled(name, input, rank, *options)
         try:
             result: Array = run(input, indices.astype(np.int64, copy=False))
@@ -387,13 +391,12 @@ def _define_unpool(rank: int) -> Callable[..., Array]:
 
 @prepared(*POOLS)
 def _unpooled(
-    name: str, input: Array, rank: int, kernel_size: Any, stride: Any, padding: Any, output_size: Any, kind: str,
+    name: str, input: Array, rank: int, kernel_size: Any, stride: Any, padding: Any, output_size: Any, given: str,
     shape: tuple[int, ...],
 ) -> Run:  # fmt: skip
-    if kind not in "iu":
-        raise TypeError(f"{name}(): indices has no integers, expected integers")
-    if shape != input.shape:
-        raise ValueError(f"{name}(): indices has shape {shape}, expected that of input, {input.shape}")
+    if "int" not in given:
+        raise TypeError(f"{name}(): indices has dtype {given}, expected integers")
+    windows.check_indices(name, "input", input.shape, shape)
     size = windows.unpooled(name, input, rank, kernel_size, stride, padding, output_size)
     return prepare_scatter(name, input, size)
 
@@ -419,7 +422,7 @@ def _document(
     Raises
     ------
     ValueError, also a RuntimeError
-        If a window does not fit the padded input, an axis but the batch's is empty, or a value is not of the stated form.
+        If a window does not fit the padded input, an axis but the batch's is empty, or a value has not the stated form.
     TypeError
         If an argument has another type{order}.
 """
@@ -444,3 +447,13 @@ lp_pool1d, lp_pool2d, lp_pool3d = map(_define_lp, (1, 2, 3))
 adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = map(_define_adaptive_avg, (1, 2, 3))
 adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = map(_define_adaptive_max, (1, 2, 3))
 max_unpool1d, max_unpool2d, max_unpool3d = map(_define_unpool, (1, 2, 3))
+
+for _rank in (1, 2, 3):
+    for _name, _maker in (
+        ("max_pool", "maximum"),
+        ("avg_pool", "mean"),
+        ("adaptive_avg_pool", "shared_mean"),
+        ("adaptive_max_pool", "shared_maximum"),
+        ("max_unpool", "unpooled"),
+    ):
+        offer(globals()[f"{_name}{_rank}d"], f"pools.{_maker}", f"{_name}{_rank}d", _rank)

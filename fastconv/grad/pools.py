@@ -2,58 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import problem as checks
+from .. import windows
+from ..extending import offer
 from ..launch import POOLS
 from ..pool import prepare_mean_adjoint, prepare_scatter
 from ..prepared import Run, prepared, taken
-from ..problem import AXES, Array, Misfits
+from ..problem import AXES, Array
 from ..refusals import Refusal
-from ..windows import check_input, pool
-
-
-def input_shape(function: str, input_size: Any, rank: int) -> tuple[int, ...]:
-    """`input_size` as the shape of a pool's input, which has no empty axis but the batch's."""
-    if not isinstance(input_size, Sequence) and not isinstance(input_size, np.ndarray):
-        raise TypeError(f"{function}(): input_size is {input_size!r}, expected a shape")
-    shape = tuple(checks.as_int(function, "input_size", size, 0) for size in input_size)
-    check_input(function, shape, rank, name="input_size")
-    return shape
 
 
 @prepared(*POOLS)
-def _maximum(name: str, grad: Array, rank: int, input_size: Any, kind: str, shape: tuple[int, ...]) -> Run:
-    misfits = Misfits(name)
-    if kind not in "iu":
-        misfits.say("indices has another type, expected integers", TypeError)
-    if shape != grad.shape:
-        misfits.say(f"indices has shape {shape}, expected that of grad_output, {grad.shape}")
-    size = misfits.attempt(input_shape, input_size, rank)
-    if size and (grad.ndim != len(size) or grad.shape[:-rank] != size[:-rank]):
-        misfits.say(f"grad_output has shape {grad.shape}, expected that of a pool of input_size {size}")
-    misfits.refuse()
-    assert size
-    checks.check_size(name, size, grad.itemsize)
-    return prepare_scatter(name, grad, size[-rank:], adds=True)
+def _maximum(name: str, grad: Array, rank: int, input_size: Any, given: str, shape: tuple[int, ...]) -> Run:
+    if "int" not in given:
+        raise TypeError(f"{name}(): indices has dtype {given}, expected integers")
+    size = windows.scattered(name, grad.shape, shape, rank, input_size)
+    checks.check_size(name, (*grad.shape[:-rank], *size), grad.itemsize)
+    return prepare_scatter(name, grad, size, adds=True)
 
 
 @prepared(*POOLS)
-def _mean(
-    name: str, grad: Array, rank: int, input_size: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
-    counted: bool,
-) -> Run:  # fmt: skip
-    size = input_shape(name, input_size, rank)
-    problem = pool(name, size, grad.dtype, rank, kernel_size, stride, padding, 1, ceil_mode, "input_size")
-    if grad.shape != problem.out_shape:
-        raise ValueError(
-            f"{name}(): grad_output has shape {grad.shape}, expected {problem.out_shape}, that of the pool"
-        )
-    checks.check_size(name, size, max(grad.itemsize, 8))
-    return prepare_mean_adjoint(problem, grad, counted)
+def _mean(name: str, grad: Array, rank: int, input_size: Any, *options: Any) -> Run:
+    *window, counted = options
+    return prepare_mean_adjoint(windows.averaged(name, grad, rank, input_size, *window), grad, counted)
 
 
 def _define_max(rank: int) -> Callable[..., Array]:
@@ -63,7 +39,7 @@ def _define_max(rank: int) -> Callable[..., Array]:
     def function(input_size: Any, indices: Any, grad_output: Any) -> Array:
         grad, indices = taken(name, "grad_output", grad_output), taken(name, "indices", indices)
         size = tuple(input_size) if isinstance(input_size, list) else input_size
-        run = _maximum(name, grad, rank, size, indices.dtype.kind, indices.shape)
+        run = _maximum(name, grad, rank, size, indices.dtype.name, indices.shape)
         try:
             result: Array = run(grad, indices.astype(np.int64, copy=False))
         except ValueError as error:
@@ -169,3 +145,7 @@ def _define_avg(rank: int) -> Callable[..., Array]:
 
 max_pool1d_input, max_pool2d_input, max_pool3d_input = map(_define_max, (1, 2, 3))
 avg_pool1d_input, avg_pool2d_input, avg_pool3d_input = map(_define_avg, (1, 2, 3))
+
+for _rank in (1, 2, 3):
+    offer(globals()[f"max_pool{_rank}d_input"], "pools.scattered", f"max_pool{_rank}d_input", _rank)
+    offer(globals()[f"avg_pool{_rank}d_input"], "pools.averaged", f"avg_pool{_rank}d_input", _rank)

@@ -18,7 +18,7 @@ from ..jit import entry, kernel
 from ..shapes import AXIS_FIELDS, CALL_FIELDS, WINDOWS_FIELDS, Axis, Element
 from ..strided import StridedType, load_tuple
 from ..team import exchange
-from ..windows import patches, pool_rows, scatter
+from ..windows import patches, pool_rows, scatter, spread
 
 
 class Frame(NamedTuple):
@@ -68,8 +68,9 @@ MOST_AXES = 8  # of an array that windows move over
 _PLAN = 48  # what plans take beyond the axes; larger ones lie elsewhere
 _WORDS = Frame(
     *[_ARRAY] * 7, table=1, kernels=1, function=1, padding_name=1, element=len(Element._fields), itemsize=1,
-    alignment=1, x_itemsize=1, algorithm=1, padding=1, has_out=1, kind=1, option=1, biases=1, divisor=1, columns=1, is_asked=1,
-    sizes=MOST_AXES, bad_index=1, message=1, is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS, plan=_PLAN,
+    alignment=1, x_itemsize=1, algorithm=1, padding=1, has_out=1, kind=1, option=1, biases=1, divisor=1, columns=1,
+    is_asked=1, sizes=MOST_AXES, bad_index=1, message=1, is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS,
+    plan=_PLAN,
 )  # fmt: skip
 FRAME = sum(_WORDS)
 AT = Frame(*list(accumulate(_WORDS, initial=0))[:-1])  # where each field begins
@@ -104,7 +105,9 @@ _KEPT = 24  # blocks of workspace
 FUNCTIONS = IN_TABLE.blocks + _KEPT  # where the functions of each pair of dtypes begin
 
 # What a block of workspace has to hold: any kernel's.
-BLOCK_BYTES = max(each.WORKSPACE_BYTES for each in (pool_rows, patches, scatter, *(family.module for family in FAMILIES)))
+BLOCK_BYTES = max(
+    each.WORKSPACE_BYTES for each in (pool_rows, patches, scatter, spread, *(family.module for family in FAMILIES))
+)
 
 _STRIDE, _DILATION, _BEFORE, _AFTER, _OUT = map(Axis._fields.index, ("stride", "dilation", "before", "after", "out"))
 

@@ -1,6 +1,6 @@
 """Vector code of the adjoint of average pools, on lines of floats in the workspace: added up, and stored in turns.
 
-Lines are read and written in whole vectors, up to one past their ends: a vector that is read soon is not written in part.
+Lines are read and written in whole vectors, up to one past their ends: what is read soon is not written in part.
 """
 
 from llvmlite import ir
@@ -75,7 +75,9 @@ def add_line(typingctx, sums, to, line, at, count):
 
         def step(offset):
             target, source = _at(builder, sums_value, to, offset), _at(builder, line_value, at, offset)
-            store_vector(builder, builder.fadd(*(load_vector(builder, each, vector) for each in (target, source))), target)
+            store_vector(
+                builder, builder.fadd(*(load_vector(builder, each, vector) for each in (target, source))), target
+            )
 
         _for_whole(builder, count, vector.count, step)
         return context.get_dummy_value()

@@ -18,9 +18,9 @@ Windows of adaptive pools lie at no step: which rows each has is told from row t
                                                                                             `fold_lines`, `store_lines`
     LOOP 2, 1, 0  lines of a group, vectors of a line, taps: vector code, in `pool_lines`
 
-`pool_planes`, `pool_short` and `pool_across` stand in for LOOP 4 and what is below. A line is a row of windows of one plane, or of a
-run of channels; `divmod` takes the number of a line apart. `write_plan` decides all that once for inputs of one shape
-and strides. The workspace has the same size for every input.
+`pool_planes`, `pool_short` and `pool_across` stand in for LOOP 4 and what is below. A line is a row of windows of one
+plane, or of a run of channels; `divmod` takes the number of a line apart. `write_plan` decides all that once for inputs
+of one shape and strides. The workspace has the same size for every input.
 """
 
 from typing import NamedTuple
@@ -211,10 +211,13 @@ def write_plan(shape, strides, leading, count, a0, a1, a2, item_size, result_siz
     pitch = (-(-span * width // vector) + 1) * vector
     contiguous = step != 0 and is_unit(a0) and is_unit(a1) and s2 == 1 and a2.out == 1 and is_one_window(a2)
     short = HAS_MASKS and not channels_last and s2 == 1 and a2.out > 1 and a0.kernel == 1
-    short = short and 2 <= a2.kernel <= 3 and 1 <= a2.stride <= 2 and a2.dilation == 1 and meets_all(a0) and meets_all(a1)
+    short = (
+        short and 2 <= a2.kernel <= 3 and 1 <= a2.stride <= 2 and a2.dilation == 1 and meets_all(a0) and meets_all(a1)
+    )
     shared = width == 1 and a2.out > 1 and min(a0.stride, a1.stride, a2.stride) == 0
-    walk = Walk(s0, s1, s2, leading, step, channels, width, rows, planes * -(-channels // width) * rows, columns, pitch,
-                int(include_padding), int(empty_is_zero), divisor, int(contiguous), int(shared), int(short))  # fmt: skip
+    lines, means = planes * -(-channels // width) * rows, (int(include_padding), int(empty_is_zero), divisor)
+    walk = Walk(s0, s1, s2, leading, step, channels, width, rows, lines, columns, pitch, *means, int(contiguous),
+                int(shared), int(short))  # fmt: skip
     write_tuple(numbers, 0, Plan(walk, a0, a1, a2))
 
 
@@ -623,7 +626,7 @@ def pool_by_lines(kind, arrays, plan, columns, share):
 
 @kernel
 def pool_across(kind, arrays, plan, columns, share):
-    """LOOP 4 where windows lie at no step, with no padding: some planes at once, whose rows of one number are a group."""
+    """LOOP 4 where windows lie at no step, with no padding: of some planes at once, rows of one number are a group."""
     walk, a2, divisor, line = plan.walk, plan.a2, np.int64(-1), share.begin
     windows = Windows(columns.count, a2.kernel, a2.dilation, a2.stride)
     most = max(1, min(ROOM, max(LINES, 4 * walk.pitch)) // walk.pitch)
