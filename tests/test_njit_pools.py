@@ -1,4 +1,4 @@
-"""PyTorch's pools and their gradients called from users' own compiled code: the bits and the errors of Python's call."""
+"""PyTorch's pools and their gradients called from compiled code of users: bits and errors of the call from Python."""
 
 from importlib.metadata import entry_points
 
