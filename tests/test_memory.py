@@ -12,8 +12,7 @@ from cases import ALGORITHMS, slow, values
 from subprocesses import run
 
 import fastconv
-from fastconv import functional, grad
-from fastconv import ndimage
+from fastconv import functional, grad, ndimage
 
 HERE = Path(__file__).parent
 WORKSPACE = 2 << 20  # bytes that a call may take beside its output
