@@ -125,8 +125,36 @@ class Window(NamedTuple):
 
     def call(self) -> Callable[[], np.ndarray]:
         (x,) = random(self.x, dtype=self.dtype)
-        function, options = getattr(fastconv, self.function), dict(self.options)
+        function, options = attrgetter(self.function)(fastconv), dict(self.options)
         return lambda: function(x, *self.arguments, **options)
+
+
+class PoolGradient(NamedTuple):
+    """The gradient of a pool: the shape of the pool's input, and the pool's further arguments."""
+
+    name: str
+    pool: str
+    x: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    dtype: str = "float32"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def function(self) -> str:
+        return f"grad.{self.pool}_input"
+
+    def call(self) -> Callable[[], np.ndarray]:
+        from fastconv import functional
+
+        (x,) = random(self.x, dtype=self.dtype)
+        function, pool = attrgetter(self.function)(fastconv), getattr(functional, self.pool)
+        if self.pool.startswith("max"):
+            y, indices = pool(x, *self.arguments, return_indices=True)
+            return lambda: function(self.x, indices, y)
+        y = pool(x, *self.arguments)
+        return lambda: function(self.x, y, *self.arguments)
 
 
 class Filter(NamedTuple):
@@ -297,6 +325,14 @@ POOLS = [
     Window("max 2x2", "max_pool2d", (8, 64, 112, 112), (2,)),
     Window("average 3x3 stride 2", "avg_pool2d", (8, 64, 112, 112), (3,), (("stride", 2), ("padding_spec", 1))),
     Window("average 7x7", "avg_pool2d", (8, 512, 7, 7), (7,)),
+    Window("F.max_pool2d 2x2", "functional.max_pool2d", (8, 64, 56, 56), (2,)),
+    Window("F.adaptive_avg_pool2d 7x7 to 1", "functional.adaptive_avg_pool2d", (8, 512, 7, 7), (1,)),
+    Window("F.adaptive_avg_pool2d 13x13 to 6x6", "functional.adaptive_avg_pool2d", (8, 256, 13, 13), (6,)),
+    Window("F.adaptive_max_pool2d 13x13 to 6x6", "functional.adaptive_max_pool2d", (8, 256, 13, 13), (6,)),
+    Window("F.lp_pool2d 2x2", "functional.lp_pool2d", (8, 64, 56, 56), (2, 2)),
+    Window("F.unfold 3x3", "functional.unfold", (4, 64, 56, 56), (3, 1, 1)),
+    PoolGradient("gradient of max 3x3 stride 2", "max_pool2d", (8, 64, 56, 56), (3, 2, 1)),
+    PoolGradient("gradient of average 3x3 stride 2", "avg_pool2d", (8, 64, 56, 56), (3, 2, 1)),
     Window("maximum filter 9x9 stride 1", "maximum_filter", (1080, 1920), ((9, 9),), (("stride", 1),)),
     Window("uniform filter 9x9 stride 1", "uniform_filter", (1080, 1920), ((9, 9),), (("stride", 1),)),
 ]

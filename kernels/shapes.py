@@ -102,7 +102,10 @@ class Windows(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """One axis: output `o` and tap `k` meet at input `o * stride + k * dilation - before`."""
+    """One axis: output `o` and tap `k` meet at input `o * stride + k * dilation - before`.
+
+    A stride of 0 says that windows share the axis out among themselves, as `shared_window` has it: an adaptive pool.
+    """
 
     size: int
     kernel: int
@@ -263,6 +266,20 @@ def phase_of(axis: Axis, tap: int) -> Phase:
     return Phase(tap, step, taps, begin, end, dilation, max(before, 0), max(after, 0), first, out)
 
 
+def sharing_axis(size: int, out: int) -> Axis:
+    """The axis of an adaptive pool with so many outputs: one with a stride where that does the same."""
+    if out == 0:
+        return Axis(size, 1, 1, 1, 0, 0, CONSTANT, 0)
+    if size % out == 0:
+        return Axis(size, size // out, size // out, 1, 0, 0, CONSTANT, out)
+    return Axis(size, min(size // out + 2, size), 0, 1, 0, 0, CONSTANT, out)
+
+
+def shared_window(axis: Axis, p: int) -> tuple[int, int]:
+    """Which elements an adaptive pool takes for output `p`: from, to. Windows overlap where `out` does not divide."""
+    return p * axis.size // axis.out, ((p + 1) * axis.size + axis.out - 1) // axis.out
+
+
 def is_addressable(elements: float, itemsize: int) -> bool:
     """Whether an array of so many elements, given as a float, can be had at all."""
     return elements * float(itemsize) < float(LARGEST)
@@ -292,7 +309,7 @@ def even_part(count: int, most: int, unit: int = 1) -> int:
 
 RULES = (
     misfit, pad_axis, count_outputs, count_windows, drop_steps, unpooled_size, transposed_size, count_phases, phase_of,
-    is_addressable, is_padded, whole_windows, even_part,
+    sharing_axis, shared_window, is_addressable, is_padded, whole_windows, even_part,
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ LAYERS = [
     {"fastconv.hints", "fastconv.problem", "fastconv.refusals", "fastconv.scipy_patch", "fastconv.sources"},
     {"fastconv.torch_names"},
     {"fastconv.launch", "fastconv.workspace", "fastconv.threads", "fastconv.verbose", "fastconv.extending"},
-    {"fastconv.dispatch", "fastconv.config", "fastconv.transforms"},
+    {"fastconv.dispatch", "fastconv.config", "fastconv.transforms", "fastconv.prepared", "fastconv.windows"},
     {"fastconv.algorithms", "fastconv.conv", "fastconv.pool", "fastconv.patches", "fastconv.filters"},
     {"fastconv.transposed"},
     {"fastconv.functional", "fastconv.grad", "fastconv.numpy", "fastconv.ndimage", "fastconv.signal"},

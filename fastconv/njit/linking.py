@@ -18,7 +18,7 @@ import llvmlite.binding
 import numpy as np
 
 from .. import problem as checks
-from .. import workspace
+from .. import windows, workspace
 from ..dispatch import place_of
 from ..extending import MEANING, SYMBOL, TABLE
 from ..functional import convolution as functional
@@ -35,7 +35,7 @@ from ..kernels.shapes import ALGORITHMS, AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, A
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, family_formats, step_formats
 from ..patches import combine_formats, extract_formats
-from ..pool import average_formats, extremum_formats, outermost, row_formats, unpool_formats
+from ..pool import average_formats, extremum_formats, outermost, row_formats, scatter_formats, spread_formats
 from ..problem import Array
 from ..sources import PACKAGE
 from ..torch_names import refusal
@@ -139,12 +139,14 @@ def _load_window(kind: str, dtype: str, x: str) -> int:
     kernels: int = _WINDOWS + window_calls.FUNCTIONS * _place(dtype, x)
     at = window_calls.NAMES.index(kind)
     kernel = window_calls.KINDS[at]
-    if at == window_calls.UNPOOL:
-        TABLE[kernels + at] = entry_address(kernel, *unpool_formats(dtype))
+    if at in (window_calls.UNPOOL, window_calls.SCATTER_ADD):
+        TABLE[kernels + at] = entry_address(kernel, *scatter_formats(dtype))
     elif at == window_calls.EXTRACT:
         TABLE[kernels + at] = entry_address(kernel, *extract_formats(np.dtype(dtype).itemsize))
     elif at == window_calls.COMBINE:
         TABLE[kernels + at] = entry_address(kernel, *combine_formats(dtype))
+    elif at == window_calls.SPREAD:
+        TABLE[kernels + at] = entry_address(kernel, *spread_formats(x, dtype))
     elif np.dtype(dtype).kind != "c":
         TABLE[kernels + at] = entry_address(kernel, *row_formats(x, dtype))
     if at == window_calls.AVERAGE:
@@ -339,6 +341,9 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
 def _check_window(name: str, padding_name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:
     _, dtype = _pair((words[AT.kernels] - _WINDOWS) // window_calls.FUNCTIONS)
     rank, kind, leading = windows.trailing, words[AT.kind], windows.rank - windows.trailing
+    if words[AT.option] & window_calls.PYTORCH:
+        _check_pytorch(name, words, windows, axes, dtype)
+        return
     x = _array(words, AT.x, leading + 2 if kind == window_calls.COMBINE else windows.rank, dtype)
     kernel, (stride, dilation, padding) = tuple(axis.kernel for axis in axes[leading:]), _options(words, axes[leading:])
     if kind == window_calls.UNPOOL:
@@ -375,3 +380,37 @@ def _check_gradient(name: str, words: Any, call: Call, axes: Sequence[Axis]) -> 
         weight_problem(name, call.rank, x, size, gradient, stride, pads, dilation, call.groups)
     except ValueError as error:
         raise refusal(error, x="input", w="weight") from None
+
+
+def _check_pytorch(name: str, words: Any, frame: Windows, axes: Sequence[Axis], dtype: np.dtype[Any]) -> None:
+    """The same of a function that has PyTorch's name."""
+    rank, kind, leading = frame.trailing, words[AT.kind], frame.rank - frame.trailing
+    own, ceil = axes[leading:], bool(words[AT.option] & window_calls.CEIL)
+    kernel, stride, padding, dilation = (
+        tuple(getattr(axis, each) for axis in own) for each in ("kernel", "stride", "before", "dilation")
+    )
+    x = _array(words, AT.x, leading + 2 if kind == window_calls.COMBINE else frame.rank, dtype)
+    sizes = tuple(words[AT.sizes : AT.sizes + frame.rank])
+    if kind in (window_calls.UNPOOL, window_calls.SCATTER_ADD):
+        indices = _array(words, AT.indices, frame.rank, np.dtype(np.int64))
+        if words[AT.bad_index] >= 0:
+            raise checks.bad_index(name, indices, words[AT.bad_index], sizes[leading:])
+        if kind == window_calls.SCATTER_ADD:
+            windows.scattered(name, x.shape, indices.shape, rank, sizes)
+        else:
+            windows.check_indices(name, "input", x.shape, indices.shape)
+            windows.unpooled(name, x, rank, kernel, stride, padding, sizes[leading:] if words[AT.is_asked] else None)
+    elif kind == window_calls.SPREAD:
+        windows.averaged(name, x, rank, tuple(axis.size for axis in axes), kernel, stride, padding, ceil)
+    elif kind == window_calls.EXTRACT:
+        windows.unfolded(name, x, kernel, dilation, padding, stride)
+    elif kind == window_calls.COMBINE:
+        columns = np.lib.stride_tricks.as_strided(x, (x.shape[0], words[AT.columns], x.shape[3]), (0, 0, 0))
+        windows.folded(name, columns, tuple(axis.size for axis in own), kernel, dilation, padding, stride)
+    elif words[AT.option] & window_calls.SHARED:
+        outs = tuple(None if size == window_calls.KEEP else size for size in kernel)
+        windows.shared(name, x, rank, outs, int(bool(words[AT.option] & window_calls.FREE_CHANNELS)), True)
+    else:
+        problem = windows.pool(name, x.shape, dtype, rank, kernel, stride, padding, dilation, ceil)
+        if kind == window_calls.AVERAGE:
+            windows.check_volume(name, problem)
