@@ -10,7 +10,7 @@ import numpy as np
 from . import problem as checks
 from .launch import import_kernels
 from .problem import Array
-from .refusals import Refusal
+from .torch_names import Refusal
 
 Run = Callable[..., Any]
 _KEPT = 4096  # prepared calls of a function; past it they are made anew

@@ -1,4 +1,7 @@
-"""Arguments of convolutions as PyTorch has them: names in messages, forms of numbers, one dtype for all arrays."""
+"""Arguments of convolutions as PyTorch has them: names in messages, forms of numbers, one dtype for all arrays.
+
+It raises RuntimeError where users of NumPy expect ValueError: errors are both.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ import numpy as np
 
 from . import problem as checks
 from .problem import Array, Misfits
-from .refusals import Refusal
+
+
+class Refusal(ValueError, RuntimeError):
+    """A wrong shape or value, under PyTorch's names of functions and arguments."""
 
 
 def refusal(error: Exception, **names: str) -> Exception:
@@ -39,9 +45,11 @@ def as_bias(function: str, bias: Any, outputs: int, dtype: np.dtype[Any]) -> Arr
 
 
 def as_ints(function: str, name: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
-    """An int for every spatial axis, or one for each; a sequence of one is an int here."""
+    """An int for every spatial axis, or one for each; a sequence of one is an int here, and a bool is none."""
     if isinstance(value, (tuple, list)) and len(value) == 1:
         value = value[0]
+    if any(isinstance(each, (bool, np.bool)) for each in (value if isinstance(value, (tuple, list)) else [value])):
+        raise TypeError(f"{function}(): {name} is {value!r}, expected an int")
     return checks.as_ints(function, name, value, rank, least)
 
 

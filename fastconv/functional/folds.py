@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import windows
+from .. import torch_windows as windows
 from ..extending import offer
 from ..launch import PATCHES
 from ..patches import prepare_combine, prepare_extract

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from .. import problem as checks
-from .. import windows
+from .. import torch_windows as windows
 from ..extending import offer
 from ..launch import POOLS
 from ..pool import mean_dtype, prepare_average, prepare_extremum, prepare_norm, prepare_scatter
 from ..prepared import Run, prepared, taken
 from ..problem import AXES, Array, Sliding
-from ..refusals import Refusal
+from ..torch_names import Refusal
 
 _BLOCK = 1 << 16  # elements of the input whose powers are taken at a time
 _INT64 = np.dtype(np.int64)

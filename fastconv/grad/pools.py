@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from .. import problem as checks
-from .. import windows
+from .. import torch_windows as windows
 from ..extending import offer
 from ..launch import POOLS
 from ..pool import prepare_mean_adjoint, prepare_scatter
 from ..prepared import Run, prepared, taken
 from ..problem import AXES, Array
-from ..refusals import Refusal
+from ..torch_names import Refusal
 
 
 @prepared(*POOLS)

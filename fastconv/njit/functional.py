@@ -14,8 +14,7 @@ from numba.extending import register_jitable
 from ..conv import convolve3d
 from ..kernels import shapes
 from ..kernels.shapes import CONSTANT, GIVEN, Axis
-from ..refusals import Refusal
-from ..torch_names import refusal
+from ..torch_names import Refusal, refusal
 from .arguments import array_of, constant, message_at
 from .convolution import caller, typed
 

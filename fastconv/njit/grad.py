@@ -17,8 +17,7 @@ from numba.np.numpy_support import from_dtype
 from .. import problem as checks
 from ..kernels.calls.frame import AT, IN_TABLE
 from ..kernels.shapes import CONSTANT, UNIT, Call, element_of
-from ..refusals import Refusal
-from ..torch_names import common_dtype
+from ..torch_names import Refusal, common_dtype
 from .arguments import array_of, checked, ints_of, message_at, number_in_memory
 from .frames import Frame
 from .linking import Needs

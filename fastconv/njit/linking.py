@@ -18,7 +18,7 @@ import llvmlite.binding
 import numpy as np
 
 from .. import problem as checks
-from .. import windows, workspace
+from .. import torch_windows, workspace
 from ..dispatch import place_of
 from ..extending import MEANING, SYMBOL, TABLE
 from ..functional import convolution as functional
@@ -396,21 +396,23 @@ def _check_pytorch(name: str, words: Any, frame: Windows, axes: Sequence[Axis], 
         if words[AT.bad_index] >= 0:
             raise checks.bad_index(name, indices, words[AT.bad_index], sizes[leading:])
         if kind == window_calls.SCATTER_ADD:
-            windows.scattered(name, x.shape, indices.shape, rank, sizes)
+            torch_windows.scattered(name, x.shape, indices.shape, rank, sizes)
         else:
-            windows.check_indices(name, "input", x.shape, indices.shape)
-            windows.unpooled(name, x, rank, kernel, stride, padding, sizes[leading:] if words[AT.is_asked] else None)
+            torch_windows.check_indices(name, "input", x.shape, indices.shape)
+            torch_windows.unpooled(
+                name, x, rank, kernel, stride, padding, sizes[leading:] if words[AT.is_asked] else None
+            )
     elif kind == window_calls.SPREAD:
-        windows.averaged(name, x, rank, tuple(axis.size for axis in axes), kernel, stride, padding, ceil)
+        torch_windows.averaged(name, x, rank, tuple(axis.size for axis in axes), kernel, stride, padding, ceil)
     elif kind == window_calls.EXTRACT:
-        windows.unfolded(name, x, kernel, dilation, padding, stride)
+        torch_windows.unfolded(name, x, kernel, dilation, padding, stride)
     elif kind == window_calls.COMBINE:
         columns = np.lib.stride_tricks.as_strided(x, (x.shape[0], words[AT.columns], x.shape[3]), (0, 0, 0))
-        windows.folded(name, columns, tuple(axis.size for axis in own), kernel, dilation, padding, stride)
+        torch_windows.folded(name, columns, tuple(axis.size for axis in own), kernel, dilation, padding, stride)
     elif words[AT.option] & window_calls.SHARED:
         outs = tuple(None if size == window_calls.KEEP else size for size in kernel)
-        windows.shared(name, x, rank, outs, int(bool(words[AT.option] & window_calls.FREE_CHANNELS)), True)
+        torch_windows.shared(name, x, rank, outs, int(bool(words[AT.option] & window_calls.FREE_CHANNELS)), True)
     else:
-        problem = windows.pool(name, x.shape, dtype, rank, kernel, stride, padding, dilation, ceil)
+        problem = torch_windows.pool(name, x.shape, dtype, rank, kernel, stride, padding, dilation, ceil)
         if kind == window_calls.AVERAGE:
-            windows.check_volume(name, problem)
+            torch_windows.check_volume(name, problem)

@@ -13,7 +13,7 @@ from numba.core.errors import TypingError
 from ..kernels.calls import windows as window_calls
 from ..pool import mean_dtype
 from ..problem import AXES
-from ..refusals import Refusal
+from ..torch_names import Refusal
 from .arguments import array_of, cast_to, constant, ints_of, name_of, truth_of
 from .windows import Reader, Window, average_of, caller, window_of
 

@@ -11,15 +11,7 @@ import numpy as np
 from . import problem as checks
 from .kernels.shapes import FAR, is_addressable, sharing_axis
 from .problem import AXES, Array, Misfits, Sliding
-
-
-def spread(function: str, name: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
-    """An int for each spatial axis: one stands for all, in a tuple, too. A bool is none."""
-    if isinstance(value, (tuple, list)) and len(value) == 1:
-        value = value[0]
-    if any(isinstance(each, (bool, np.bool)) for each in (value if isinstance(value, (tuple, list)) else [value])):
-        raise TypeError(f"{function}(): {name} is {value!r}, expected an int")
-    return checks.as_ints(function, name, value, rank, least)
+from .torch_names import as_ints
 
 
 def check_input(function: str, shape: tuple[int, ...], rank: int, may_be_empty: int = 0, name: str = "input") -> None:
@@ -64,11 +56,11 @@ def pool(
     """The window of a pool over the last `rank` axes; a stride of None, or none at all, is the window's size."""
     misfits = Misfits(function)
     misfits.attempt(check_input, shape, rank, name=name)
-    kernel = misfits.attempt(spread, "kernel_size", kernel_size, rank, 1)
+    kernel = misfits.attempt(as_ints, "kernel_size", kernel_size, rank, 1)
     is_own = stride is None or (isinstance(stride, (tuple, list)) and len(stride) == 0)
-    steps = kernel if is_own else misfits.attempt(spread, "stride", stride, rank, 1)
-    pads = misfits.attempt(spread, "padding", padding, rank, 0)
-    gaps = misfits.attempt(spread, "dilation", dilation, rank, 1)
+    steps = kernel if is_own else misfits.attempt(as_ints, "stride", stride, rank, 1)
+    pads = misfits.attempt(as_ints, "padding", padding, rank, 0)
+    gaps = misfits.attempt(as_ints, "dilation", dilation, rank, 1)
     if kernel and pads:
         misfits.attempt(check_padding, pads, kernel)
     if misfits.texts or kernel is None or pads is None:
@@ -88,7 +80,7 @@ def shared(function: str, input: Array, rank: int, output_size: Any, may_be_empt
         asked = tuple(size if each is None else each for each, size in zip(asked, sizes, strict=True))
     if isinstance(asked, (tuple, list)) and len(asked) != rank:
         misfits.say(f"output_size is {output_size!r}, expected an int or {rank} of them, one for each spatial axis")
-    outs = misfits.attempt(spread, "output_size", asked, rank, 0) if not misfits.texts else None
+    outs = misfits.attempt(as_ints, "output_size", asked, rank, 0) if not misfits.texts else None
     if outs is None:
         raise misfits.error()
     if not all(is_addressable(float(size) * float(out), 1) for size, out in zip(sizes, outs, strict=True)):
@@ -106,10 +98,10 @@ def unpooled(
     misfits = Misfits(function)
     misfits.attempt(check_input, input.shape, rank)
     sizes = (1,) * rank if misfits.texts else input.shape[input.ndim - rank :]
-    kernel = misfits.attempt(spread, "kernel_size", kernel_size, rank, 1)
+    kernel = misfits.attempt(as_ints, "kernel_size", kernel_size, rank, 1)
     is_own = stride is None or (isinstance(stride, (tuple, list)) and len(stride) == 0)
-    steps = kernel if is_own else misfits.attempt(spread, "stride", stride, rank, 1)
-    pads = misfits.attempt(spread, "padding", padding, rank, 0)
+    steps = kernel if is_own else misfits.attempt(as_ints, "stride", stride, rank, 1)
+    pads = misfits.attempt(as_ints, "padding", padding, rank, 0)
     if misfits.texts or kernel is None or steps is None or pads is None:
         raise misfits.error()
     given = zip(sizes, kernel, steps, pads, strict=True)
@@ -123,7 +115,7 @@ def unpooled(
             output_size = output_size[2:]
         if not isinstance(output_size, (tuple, list)) or len(output_size) != rank:
             raise ValueError(f"{function}(): output_size is {output_size!r}, expected {rank} or {rank + 2} ints")
-        outs = spread(function, "output_size", tuple(output_size), rank, 1)
+        outs = as_ints(function, "output_size", tuple(output_size), rank, 1)
         for i, (out, size, step) in enumerate(zip(outs, least, steps, strict=True)):
             if not size - step < out < size + step:
                 raise ValueError(
@@ -227,7 +219,7 @@ def pair(function: str, name: str, value: Any, least: int) -> tuple[int, ...]:
     """Two ints; one stands for both, but not in a tuple."""
     if isinstance(value, (tuple, list)) and len(value) != 2:
         raise ValueError(f"{function}(): {name} is {value!r}, expected an int or 2 of them, one for each spatial axis")
-    return spread(function, name, value, 2, least)
+    return as_ints(function, name, value, 2, least)
 
 
 def windows_of_images(
