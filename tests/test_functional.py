@@ -12,7 +12,6 @@ import oracle
 import pytest
 from cases import LAYOUTS, representative, values
 from fastconv.kernels.shapes import Axis, count_phases, phase_of, transposed_size
-from fastconv.refusals import Refusal
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numba.core.errors import TypingError
@@ -20,6 +19,7 @@ from numba.core.errors import TypingError
 import fastconv
 import fastconv.functional as F
 from fastconv import extending
+from fastconv.torch_names import Refusal
 
 RANKS = pytest.mark.parametrize("rank", [1, 2, 3])
 WITH_TORCH = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")

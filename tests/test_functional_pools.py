@@ -6,12 +6,12 @@ import itertools
 import numpy as np
 import pytest
 from cases import LAYOUTS, representative, ties, values
-from fastconv.refusals import Refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastconv
 import fastconv.functional as F
+from fastconv.torch_names import Refusal
 
 SHAPES = {1: (2, 3, 9), 2: (2, 3, 6, 7), 3: (2, 2, 4, 5, 6)}
 SIGNATURES = {

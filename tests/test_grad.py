@@ -10,7 +10,6 @@ import numpy as np
 import oracle
 import pytest
 from cases import LAYOUTS, representative, values
-from fastconv.refusals import Refusal
 from hypothesis import given
 from hypothesis import strategies as st
 from numba.core.errors import TypingError
@@ -19,6 +18,7 @@ from test_functional import spread
 import fastconv
 import fastconv.functional as F
 from fastconv import extending, grad
+from fastconv.torch_names import Refusal
 
 WITH_TORCH = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
 

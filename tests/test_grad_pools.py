@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import LAYOUTS, representative, slow, ties, values
-from fastconv.refusals import Refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from subprocesses import run_python
@@ -14,6 +13,7 @@ from test_simd import machine_runs
 import fastconv
 import fastconv.functional as F
 import fastconv.grad as G
+from fastconv.torch_names import Refusal
 
 WINDOWS = [(2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 3, 2), (7, 7, 0), (4, 5, 1), (2, 9, 1), ((1, 11), (1, 2), 0),
            ((12, 11), 1, 0), ((3, 11), (2, 1), 0), (9, 8, 4)]  # fmt: skip

@@ -6,12 +6,12 @@ import numba
 import numpy as np
 import pytest
 from cases import LAYOUTS, ties, values
-from fastconv.refusals import Refusal
 from numba.core.errors import TypingError
 
 import fastconv.functional as F
 import fastconv.grad as G
 from fastconv import extending
+from fastconv.torch_names import Refusal
 
 if not any(point.value == "fastconv.extending:init" for point in entry_points(group="numba_extensions")):
     extending.init()

@@ -5,9 +5,9 @@ Where PyTorch's samples are to fail, calls here fail too.
 
 import numpy as np
 import pytest
-from fastconv.refusals import Refusal
 
 import fastconv.functional as F
+from fastconv.torch_names import Refusal
 
 pytestmark = pytest.mark.slow
 
