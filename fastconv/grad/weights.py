@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -94,7 +95,7 @@ _EXAMPLES: dict[int, tuple[str, ...]] = {  # per rank: elements and sizes of the
 _SHARED_MACS = 3_000_000  # some 50 us on one core
 _KEPT = 4096  # prepared calls; past it they are made anew
 WEIGHTS = ("convolution.weights",)
-Run = Callable[[Array, Array], Array]  # input, grad_output
+Run = Callable[..., Array]  # of input and grad_output, or grad_output alone
 _prepared: dict[Any, Run] = {}
 
 
@@ -130,11 +131,11 @@ def _define_bias(name: str, rank: int) -> Callable[..., Array]:
     """The function `name`."""
 
     def function(grad_output: Any) -> Array:
-        grad_output = checks.as_array(name, "grad_output", grad_output)
+        if type(grad_output) is not np.ndarray:
+            (grad_output,) = checks.as_arrays(name, ("grad_output", grad_output))
         key = name, grad_output.shape, grad_output.dtype
-        ones = np.broadcast_to(np.ones((), grad_output.dtype), (*grad_output.shape[:1], 1, *grad_output.shape[2:]))
-        run = _prepared.get(key) or _keep(key, name, _prepare_bias, rank, ones, grad_output)
-        return run(ones, grad_output)
+        run = _prepared.get(key) or _keep(key, name, _prepare_bias, rank, grad_output)
+        return run(grad_output)
 
     function.__doc__ = _BIAS_DOC.format(**_words(name, rank))
     function.__name__ = function.__qualname__ = name
@@ -223,15 +224,17 @@ def as_shape(function: str, value: Any, count: int) -> tuple[int, ...]:
     return tuple(checks.as_int(function, "weight_size", each, int(i != 1)) for i, each in enumerate(value))
 
 
-def _prepare_bias(name: str, rank: int, ones: Array, grad_output: Array) -> Run:
+def _prepare_bias(name: str, rank: int, grad_output: Array) -> Run:
     """What runs the gradient of a bias: that of one tap which meets an input of ones."""
+    grad_output = checks.as_array(name, "grad_output", grad_output)
     misfits = Misfits(name)
     check_shape(misfits, "grad_output", grad_output.shape, rank, "NO")
     misfits.refuse()
-    weight = np.broadcast_to(np.zeros((), grad_output.dtype), (grad_output.shape[1], 1, *(1,) * rank))
+    (n, outputs, *positions), one = grad_output.shape, np.ones((), grad_output.dtype)
+    ones, weight = np.broadcast_to(one, (n, 1, *positions)), np.broadcast_to(one, (outputs, 1, *(1,) * rank))
     options = 1, 1, 0, 1, "constant", None, AUTO_NAME, False
     problem = checks.convolution(name, ones, weight, grad_output.dtype, rank, False, *options)
-    return _prepare(problem, grad_output.shape[1:2])
+    return functools.partial(_prepare(problem, (outputs,)), ones)
 
 
 def _prepare(problem: Problem, shape: tuple[int, ...]) -> Run:

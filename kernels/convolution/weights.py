@@ -358,11 +358,11 @@ def pack_lines(x, xs, workspace, call, axes, layout, item, segments):
 
 
 @kernel
-def adjoins(gs, size, item, segments):
-    """Whether the gradients of a block's positions lie side by side."""
+def adjoins(gs, size, item, count, segments):
+    """Whether the gradients of a block's positions lie side by side: those of one line are read row by row."""
     columns = segments.columns == 1 or gs.s2 == 1
     rows = segments.rows == 1 or gs.s1 == segments.columns
-    return columns and rows and spreads(gs.channel, size, item.outputs)
+    return columns and rows and (count == 1 or spreads(gs.channel, size, item.outputs))
 
 
 @kernel
@@ -387,7 +387,8 @@ def multiply(lines, offsets, factors, places, item, count, is_joined, segments, 
     images, length = segments.images, segments.rows * segments.columns
     if is_joined:
         images, length = 1, length * images
-    chunks, blocks = -(-count // (LINES if item.outputs > 1 else LINES_OF_ONE)), -(-item.outputs // ROWS)
+    chunks = -(-count // (LINES if item.outputs > 1 else LINES_OF_ONE))
+    blocks = item.outputs if count == 1 else -(-item.outputs // ROWS)  # memory is read in order, for one line
     width, wider = divmod(count, chunks)
     height, higher = divmod(item.outputs, blocks)
     for g in range(item.groups):  # LOOP 2
@@ -542,7 +543,7 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
             lines = lines_in_place(x, xs, call, axes, item, segments)
         else:
             lines = pack_lines(x, xs, workspace, call, axes, layout, item, segments)
-        is_ready = is_plain(gradient) and not plan.is_joined and adjoins(gs, item_size(gradient), item, segments)
+        is_ready = is_plain(gradient) and not plan.is_joined and adjoins(gs, item_size(gradient), item, count, segments)
         if is_ready:
             start = (item.group * call.outputs + item.o) * gs.channel + segments.p1 * gs.s1 + segments.p2 * gs.s2
             factors = Side(elements(gradient), start, gs.channel)
