@@ -27,10 +27,8 @@ from .pool import count_padded_axis
 _COLUMNS = 2048  # LOOP 4: of the result
 _LINE = 1024  # LOOP 2: means
 _ITEM = 8192  # elements of planes that a thread takes at a time
-_FACTORS, _SUMS = (
-    8 * (_LINE + 2 * GAP),
-    16 * (_LINE + 2 * GAP),
-)  # where the factors of columns and the sums begin in the workspace
+# Where factors of columns and sums begin in the workspace, behind a line.
+_FACTORS, _SUMS = 8 * (_LINE + 2 * GAP), 16 * (_LINE + 2 * GAP)
 WORKSPACE_BYTES = _SUMS + 8 * (_COLUMNS + (TURNS + 1) * (GAP + 4))
 
 
