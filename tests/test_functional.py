@@ -428,19 +428,19 @@ def test_refusals_in_compiled_code():
     bias = np.ones(2, "f4")
     good = {"x": X, "w": W, "bias": bias, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
     for change, message in (
-        ({"w": W[:, :1]}, "weight has 1 input channels for each of 1 groups, 1 in all, and input has 2"),
-        ({"w": W[:0]}, "weight has an empty axis, expected none"),
-        ({"x": X[:, :, :0]}, "input has an empty spatial axis, expected none"),
+        ({"w": W[:, :1].copy()}, "weight has 1 input channels for each of 1 groups, 1 in all, and input has 2"),
+        ({"w": W[:0].copy()}, "weight has an empty axis, expected none"),
+        ({"x": X[:, :, :0].copy()}, "input has an empty spatial axis, expected none"),
         ({"bias": np.ones(3, "f4")}, "bias has shape (3,), expected (2,), one for each output channel"),
     ):
         with pytest.raises(Refusal, match=rf"^conv2d\(\): {re.escape(message)}"):
             compiled_convolution(**(good | change))
     good = {key: value for key, value in good.items() if key != "dilation"} | {"output_padding": 0, "dilation": 1}
     for change, message in (
-        ({"w": W[:1]}, "weight has another number of input channels than input"),
+        ({"w": W[:1].copy()}, "weight has another number of input channels than input"),
         ({"groups": 3}, "weight has another number of input channels than input"),
-        ({"w": W[:, :0]}, "weight has an empty axis"),
-        ({"x": X[:, :, :0]}, "input has an empty spatial axis"),
+        ({"w": W[:, :0].copy()}, "weight has an empty axis"),
+        ({"x": X[:, :, :0].copy()}, "input has an empty spatial axis"),
         ({"stride": 0}, "stride, dilation and groups have to be 1 or more"),
         ({"output_padding": 1}, "output_padding is not less than the stride or than the dilation"),
         ({"padding": 4}, "the result would have a size of less than 1"),

@@ -195,9 +195,9 @@ def test_refusals_in_compiled_code():
     for arguments, message in (
         (((1, 2, 0, 5), W, Y, 1, 0, 1, 1), "weight or a spatial axis of input_size is empty"),
         ((SIZE, W, Y, 0, 0, 1, 1), "stride, dilation and groups have to be 1 or more, padding 0 or more"),
-        ((SIZE, W[:, :1], Y, 1, 0, 1, 1), "weight has other channels than input_size and grad_output"),
+        ((SIZE, W[:, :1].copy(), Y, 1, 0, 1, 1), "weight has other channels than input_size and grad_output"),
         (((2, *SIZE[1:]), W, Y, 1, 0, 1, 1), "grad_output has not the shape of the output"),
-        ((SIZE, W, Y[:, :, :2], 1, 0, 1, 1), "grad_output has not the shape of the output"),
+        ((SIZE, W, Y[:, :, :2].copy(), 1, 0, 1, 1), "grad_output has not the shape of the output"),
     ):
         with pytest.raises(Refusal, match=rf"^conv2d_input\(\): {re.escape(message)}"):
             compiled(*arguments)
