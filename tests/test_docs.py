@@ -24,7 +24,7 @@ MODULES = [
     *(f"fastconv.{module.name}" for module in pkgutil.iter_modules([str(Path(fastconv.__file__).parent)])),
     *(
         f"{package.__name__}.{module.name}"
-        for package in (fastconv.functional, fastconv.grad, fastconv.ndimage)
+        for package in (fastconv.functional, fastconv.grad, fastconv.ndimage, fastconv.signal)
         for module in pkgutil.iter_modules(package.__path__)
     ),
     "fastconv.kernels.lessons",
@@ -80,6 +80,7 @@ def test_examples_of_modules():
                 ran[example.name] = run_examples(example.docstring, example.name, {})
     assert {"fastconv.numpy.convolve", "fastconv.numpy.correlate"} <= set(ran)
     assert {"fastconv.functional.convolution.conv2d", "fastconv.grad.inputs.conv2d_input"} <= set(ran)
+    assert {"fastconv.signal.convolution.convolve", "fastconv.signal.filters.upfirdn"} <= set(ran)
     assert {"fastconv.ndimage.linear.correlate1d", "fastconv.ndimage.extrema.maximum_filter"} <= set(ran)
     assert {"fastconv.kernels.lessons.windows", "fastconv.kernels.lessons.correlate"} <= set(ran)
     assert min(ran.values()) >= 2

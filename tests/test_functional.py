@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import oracle
 import pytest
-from cases import LAYOUTS, representative, values
+from cases import LAYOUTS, representative, slow, values
 from fastconv.kernels.shapes import Axis, count_phases, phase_of, transposed_size
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -396,7 +396,9 @@ def compiled_transposed(x, w, bias, stride, padding, output_padding, groups, dil
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])
-@pytest.mark.parametrize("stride, dilation", [((1, 1), (1, 1)), ((2, 2), (1, 1)), ((3, 2), (2, 2)), ((2, 5), (4, 1))])
+@pytest.mark.parametrize(
+    "stride, dilation", [slow(((1, 1), (1, 1))), ((2, 2), (1, 1)), slow(((3, 2), (2, 2))), slow(((2, 5), (4, 1)))]
+)
 def test_the_bits_of_calls_in_compiled_code(groups, stride, dilation):
     x, bias = values((2, 6, 9, 20), "f4"), values(18, "f4", 2)
     w = values((18, 6 // groups, 3, 4), "f4", 1)
