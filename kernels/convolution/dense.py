@@ -297,14 +297,20 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
 
 @inlined
 def split_blocks(call, a0, a1, a2, blocks, width, threads):
-    """The blocks, of fewer images or rows if need be: so that there are two for each thread."""
-    while count_items(call, a0, a1, a2, blocks, width) < 2 * threads and blocks.images * blocks.rows > 1:
-        images, rows = blocks.images, blocks.rows
+    """The blocks, of less if need be, so that there are two for each thread: of images, rows, outputs, or columns."""
+    while count_items(call, a0, a1, a2, blocks, width) < 2 * threads:
+        chunks, images, rows, columns = blocks.chunks, blocks.images, blocks.rows, blocks.columns
         if images > 1:
             images = (images + 1) // 2
-        else:
+        elif rows > 1:
             rows = (rows + 1) // 2
-        blocks = DenseBlocks(blocks.channels, blocks.chunks, images, rows, blocks.columns)
+        elif chunks > 1:
+            chunks = (chunks + 1) // 2
+        elif columns > 2 * POSITIONS:
+            columns = even_part(a2.out, (columns + 1) // 2, POSITIONS)
+        else:
+            break
+        blocks = DenseBlocks(blocks.channels, chunks, images, rows, columns)
     return blocks
 
 
