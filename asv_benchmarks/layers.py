@@ -76,6 +76,40 @@ class Layer(NamedTuple):
         return lambda: function(x, w, **options)
 
 
+class Gradient(NamedTuple):
+    """The gradient of a layer with respect to its "input" or "weight", for a batch of images."""
+
+    of: str
+    layer: Layer
+    batch: int = 1
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return f"{self.of} of {self.layer.name}"
+
+    @property
+    def function(self) -> str:
+        return f"grad.conv{len(self.layer.x) - 2}d_{self.of}"
+
+    @property
+    def dtype(self) -> str:
+        return self.layer.dtype
+
+    @property
+    def macs(self) -> int:
+        return self.batch * self.layer.macs // self.layer.x[0]
+
+    def call(self) -> Callable[[], np.ndarray]:
+        layer, size = self.layer, (self.batch, *self.layer.x[1:])
+        x, w, gradient = random(size, layer.w, (self.batch, layer.w[0], *layer.outputs), dtype=layer.dtype)
+        arguments = (size, w, gradient) if self.of == "input" else (x, layer.w, gradient)
+        function, options = attrgetter(self.function)(fastconv), (layer.stride, layer.padding, layer.dilation)
+        return lambda: function(*arguments, *options, layer.groups)
+
+
 class Window(NamedTuple):
     """A pool, filter or patch function: the shape of its input, its further arguments and options."""
 
@@ -91,8 +125,36 @@ class Window(NamedTuple):
 
     def call(self) -> Callable[[], np.ndarray]:
         (x,) = random(self.x, dtype=self.dtype)
-        function, options = getattr(fastconv, self.function), dict(self.options)
+        function, options = attrgetter(self.function)(fastconv), dict(self.options)
         return lambda: function(x, *self.arguments, **options)
+
+
+class PoolGradient(NamedTuple):
+    """The gradient of a pool: the shape of the pool's input, and the pool's further arguments."""
+
+    name: str
+    pool: str
+    x: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    dtype: str = "float32"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def function(self) -> str:
+        return f"grad.{self.pool}_input"
+
+    def call(self) -> Callable[[], np.ndarray]:
+        from fastconv import functional
+
+        (x,) = random(self.x, dtype=self.dtype)
+        function, pool = attrgetter(self.function)(fastconv), getattr(functional, self.pool)
+        if self.pool.startswith("max"):
+            y, indices = pool(x, *self.arguments, return_indices=True)
+            return lambda: function(self.x, indices, y)
+        y = pool(x, *self.arguments)
+        return lambda: function(self.x, y, *self.arguments)
 
 
 class Filter(NamedTuple):
@@ -263,6 +325,14 @@ POOLS = [
     Window("max 2x2", "max_pool2d", (8, 64, 112, 112), (2,)),
     Window("average 3x3 stride 2", "avg_pool2d", (8, 64, 112, 112), (3,), (("stride", 2), ("padding_spec", 1))),
     Window("average 7x7", "avg_pool2d", (8, 512, 7, 7), (7,)),
+    Window("F.max_pool2d 2x2", "functional.max_pool2d", (8, 64, 56, 56), (2,)),
+    Window("F.adaptive_avg_pool2d 7x7 to 1", "functional.adaptive_avg_pool2d", (8, 512, 7, 7), (1,)),
+    Window("F.adaptive_avg_pool2d 13x13 to 6x6", "functional.adaptive_avg_pool2d", (8, 256, 13, 13), (6,)),
+    Window("F.adaptive_max_pool2d 13x13 to 6x6", "functional.adaptive_max_pool2d", (8, 256, 13, 13), (6,)),
+    Window("F.lp_pool2d 2x2", "functional.lp_pool2d", (8, 64, 56, 56), (2, 2)),
+    Window("F.unfold 3x3", "functional.unfold", (4, 64, 56, 56), (3, 1, 1)),
+    PoolGradient("gradient of max 3x3 stride 2", "max_pool2d", (8, 64, 56, 56), (3, 2, 1)),
+    PoolGradient("gradient of average 3x3 stride 2", "avg_pool2d", (8, 64, 56, 56), (3, 2, 1)),
     Window("maximum filter 9x9 stride 1", "maximum_filter", (1080, 1920), ((9, 9),), (("stride", 1),)),
     Window("uniform filter 9x9 stride 1", "uniform_filter", (1080, 1920), ((9, 9),), (("stride", 1),)),
 ]
@@ -278,6 +348,15 @@ PATCHES = [
     Window("combine 9 samples", "combine_patches", (8, 9, 99_992), ((100_000,), (9,))),
     Window("extract 3x3x3", "extract_patches", (16, 16, 28, 28), ((3, 3, 3),), (("padding", 1),)),
     Window("combine 3x3x3", "combine_patches", (16, 27, 12544), ((16, 28, 28), (3, 3, 3)), (("padding", 1),)),
+]
+_TWICE = (("stride", 2), ("padding", 1))
+FUNCTIONAL = [  # transposed convolutions
+    Filter("dcgan 4x4 stride 2", "functional.conv_transpose2d", (1, 512, 8, 8), (), (512, 256, 4, 4), options=_TWICE),
+    Filter("dcgan to rgb", "functional.conv_transpose2d", (16, 64, 32, 32), (), (64, 3, 4, 4), options=_TWICE),
+    Filter("unet 2x2 stride 2", "functional.conv_transpose2d", (1, 128, 64, 64), (None, 2), (128, 64, 2, 2)),
+    Filter("hifigan 16 stride 8", "functional.conv_transpose1d", (1, 256, 200), (None, 8, 4), (256, 128, 16)),
+    Filter("volume 2x2x2 stride 2", "functional.conv_transpose3d", (1, 64, 8, 16, 16), (None, 2), (64, 32, 2, 2, 2)),
+    Filter("tiny 2x2 stride 2", "functional.conv_transpose2d", (1, 1, 4, 4), (None, 2), (1, 1, 2, 2)),
 ]
 FILTERS = [
     Filter("gaussian full HD", "ndimage.gaussian_filter", (1080, 1920), (2.0,)),
@@ -299,6 +378,22 @@ FILTERS = [
     Filter("signal.convolve2d 15x15", "signal.convolve2d", (512, 512), ("same", "symm"), weights=(15, 15)),
     Filter("signal.fftconvolve 64x64", "signal.fftconvolve", (512, 512), ("same",), weights=(64, 64)),
     Filter("signal.resample_poly 3 to 2", "signal.resample_poly", (480_000,), (2, 3)),
+]
+
+GRADIENTS = [
+    Gradient("input", layer)
+    for layer in (
+        _square("resnet50 3x3 64", 1, 64, 56, 64, 3, padding=1),
+        _square("resnet50 3x3 128 stride 2", 1, 128, 56, 128, 3, stride=2, padding=1),
+        _square("resnext50 256 in 32 groups stride 2", 1, 256, 56, 256, 3, stride=2, padding=1, groups=32),
+        _depthwise("mobilenet2 3x3 144", 144, 56, 3),
+        _depthwise("mobilenet2 3x3 96 stride 2", 96, 112, 3, stride=2),
+        _square("alexnet 11x11 stride 4", 1, 3, 224, 64, 11, stride=4, padding=2),
+    )
+]
+GRADIENTS += [
+    Gradient("weight", layer, 4)
+    for layer in (CONV[0], CONV[4], CONV[8], GROUPED[0], DEPTHWISE[1], DEPTHWISE[4], SIGNALS[0], VOLUMES[1])
 ]
 
 # Small, since they are computed anew in wider arithmetic.
@@ -369,6 +464,8 @@ FAMILIES = {
     "pools": POOLS,
     "patches": PATCHES,
     "filters": FILTERS,
+    "functional": FUNCTIONAL,
+    "gradients": GRADIENTS,
     "reference": REFERENCE,
     "compiled": COMPILED,
 }

@@ -26,7 +26,7 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names.sp
 __all__ = ["__version__", *_HOME]
 
 # Loaded when they are asked for, too. Not in `__all__`: `from fastconv import *` must not hide another numpy.
-_SUBMODULES = "dask", "kernels", "ndimage", "numpy", "signal"
+_SUBMODULES = "dask", "functional", "grad", "kernels", "ndimage", "numpy", "signal"
 
 # What other libraries call it, and what to use here.
 _LAYER = "correlate{0}, which does what networks call a convolution, or convolve{0}, which flips the kernel"

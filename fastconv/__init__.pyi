@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import dask as dask
+from . import functional as functional
+from . import grad as grad
 from . import kernels as kernels
 from . import ndimage as ndimage
 from . import numpy as numpy

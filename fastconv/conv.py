@@ -135,10 +135,11 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
         except TypeError:  # a list
             key = entry = None
         if entry is None:
-            options = groups, stride, padding_mode, dilation, boundary, activation, resolved(algorithm)
+            numbers = groups, stride, padding_mode, dilation
+            options = *numbers, boundary, activation, resolved(algorithm), bias is not None
             label = "padding_mode" if padding is None else "padding"
             try:
-                entry = _prepare(name, rank, flip, x, w, *options, bias is not None, padding_name=label, dtype=dtype)
+                entry = prepare_call(name, rank, flip, x, w, *options, padding_name=label, dtype=dtype)
             except (TypeError, ValueError) as error:
                 raise told_whole(error, name, given, x, w, bias, fillvalue, out, dtype) from None
             if len(prepared) >= _KEPT:
@@ -190,7 +191,7 @@ def _choice(names: tuple[str | None, ...]) -> str:
     return "{" + ", ".join("None" if name is None else f'"{name}"' for name in names) + "}"
 
 
-def _prepare(
+def prepare_call(
     name: str,
     rank: int | None,
     flip: bool,
@@ -209,7 +210,7 @@ def _prepare(
     import_kernels(*CONVOLUTION)
     used, run = prepare(problem, only)
     if given != (problem.read, dtype):
-        run = _converting(run, problem.read, dtype)
+        run = converting(run, problem.read, dtype)
     run = traced(run, problem, used, x=x.shape, w=w.shape)
     return run, problem.out_shape, dtype, np.zeros(1, dtype)
 
@@ -240,7 +241,7 @@ def told_whole(
     return checks.told_whole(name, error, given, rest)
 
 
-def _converting(run: Run, read: np.dtype[Any], dtype: np.dtype[Any]) -> Run:
+def converting(run: Run, read: np.dtype[Any], dtype: np.dtype[Any]) -> Run:
     """What converts the kernels, which are small, and of inputs those that cannot be converted as they are read."""
 
     def convert_and_run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:

@@ -47,10 +47,11 @@ meant: dict[str, str] = {}
 mean(_default_meaning())
 
 
-def prepare(problem: Problem, only: str | None = None) -> tuple[str, Run]:
+def prepare(problem: Problem, only: str | None = None, has_rows: bool = True) -> tuple[str, Run]:
     """The name of what runs a problem, and the function that does, on arrays.
 
-    `only` names a family that has to, whatever others would: for tests.
+    `only` names a family that has to, whatever others would: for tests. Without `has_rows`, elements of the result's
+    rows do not lie side by side: no family that wants them is asked.
     """
     check_algorithm(problem.function, problem.algorithm)
     is_empty = 0 in problem.out_shape
@@ -58,6 +59,8 @@ def prepare(problem: Problem, only: str | None = None) -> tuple[str, Run]:
         chosen(problem, IM2COL)
         return IM2COL, _do_nothing if is_empty else _run_im2col(problem)
     place = place_of(problem, only)
+    if not has_rows and _families()[place].wants_rows:
+        place = place_of(problem, first=place + 1)
     name = _families()[place].name
     chosen(problem, name, _refusals(problem, place))
     return name, _do_nothing if is_empty else _run_family(problem, place)

@@ -11,7 +11,7 @@ from .problem import Array, Sliding
 
 _imported: set[str] = set()
 CONVOLUTION = "convolution.choose", "convolution.activation"
-POOLS = "windows.pool", "windows.pool_rows"
+POOLS = "windows.pool", "windows.pool_rows", "windows.scatter", "windows.spread"
 PATCHES = ("windows.patches",)
 FILTERS = "filters.sums", "filters.extrema"
 

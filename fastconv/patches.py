@@ -182,21 +182,21 @@ def _prepare_extract(function: str, x: Array, kernel_size: Any, *options: Any) -
     checks.check_sequence(function, "kernel_size", kernel_size)
     checks.check_trailing(function, "x", x, len(kernel_size))
     problem = checks.window(function, x, len(kernel_size), kernel_size, *_padded(options))
-    return _extract(problem, x, (*problem.leading, problem.taps, problem.positions))
+    return prepare_extract(problem, x, (*problem.leading, problem.taps, problem.positions))
 
 
 def _prepare_im2col(function: str, x: Array, kernel_size: Any, *options: Any) -> Run:
     checks.check_trailing(function, "x", x, 1, more=2)
     problem = checks.window(function, x, x.ndim - 2, kernel_size, *_padded(options))
-    return _extract(problem, x, (x.shape[0], x.shape[1] * problem.taps, problem.positions))
+    return prepare_extract(problem, x, (x.shape[0], x.shape[1] * problem.taps, problem.positions))
 
 
 def _prepare_combine(function: str, patches: Array, *options: Any) -> Run:
-    return _combine(checks.combination(function, "patches", patches, False, *options), patches)
+    return prepare_combine(checks.combination(function, "patches", patches, False, *options), patches)
 
 
 def _prepare_col2im(function: str, cols: Array, *options: Any) -> Run:
-    return _combine(checks.combination(function, "cols", cols, True, *options), cols)
+    return prepare_combine(checks.combination(function, "cols", cols, True, *options), cols)
 
 
 def _padded(options: Sequence[Any]) -> tuple[Any, ...]:
@@ -205,7 +205,7 @@ def _padded(options: Sequence[Any]) -> tuple[Any, ...]:
     return *steps, "padding", padding
 
 
-def _extract(problem: Sliding, x: Array, shape: tuple[int, ...]) -> Run:
+def prepare_extract(problem: Sliding, x: Array, shape: tuple[int, ...]) -> Run:
     """`kernels.patches.extract` to a new array of a shape."""
     from .kernels.windows import patches as kernels
 
@@ -222,7 +222,7 @@ def _extract(problem: Sliding, x: Array, shape: tuple[int, ...]) -> Run:
     return traced(run, problem, "blocks", x=x.shape, window=problem.window)
 
 
-def _combine(problem: Sliding, patches: Array) -> Run:
+def prepare_combine(problem: Sliding, patches: Array) -> Run:
     """`kernels.patches.combine` of patches, or columns, to a new array."""
     from .kernels.windows import patches as kernels
 

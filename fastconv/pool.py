@@ -66,12 +66,17 @@ def extremum_formats(dtype: str, result: str) -> tuple[str, ...]:
 
 def average_formats(dtype: str, result: str) -> tuple[str, ...]:
     """The formats of `kernels.pool.average`."""
-    return dtype, result, "int64", "boolean", "boolean"
+    return dtype, result, "int64", "boolean", "boolean", "intp"
 
 
-def unpool_formats(dtype: str) -> tuple[str, ...]:
-    """The formats of `kernels.pool.unpool`."""
-    return dtype, "int64", dtype, "int64"
+def scatter_formats(dtype: str) -> tuple[str, ...]:
+    """The formats of `kernels.scatter`'s kernels."""
+    return dtype, "int64", dtype, "int64", "int64", "uint8", "int64", "intp", "intp"
+
+
+def spread_formats(dtype: str, result: str) -> tuple[str, ...]:
+    """The formats of `kernels.spread.spread`."""
+    return dtype, result, "int64", "boolean", "uint8", "int64", "intp", "intp"
 
 
 def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
@@ -122,10 +127,10 @@ def _filter(function: str, x: Array, padding_name: str, kernel_size: Any, stride
     return checks.window(function, x, rank, kernel_size, stride, 1, padding_name, 0)
 
 
-def _prepare_extremum(
+def prepare_extremum(
     problem: Sliding, x: Array, dtype: np.dtype[Any] | None, smallest: bool, return_indices: bool
 ) -> Run:
-    """Values, or values and flat indices."""
+    """What gives the largest (smallest) values of windows over arrays like `x`, or values and flat indices."""
     from .kernels.windows import pool, pool_rows
 
     checks.check_ordered(problem.function, x, dtype)
@@ -169,6 +174,7 @@ def _by_rows(
     dtypes: tuple[np.dtype[Any], ...],
     lowest: Array,
     include_padding: bool = False,
+    divisor: int = 0,
 ) -> Run:
     """The row-wise kernel on new results of the given types, the only one or a tuple of them."""
     from .kernels.simd import fold as simd_fold
@@ -176,7 +182,7 @@ def _by_rows(
 
     numbers, rank, empty_is_zero = np.zeros(pool_rows.PLAN_WORDS, np.int64), len(problem.axes), x.dtype.kind in "biu"
     shape, axes = problem.out_shape, three_axes(problem.axes)
-    means = include_padding, empty_is_zero
+    means = include_padding, empty_is_zero, divisor
     pool_rows.write_plan(
         x.shape, x.strides, x.ndim - rank, rank, *axes, x.itemsize, dtypes[0].itemsize, *means, numbers
     )
@@ -215,7 +221,10 @@ def mean_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64) if dtype.kind in "biu" else dtype
 
 
-def _prepare_average(problem: Sliding, x: Array, dtype: np.dtype[Any] | None, include_padding: bool) -> Run:
+def prepare_average(
+    problem: Sliding, x: Array, dtype: np.dtype[Any] | None, include_padding: bool, divisor: int = 0
+) -> Run:
+    """What averages arrays like `x`; a `divisor` stands for any count of elements."""
     from .kernels.windows import pool, pool_rows
 
     if dtype is not None:
@@ -223,41 +232,63 @@ def _prepare_average(problem: Sliding, x: Array, dtype: np.dtype[Any] | None, in
     empty_is_zero, result = x.dtype.kind in "biu", dtype or mean_dtype(x.dtype)
     refused = _rows_refuse(problem, x, result)
     if refused is None:
-        by_rows = _by_rows(pool_rows.average, problem, x, (result,), np.zeros(1, result), include_padding)
+        by_rows = _by_rows(pool_rows.average, problem, x, (result,), np.zeros(1, result), include_padding, divisor)
         return _traced(by_rows, problem, x, None)
     shape, numbers = problem.out_shape, window_numbers(problem)
     average = entry_point(pool.average, *average_formats(x.dtype.name, result.name))
 
     def run(x: Array) -> Array:
         out = np.empty(shape, result)
-        average(aligned(x), out, numbers, include_padding, empty_is_zero)
+        average(aligned(x), out, numbers, include_padding, empty_is_zero, divisor)
         return out
 
     return _traced(run, problem, x, refused)
+
+
+def prepare_norm(problem: Sliding, x: Array, power: float) -> Run | None:
+    """What gives ``(mean * taps) ** (1 / power)`` for means of powers; None for powers that no kernel takes."""
+    from .kernels.windows import pool_rows
+
+    result = mean_dtype(x.dtype)
+    if power not in (1.0, 2.0) or _rows_refuse(problem, x, result):
+        return None
+    # Where all windows are whole, nothing is divided.
+    is_whole = all((a.out - 1) * a.stride + (a.kernel - 1) * a.dilation < a.size for a in problem.axes)
+    kernel = pool_rows.average if power == 1 else pool_rows.mean_square
+    means = _by_rows(kernel, problem, x, (result,), np.zeros(1, result), True, int(is_whole))
+    taps = result.type(problem.taps)
+
+    def run(x: Array) -> Array:
+        out: Array = means(x)
+        if not is_whole:
+            np.multiply(out, taps, out=out)
+        return out if power == 1 else np.sqrt(out, out=out)
+
+    return _traced(run, problem, x, None)
 
 
 @_preparing
 def _extremum_pool(
     name: str, x: Array, padding_name: str, dtype: Any, rank: int, smallest: bool, return_indices: bool, *options: Any
 ) -> Run:
-    return _prepare_extremum(_pool(name, x, padding_name, rank, *options), x, dtype, smallest, return_indices)
+    return prepare_extremum(_pool(name, x, padding_name, rank, *options), x, dtype, smallest, return_indices)
 
 
 @_preparing
 def _average_pool(
     name: str, x: Array, padding_name: str, dtype: Any, rank: int, include_padding: bool, *options: Any
 ) -> Run:
-    return _prepare_average(_pool(name, x, padding_name, rank, *options), x, dtype, include_padding)
+    return prepare_average(_pool(name, x, padding_name, rank, *options), x, dtype, include_padding)
 
 
 @_preparing
 def _extremum_filter(name: str, x: Array, padding_name: str, dtype: Any, smallest: bool, *options: Any) -> Run:
-    return _prepare_extremum(_filter(name, x, padding_name, *options), x, dtype, smallest, False)
+    return prepare_extremum(_filter(name, x, padding_name, *options), x, dtype, smallest, False)
 
 
 @_preparing
 def _average_filter(name: str, x: Array, padding_name: str, dtype: Any, *options: Any) -> Run:
-    return _prepare_average(_filter(name, x, padding_name, *options), x, dtype, True)
+    return prepare_average(_filter(name, x, padding_name, *options), x, dtype, True)
 
 
 def only_padding(function: str, padding: Any, padding_spec: Any) -> tuple[str, Any]:
@@ -411,7 +442,7 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
             label, padding_spec = only_padding(name, padding, padding_spec)
         options = kernel_size, stride, dilation, label, padding_spec, output_size
         size = checks.unpooled_size(name, values, rank, *options, misfits)
-        return _unpool(name, values, flat, size, np.asarray(indices))
+        return prepare_scatter(name, values, size)(values, flat)
 
     letters = checks.AXES[rank]
     outputs = ", ".join(f"P{letter}" for letter in letters)
@@ -453,26 +484,69 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
     return function
 
 
-def _unpool(name: str, values: Array, indices: Array, size: tuple[int, ...], given: Array) -> Array:
+def prepare_scatter(
+    name: str, values: Array, size: tuple[int, ...], adds: bool = False
+) -> Callable[[Array, Array], Array]:
+    """What puts arrays like `values` to flat indices of planes of a size, or `adds` them there."""
     import_kernels(*POOLS)
-    from .kernels.windows import pool
+    from .kernels.windows import scatter
 
-    axes = tuple(UNIT._replace(size=n, out=n) for n in values.shape[2:])
-    problem = Sliding(name, values.shape[:2], axes, values.dtype)
-    out = np.zeros((*values.shape[:2], *size), dtype=values.dtype)
-    if values.size == 0:
+    leading, dtype = values.shape[: values.ndim - len(size)], values.dtype
+    axes = tuple(UNIT._replace(size=n, out=n) for n in values.shape[len(leading) :])
+    problem, shape = Sliding(name, leading, axes, dtype), (*leading, *size)
+    numbers, is_empty = window_numbers(problem, plane=math.prod(size)), values.size == 0
+    kernel = entry_point(scatter.scatter_add if adds else scatter.unpool, *scatter_formats(dtype.name))
+    is_shared = math.prod(shape) * dtype.itemsize >= _SHARED_BYTES
+
+    def run(values: Array, indices: Array) -> Array:
+        if is_empty:
+            return np.zeros(shape, dtype)
+        out, threads = np.empty(shape, dtype), get_num_threads() if is_shared else 1
+        bad = np.full(threads, -1, np.int64)
+        share(kernel, (aligned(values), aligned(indices), out, bad, numbers), scatter.WORKSPACE_BYTES, threads)
+        if bad.max() >= 0:
+            raise checks.bad_index(name, indices, int(bad[bad >= 0].min()), size)
         return out
-    unpool = entry_point(pool.unpool, *unpool_formats(values.dtype.name))
-    run = traced(unpool, problem._replace(axes=()), "generic", values=values.shape, out=out.shape)
-    bad = run(aligned(values), aligned(indices), out, window_numbers(problem, plane=math.prod(size)))
-    if bad >= 0:
-        raise checks.bad_index(name, given, bad, size)
-    return out
+
+    return traced(run, problem._replace(axes=()), "planes", values=values.shape, out=shape)
 
 
 max_unpool1d = _define_unpool("max_unpool1d", 1)
 max_unpool2d = _define_unpool("max_unpool2d", 2)
 max_unpool3d = _define_unpool("max_unpool3d", 3)
+
+
+def _of_parts(run: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """What does to complex numbers what `run` does to their parts."""
+
+    def run_both(x: Array) -> Array:
+        real = run(x.real)
+        out = np.empty(real.shape, x.dtype)
+        out.real, out.imag = real, run(x.imag)
+        return out
+
+    return run_both
+
+
+def prepare_mean_adjoint(problem: Sliding, grad: Array, include_padding: bool) -> Callable[[Array], Array]:
+    """What takes gradients of the means of a problem's windows to those of its input."""
+    from .kernels.windows import spread
+
+    if grad.dtype.kind == "c":
+        return _of_parts(prepare_mean_adjoint(problem, grad.real, include_padding))
+    result = mean_dtype(grad.dtype)
+    kernel, numbers = entry_point(spread.spread, *spread_formats(grad.dtype.name, result.name)), window_numbers(problem)
+    shape = *problem.leading, *(axis.size for axis in problem.axes)
+    is_empty, is_shared = 0 in shape, math.prod(shape) * result.itemsize >= _SHARED_BYTES
+
+    def run(grad: Array) -> Array:
+        out = np.empty(shape, result)
+        if not is_empty:
+            arguments = aligned(grad), out, numbers, include_padding
+            share(kernel, arguments, spread.WORKSPACE_BYTES, get_num_threads() if is_shared else 1)
+        return out
+
+    return traced(run, problem, "rows", grad_output=grad.shape, window=problem.window)
 
 
 def _define_filter(

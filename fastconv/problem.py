@@ -547,7 +547,8 @@ def _place_axes(
     return placed
 
 
-def _no_room(what: str, i: int, axis: Axis) -> str:
+def no_room(what: str, i: int, axis: Axis) -> str:
+    """What is wrong with an axis that a kernel or a window does not fit on."""
     reach = axis.dilation * (axis.kernel - 1) + 1
     return (
         f"the {what} is larger than the padded input on spatial axis {i}: dilation {axis.dilation} * "
@@ -624,7 +625,7 @@ def convolution(
         places = sizes, kernel, strides, dilations, padding, boundaries, flip
         for i, (axis, room) in enumerate(misfits.attempt(_place_axes, *places) or ()):
             if room < 0 and 0 not in sizes:
-                misfits.say(_no_room("kernel", i, axis))
+                misfits.say(no_room("kernel", i, axis))
             axes.append(drop_steps(axis._replace(out=0 if 0 in sizes else count_outputs(axis, room))))
     misfits.refuse()
     read = read_dtype(x.dtype, dtype)
@@ -735,7 +736,7 @@ def sliding(
         for i, (axis, room) in enumerate(misfits.attempt(_place_axes, *places) or ()):
             out = count_windows(axis, axis.before, room, ceil_mode)
             if out < 1 and axis.size > 0:
-                misfits.say(_no_room("window", i, axis))
+                misfits.say(no_room("window", i, axis))
             axes.append(drop_steps(axis._replace(out=max(out, 0))))
     misfits.refuse()
     problem = Sliding(function, tuple(leading), tuple(axes), dtype)

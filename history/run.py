@@ -86,8 +86,6 @@ def bisect(machine: str, bench: str, most: int) -> None:
     wanted = {name: each for name, each in benchmarks.items() if is_wanted(name, each.cases, bench)}
     if not wanted:
         raise SystemExit(f"history: no benchmark matches {bench}")
-    # All cases of each: what is stored of a benchmark is whole.
-    selection = rf"^({'|'.join(map(re.escape, wanted))})(\(|$)"
     line, limits, start = commits(), thresholds(wanted), time.monotonic()
     for ran in range(most):
         results = load(machine, wanted)
@@ -99,6 +97,9 @@ def bisect(machine: str, bench: str, most: int) -> None:
         print(f"history: {len(done)} of {len(line)} commits are done, {left} more at most for now", end="")
         print(f"; {minutes(elapsed)} so far, {minutes(elapsed / ran * left)} more at most" if ran else "", flush=True)
         commit = todo[0][len(todo[0]) // 2]
+        # All cases of each benchmark that it lacks, which may be those of a new family: what is stored of one is whole.
+        missing = [name for name in wanted if not is_whole(results.get(commit, {}), [name])]
+        selection = rf"^({'|'.join(map(re.escape, missing))})(\(|$)"
         # 2: a benchmark failed. Old commits may; the page says so.
         asv(machine, selection, "--record-samples", "HASHFILE:-", stdin=commit)
         for kernels in ROOT.glob(f".asv/env/*/kernels/{commit}"):

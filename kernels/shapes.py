@@ -102,7 +102,10 @@ class Windows(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """One axis: output `o` and tap `k` meet at input `o * stride + k * dilation - before`."""
+    """One axis: output `o` and tap `k` meet at input `o * stride + k * dilation - before`.
+
+    A stride of 0 says that windows share the axis out among themselves, as `shared_window` has it: an adaptive pool.
+    """
 
     size: int
     kernel: int
@@ -112,6 +115,21 @@ class Axis(NamedTuple):
     after: int
     boundary: int
     out: int
+
+
+class Phase(NamedTuple):
+    """What makes some outputs of a transposed axis: a convolution with steps of 1 of parts of input and kernel."""
+
+    tap: int  # the first one of the kernel; others follow in steps of `tap_step`
+    tap_step: int
+    taps: int
+    begin: int  # of the input, the elements from here to `end`
+    end: int
+    dilation: int
+    before: int
+    after: int
+    first: int  # of the outputs; others follow in steps of the axis's stride
+    out: int  # how many there are; 0: nothing reaches them
 
 
 UNIT = Axis(size=1, kernel=1, stride=1, dilation=1, before=0, after=0, boundary=CONSTANT, out=1)
@@ -210,6 +228,58 @@ def unpooled_size(axis: Axis, padding: int) -> int:
     return size - before - after if n > 0 else 0
 
 
+def transposed_size(axis: Axis, more: int) -> int:
+    """What a transposed axis spreads `axis.out` elements over, and so many `more`; `TOO_FAR` as for `pad_axis`."""
+    if min(axis.kernel, axis.stride, axis.dilation) < 1 or min(axis.before, axis.after, more) < 0:
+        return TOO_FAR
+    if max(axis.before, axis.after, more, axis.out) >= FAR:
+        return TOO_FAR
+    if float(axis.dilation) * float(axis.kernel - 1) + float(axis.out) * float(axis.stride) >= FAR:
+        return TOO_FAR
+    return (axis.out - 1) * axis.stride - axis.before - axis.after + axis.dilation * (axis.kernel - 1) + more + 1
+
+
+def count_phases(axis: Axis) -> int:
+    """How many phases a transposed axis has, some of which may be empty."""
+    return min(axis.stride // math.gcd(axis.stride, axis.dilation), axis.kernel)
+
+
+def phase_of(axis: Axis, tap: int) -> Phase:
+    """The phase of a transposed axis that begins with a tap.
+
+    The axis is that of the convolution whose input is made from its output: `axis.size` elements from `axis.out`. Input
+    `i` reaches output `i * stride + k * dilation - before` through tap `k`. So the taps that reach an output are
+    `stride / gcd(stride, dilation)` apart, and two such taps meet inputs `dilation / gcd(stride, dilation)` apart.
+    """
+    common = math.gcd(axis.stride, axis.dilation)
+    step, dilation = axis.stride // common, axis.dilation // common
+    taps = -(-(axis.kernel - tap) // step)
+    # The first output is the one that the first tap and input `i` meet at, be it that there is no such input.
+    i = -((tap * axis.dilation - axis.before) // axis.stride)
+    first = i * axis.stride + tap * axis.dilation - axis.before
+    out = max(-(-(axis.size - first) // axis.stride), 0)
+    reach = (taps - 1) * dilation
+    before, after = reach - i, i + out - axis.out
+    begin, end = max(-before, 0), axis.out - max(-after, 0)
+    if begin >= end:
+        out = 0
+    return Phase(tap, step, taps, begin, end, dilation, max(before, 0), max(after, 0), first, out)
+
+
+def sharing_axis(size: int, out: int) -> Axis:
+    """The axis of an adaptive pool with so many outputs: one with a stride where that does the same."""
+    if out == 0:
+        return Axis(size, 1, 1, 1, 0, 0, CONSTANT, 0)
+    if size % out == 0:
+        return Axis(size, size // out, size // out, 1, 0, 0, CONSTANT, out)
+    return Axis(size, min(size // out + 2, size), 0, 1, 0, 0, CONSTANT, out)
+
+
+def shared_window(axis: Axis, p: int) -> tuple[int, int]:
+    """Which elements an adaptive pool takes for output `p`: from, to. Windows overlap where `out` does not divide."""
+    return p * axis.size // axis.out, ((p + 1) * axis.size + axis.out - 1) // axis.out
+
+
 def is_addressable(elements: float, itemsize: int) -> bool:
     """Whether an array of so many elements, given as a float, can be had at all."""
     return elements * float(itemsize) < float(LARGEST)
@@ -238,8 +308,8 @@ def even_part(count: int, most: int, unit: int = 1) -> int:
 
 
 RULES = (
-    misfit, pad_axis, count_outputs, count_windows, drop_steps, unpooled_size, is_addressable, is_padded, whole_windows,
-    even_part,
+    misfit, pad_axis, count_outputs, count_windows, drop_steps, unpooled_size, transposed_size, count_phases, phase_of,
+    sharing_axis, shared_window, is_addressable, is_padded, whole_windows, even_part,
 )  # fmt: skip
 
 

@@ -447,6 +447,20 @@ def scratch_index(typingctx, workspace, offset):
     return _scratch(workspace, types.intp, ())
 
 
+@intrinsic
+def scratch_array(typingctx, workspace, offset, array):
+    """The workspace from byte `offset` on, as an array of the type of `array`, without a shape."""
+
+    def codegen(context, builder, signature, args):
+        data = data_of(context, builder, workspace, args[0])
+        where = builder.gep(data, [args[1]], source_etype=ir.IntType(8))
+        value = cgutils.create_struct_proxy(array)(context, builder)
+        value.data = builder.bitcast(where, value.data.type)
+        return value._getvalue()
+
+    return array(workspace, types.intp, array), codegen
+
+
 def _scratch(workspace, element, more):
     pointer = types.CPointer(element)
 

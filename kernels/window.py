@@ -15,6 +15,7 @@ from .shapes import (
     Axis,
     Call,
     Windows,
+    shared_window,
 )
 from .strided import load_tuple, store_tuple
 
@@ -137,8 +138,11 @@ def window_element(strides, axes, trailing, position, tap):
         axis = load_axis(axes, a)
         position, p = divmod(position, axis.out)
         tap, k = divmod(tap, axis.kernel)
-        i = p * axis.stride + k * axis.dilation - axis.before
-        if i < 0 or i >= axis.size:
+        i, end = p * axis.stride + k * axis.dilation - axis.before, axis.size
+        if axis.stride == 0:
+            begin, end = shared_window(axis, p)
+            i = begin + k
+        if i < 0 or i >= end:
             return 0, -1
         offset += i * strides[a]
         if a >= axes.rank - trailing:

@@ -143,7 +143,7 @@ def check_second(operation, x, w, expected, options):
     if taking[0] != "small":
         return
     arguments = name, rank, operation == "convolve", x, w, *named, "direct", bias is not None
-    run, *_ = conv._prepare(*arguments, only=taking[1])
+    run, *_ = conv.prepare_call(*arguments, only=taking[1])
     out = poison(expected.value.shape, expected.dtype)
     bias = None if bias is None else as_bias(name, bias, w.shape[0], dtype)
     run(x, w, bias, as_fill(name, options.get("fillvalue", 0), dtype), out)

@@ -107,7 +107,7 @@ def _guarding(allocate):
 # Before the package's own modules are imported, which it does at the first use.
 np.empty, np.zeros, np.full = map(_guarding, (numpy_empty, numpy_zeros, numpy_full))
 
-from fastconv import ndimage  # noqa: E402
+from fastconv import functional, grad, ndimage  # noqa: E402
 
 # What lies at the outer ends of memory differs: the first and the last element, rows of a step, reversed axes.
 VIEWS = {
@@ -385,6 +385,34 @@ def unpools(dtypes=DTYPES):
         oracle.check(got, oracle.expect_equal(oracle.max_unpool(v, at, (6, 10))))
 
 
+def shared_pools(dtype):
+    """Adaptive pools and power means around the sizes of vectors, and the gradients of pools."""
+    for end, size in itertools.product((False, True), (1, 3, 5, 8, 9, 15, 16, 17, 31, 33, 65, 130)):
+        print(f"{dtype} {size}, {'end' if end else 'start'} of the block", flush=True)
+        planes = guarded(values((3, 2, 5, size), dtype), end=end, read_only=True)
+        last = guarded(LAYOUTS["channels_last"](values((2, size, 5, 7), dtype)), end=end, read_only=True)
+        fastconv.release_workspace()
+        allocations = Allocations(end)
+        for x, sizes in ((planes, (3, max(size // 2, 1))), (planes, (4, size + 3)), (last, (3, 4)), (last, (9, 2))):
+            with allocations:
+                got = [functional.adaptive_avg_pool2d(x, sizes), functional.lp_pool2d(x, 2, (2, 1), 1)]
+                got += functional.adaptive_max_pool2d(x, sizes, return_indices=True)
+            assert all(map(allocations.hold, got))
+            plain = functional.adaptive_avg_pool2d(np.ascontiguousarray(x), sizes)
+            np.testing.assert_allclose(got[0], plain, rtol=1e-5, atol=1e-5)
+        for kernel, stride, padding in ((2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 3, 2), (5, 7, 1), (5, 9, 0)):
+            if 5 + 2 * padding < kernel or size + 2 * padding < kernel:
+                continue
+            y, at = functional.max_pool2d(planes, kernel, stride, padding, return_indices=True)
+            y, at = guarded(y, end=end, read_only=True), guarded(at, end=end, read_only=True)
+            with allocations:
+                got = [grad.avg_pool2d_input(planes.shape, y, kernel, stride, padding)]
+                got += [grad.max_pool2d_input(planes.shape, at, y)]
+            assert all(map(allocations.hold, got))
+            np.testing.assert_allclose(got[1].sum(), y.sum(), rtol=1e-3, atol=1e-3)
+    fastconv.release_workspace()
+
+
 def patches(dtypes=DTYPES):
     for dtype, view, end in placements(dtypes):
         x = guarded(view(values((2, 2, 5, 9), dtype)), end=end, read_only=True)
@@ -535,6 +563,41 @@ def ndimage_filters(dtype):
                     np.testing.assert_array_equal(got, wanted, err_msg=f"{function}{arguments} {mode}")
 
 
+WEIGHTS = [
+    ((2, 4, 37), (6, 2, 3), {"groups": 2, "padding": 1}),
+    ((1, 2, 70), (3, 2, 4), {"stride": 3, "dilation": 2}),
+    ((2, 3, 9, 18), (5, 3, 3, 2), {}),
+    ((2, 6, 7, 9), (6, 1, 3, 3), {"groups": 6, "padding": 1}),
+    ((1, 2, 13, 15), (4, 2, 5, 3), {"stride": (4, 2), "padding": (2, 1)}),
+    ((2, 3, 8, 17), (4, 3, 1, 1), {}),
+    ((2, 2, 4, 5, 6), (3, 2, 3, 2, 3), {"padding": (1, 0, 1)}),
+    ((9, 2, 7, 7), (33, 2, 3, 3), {"padding": 1}),
+]
+
+
+def weights(dtype):
+    """Results have to be those of arrays that lie alike, without guards."""
+    from fastconv import grad
+
+    for (name, view), end in itertools.product(VIEWS.items(), (False, True)):
+        print(f"{dtype} {name}, {'end' if end else 'start'} of the block", flush=True)
+        for shape, size, options in WEIGHTS:
+            padding = options.get("padding", 0)
+            forward = {**options, "padding_mode": padding}
+            forward.pop("padding", None)
+            out = fastconv.correlate_nd(numpy_zeros(shape, "f4"), numpy_zeros(size, "f4"), **forward).shape
+            x, g = view(values(shape, dtype)), view(values(out, dtype, 1))
+            run = getattr(grad, f"conv{len(size) - 2}d_weight")
+            expected = run(x, size, g, **options)
+            x, g = (guarded(a, end=end, read_only=True) for a in (x, g))
+            fastconv.release_workspace()
+            with Allocations(end):
+                got, sums = run(x, size, g, **options), getattr(grad, f"conv{len(size) - 2}d_bias")(g)
+            assert Allocations.current is None and sums.shape == size[:1]
+            oracle.assert_same(got, expected, f"{shape} {size} {options}")
+            fastconv.release_workspace()
+
+
 # Each has to die: what the cases above rely on.
 
 
@@ -603,8 +666,10 @@ CASES = {
     **{f"tiled-{dtype}": (transformed, "winograd", TILED, 8, dtype) for dtype in ("f4", "f8", "u1-f4")},
     **{f"fft_tiles-{dtype}": (fft_tiles, dtype) for dtype in ("f4", "f8")},
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
+    **{f"shared_pools-{dtype}": (shared_pools, dtype) for dtype in ("f4", "f8", "f2", "u1")},
     **{f"patch_boxes-{dtype}": (patch_boxes, dtype) for dtype in ("f4", "f8", "u1", "f2", "c16")},
     **{f"ndimage-{dtype}": (ndimage_filters, dtype) for dtype in NDIMAGE},
+    **{f"weights-{dtype}": (weights, dtype) for dtype in ("f4", "f8", "f2", "c8", "i8")},
     **{f.__name__: (f,) for f in (pools, converted_pools, unpools, patches, filters)},
     **{f"{f.__name__}-more": (f, MORE) for f in (pools, unpools, patches, filters)},
 }

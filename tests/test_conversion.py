@@ -96,7 +96,7 @@ def test_each_family_takes_its_calls():
             given = values(x_shape, "u1"), values(w_shape, "f4"), *known, False
             if family == "im2col":
                 continue
-            conv._prepare("correlate_nd", None, False, *given, only=family)  # refused where another has to
+            conv.prepare_call("correlate_nd", None, False, *given, only=family)  # refused where another has to
 
 
 def test_mixed_types_are_converted_without_being_asked():

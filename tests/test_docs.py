@@ -22,7 +22,11 @@ READ = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8"
 # Where examples stand beside those of the public names: the drop-ins for other libraries' functions, and the lessons.
 MODULES = [
     *(f"fastconv.{module.name}" for module in pkgutil.iter_modules([str(Path(fastconv.__file__).parent)])),
-    *(f"fastconv.ndimage.{module.name}" for module in pkgutil.iter_modules(fastconv.ndimage.__path__)),
+    *(
+        f"{package.__name__}.{module.name}"
+        for package in (fastconv.functional, fastconv.grad, fastconv.ndimage, fastconv.signal)
+        for module in pkgutil.iter_modules(package.__path__)
+    ),
     "fastconv.kernels.lessons",
 ]
 MODULES.remove("fastconv.__main__")  # imported, it runs the command line
@@ -75,6 +79,8 @@ def test_examples_of_modules():
             if example.examples and example.docstring not in others:
                 ran[example.name] = run_examples(example.docstring, example.name, {})
     assert {"fastconv.numpy.convolve", "fastconv.numpy.correlate"} <= set(ran)
+    assert {"fastconv.functional.convolution.conv2d", "fastconv.grad.inputs.conv2d_input"} <= set(ran)
+    assert {"fastconv.signal.convolution.convolve", "fastconv.signal.filters.upfirdn"} <= set(ran)
     assert {"fastconv.ndimage.linear.correlate1d", "fastconv.ndimage.extrema.maximum_filter"} <= set(ran)
     assert {"fastconv.kernels.lessons.windows", "fastconv.kernels.lessons.correlate"} <= set(ran)
     assert min(ran.values()) >= 2

@@ -33,7 +33,7 @@ def prepare(x, w, **options):
     """Have this family run a call, as "auto" would."""
     defaults = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"}
     named = [{**defaults, **options}[name] for name in defaults]
-    conv._prepare("correlate_nd", None, False, x, w, *named, None, "auto", False, only="fft_planes")
+    conv.prepare_call("correlate_nd", None, False, x, w, *named, None, "auto", False, only="fft_planes")
 
 
 def takes(x, w, **options):

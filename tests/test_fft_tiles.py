@@ -83,7 +83,7 @@ def call(operation, x, w, *, algorithm, bias=None, out=None, fillvalue=0, activa
     """Run this family, whatever others would take the call."""
     named = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"} | options
     arguments = f"{operation}_nd", None, operation == "convolve", x, w, *named.values(), activation
-    run, shape, dtype, _ = conv._prepare(*arguments, algorithm, bias is not None, only="fft_tiles")
+    run, shape, dtype, _ = conv.prepare_call(*arguments, algorithm, bias is not None, only="fft_tiles")
     out = poison(shape, dtype) if out is None else out
     run(x, w, bias, np.full(1, fillvalue, dtype), out)
     return out

@@ -139,7 +139,7 @@ def test_dir_shows_public_names_only(tmp_path):
     shown, public = python(code, tmp_path)
     assert shown == sorted(shown)
     shown = {name for name in shown if not name.startswith("__")}
-    assert shown == {*public, "dask", "kernels", "ndimage", "numpy", "signal"} - {"__version__"}
+    assert shown == {*public, "dask", "functional", "grad", "kernels", "ndimage", "numpy", "signal"} - {"__version__"}
 
 
 PLAIN = "{0}1d, {0}2d, {0}3d, {0}_nd, or {0} of fastconv.ndimage, fastconv.numpy or fastconv.signal"

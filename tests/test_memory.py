@@ -12,7 +12,7 @@ from cases import ALGORITHMS, slow, values
 from subprocesses import run
 
 import fastconv
-from fastconv import ndimage
+from fastconv import functional, grad, ndimage
 
 HERE = Path(__file__).parent
 WORKSPACE = 2 << 20  # bytes that a call may take beside its output
@@ -34,6 +34,7 @@ GUARDED += ["blocks-u1-f4", "depthwise-u1-f4", "grouped-u1-f4", "converted_pools
 GUARDED += ["transformed-f4", slow("transformed-f8"), slow("transformed-c8"), slow("transformed-u1-f4")]
 GUARDED += [slow("depthwise-f4-f8"), slow("grouped-f4-f8")]
 GUARDED += ["ndimage-f4", *(slow(f"ndimage-{dtypes}") for dtypes in ("u1", "f8", "i2", "u1-f4", "f4-i2"))]
+GUARDED += ["weights-f4", "weights-f2", *(slow(f"weights-{dtype}") for dtype in ("f8", "c8", "i8"))]
 
 
 def guarded(case):
@@ -112,6 +113,12 @@ CALLS = {
     "convolve2d": lambda x: fastconv.convolve2d(x, np.ones((1, x.shape[1], 3, 3), "f4"), stride=4, boundary="wrap"),
     "max_pool2d": lambda x: fastconv.max_pool2d(x, 4),
     "avg_pool2d": lambda x: fastconv.avg_pool2d(x, 4, padding_spec="same"),
+    "adaptive_avg_pool2d": lambda x: functional.adaptive_avg_pool2d(x, (100, 77)),
+    "adaptive_max_pool2d": lambda x: functional.adaptive_max_pool2d(x, (100, 77)),
+    "lp_pool2d, squares": lambda x: functional.lp_pool2d(x, 2, 4),
+    "lp_pool2d, cubes": lambda x: functional.lp_pool2d(x, 3, 4),
+    "functional.unfold": lambda x: functional.unfold(x, 2, stride=4),
+    "avg_pool2d_input": lambda x: grad.avg_pool2d_input((*x.shape[:2], *(n + 1 for n in x.shape[2:])), x, 2, 1),
     "maximum_filter": lambda x: fastconv.maximum_filter(x, (4, 4)),
     "uniform_filter": lambda x: fastconv.uniform_filter(x, (4, 4)),
     "extract_patches": lambda x: fastconv.extract_patches(x, (2, 2), stride=4),

@@ -39,7 +39,7 @@ LINES = [
     "convolve_nd, generic, float64, x 1x1x3x3x3x3, w 1x1x2x2x2x2, stride 1x1x1x1, padding 0:0x0:0x0:0x0:0, "
     "dilation 1x1x1x1, groups 1",
     "max_pool2d, rows, float32, x 2x4x8x9, window 2x2, stride 2x2, padding 1:1x1:1, dilation 1x1, groups 1",
-    "max_unpool2d, generic, float32, values 2x4x5x5, out 2x4x8x9",
+    "max_unpool2d, planes, float32, values 2x4x5x5, out 2x4x8x9",
     "uniform_filter, rows, float32, x 2x4x8x9, window 2x2, stride 2x2, padding 0:0x0:0, dilation 1x1, groups 1",
     "maximum_filter, generic, float32, x 2x4x8x9, window 1x1x2x2, stride 1x1x2x2, padding 0:0x0:0x0:0x0:0, "
     "dilation 1x1x1x1, groups 1",

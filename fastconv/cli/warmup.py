@@ -68,6 +68,7 @@ def _filter(function: str, size: int, ones: Callable[..., Array]) -> None:
 @functools.cache
 def calls() -> tuple[Call, ...]:
     """All ways to run; other commands import no kernels, which would start Numba."""
+    from fastconv import functional, grad
     from fastconv.kernels.convolution.choose import FAMILIES
 
     return (
@@ -88,6 +89,7 @@ def calls() -> tuple[Call, ...]:
             "pools and patches, from njit code", lambda ones: _need("average", mean_dtype(ones(1).dtype), ones(1).dtype)
         ),
         Call("ndimage: from njit code", _need_filters),
+        Call("gradients of weights, from njit code too", lambda ones: _need("weights", ones(1).dtype, ones(1).dtype)),
         Call("avg_pool, uniform_filter", lambda ones: fastconv.avg_pool2d(ones(1, 1, 4, 4), 2)),
         Call("max_pool, maximum_filter", lambda ones: fastconv.max_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
         Call("min_pool, minimum_filter", lambda ones: fastconv.min_pool2d(ones(1, 1, 4, 4), 2), ordered=True),
@@ -111,6 +113,12 @@ def calls() -> tuple[Call, ...]:
         Call("ndimage: sums of whole numbers", functools.partial(_filter, "sobel", 0)),
         Call("ndimage: extrema", functools.partial(_filter, "maximum_filter", 3), ordered=True),
         Call("max_unpool", lambda ones: fastconv.max_unpool1d(ones(1, 1, 1), np.zeros((1, 1, 1), np.int64), 1)),
+        Call("functional.lp_pool", lambda ones: functional.lp_pool1d(ones(1, 2), 2, 2), ordered=True),
+        Call(
+            "grad.max_pool_input",
+            lambda ones: grad.max_pool1d_input((1, 1), np.zeros((1, 1), np.int64), ones(1, 1)),
+        ),
+        Call("grad.avg_pool_input", lambda ones: grad.avg_pool1d_input((1, 2), ones(1, 1), 2)),
         Call("im2col, extract_patches", lambda ones: fastconv.im2col(ones(1, 1, 2), 1)),
         Call("col2im, combine_patches", lambda ones: fastconv.col2im(ones(1, 1, 2), (2,), 1)),
     )

@@ -18,34 +18,40 @@ import llvmlite.binding
 import numpy as np
 
 from .. import problem as checks
-from .. import workspace
+from .. import torch_windows, workspace
 from ..dispatch import place_of
 from ..extending import MEANING, SYMBOL, TABLE
+from ..functional import convolution as functional
+from ..grad.weights import weight_formats, weight_problem
 from ..kernels.calls import convolution as calls
 from ..kernels.calls import filters as filter_calls
+from ..kernels.calls import gradients as gradient_calls
 from ..kernels.calls import windows as window_calls
 from ..kernels.calls.frame import AT, AT_WINDOWS, FRAME, FUNCTIONS, IN_TABLE, release_blocks
-from ..kernels.convolution import choose
+from ..kernels.convolution import choose, weights
 from ..kernels.convolution.choose import FAMILIES
 from ..kernels.filters import extrema, sums
 from ..kernels.shapes import ALGORITHMS, AXIS_FIELDS, DTYPES, GIVEN, PADDINGS, Axis, Call, Windows, element_of
 from ..kernels.windows import pool
 from ..launch import entry_address, entry_point, family_formats, step_formats
 from ..patches import combine_formats, extract_formats
-from ..pool import average_formats, extremum_formats, outermost, row_formats, unpool_formats
+from ..pool import average_formats, extremum_formats, outermost, row_formats, scatter_formats, spread_formats
 from ..problem import Array
 from ..sources import PACKAGE
+from ..torch_names import refusal
 from .frames import TEXT_BYTES
 
 llvmlite.binding.add_symbol(SYMBOL, TABLE.ctypes.data)  # before any caller's code is linked
 
+_FUNCTIONAL = {name for name, _ in functional.DEFINED}  # functions whose arguments have PyTorch's names
 _PAIRS = len(DTYPES) ** 2
 _CONVOLUTIONS = FUNCTIONS  # where the functions of each pair of dtypes stand in the table
 _WINDOWS = _CONVOLUTIONS + len(FAMILIES) * _PAIRS
 _FILTERS = _WINDOWS + window_calls.FUNCTIONS * _PAIRS  # those of each dtype
 _FILTER_KERNELS = {"sums": sums.filter_sums, "extrema": extrema.filter_extrema}
+_GRADIENTS = _FILTERS + len(_FILTER_KERNELS) * len(DTYPES)  # of weights, of each dtype
 assert IN_TABLE.meaning == MEANING
-assert TABLE.size >= _FILTERS + len(_FILTER_KERNELS) * len(DTYPES), "the table has no room for all functions"
+assert TABLE.size >= _GRADIENTS + len(DTYPES), "the table has no room for all functions"
 _TEXTS = [
     ctypes.create_string_buffer(text.encode())
     for text in (
@@ -96,6 +102,8 @@ def _load(kind: str, dtype: str, x: str, rank: int) -> int:
         TABLE[IN_TABLE.explain] = ctypes.cast(_explain, ctypes.c_void_p).value or 0
     if kind == "convolution":
         return _load_convolution(dtype, x, rank)
+    if kind == "weights":
+        return _load_gradient(dtype)
     return _load_filter(kind, dtype) if kind in _FILTER_KERNELS else _load_window(kind, dtype, x)
 
 
@@ -131,12 +139,14 @@ def _load_window(kind: str, dtype: str, x: str) -> int:
     kernels: int = _WINDOWS + window_calls.FUNCTIONS * _place(dtype, x)
     at = window_calls.NAMES.index(kind)
     kernel = window_calls.KINDS[at]
-    if at == window_calls.UNPOOL:
-        TABLE[kernels + at] = entry_address(kernel, *unpool_formats(dtype))
+    if at in (window_calls.UNPOOL, window_calls.SCATTER_ADD):
+        TABLE[kernels + at] = entry_address(kernel, *scatter_formats(dtype))
     elif at == window_calls.EXTRACT:
         TABLE[kernels + at] = entry_address(kernel, *extract_formats(np.dtype(dtype).itemsize))
     elif at == window_calls.COMBINE:
         TABLE[kernels + at] = entry_address(kernel, *combine_formats(dtype))
+    elif at == window_calls.SPREAD:
+        TABLE[kernels + at] = entry_address(kernel, *spread_formats(x, dtype))
     elif np.dtype(dtype).kind != "c":
         TABLE[kernels + at] = entry_address(kernel, *row_formats(x, dtype))
     if at == window_calls.AVERAGE:
@@ -168,6 +178,14 @@ def _load_filter(kind: str, compute: str) -> int:
     TABLE[IN_TABLE.run_filter] = entry_address(filter_calls.run_filter, "int64")
     at: int = _FILTERS + len(DTYPES) * list(_FILTER_KERNELS).index(kind) + DTYPES.index(compute)
     TABLE[at] = entry_address(_FILTER_KERNELS[kind], *step_formats(compute))
+    return at
+
+
+def _load_gradient(dtype: str) -> int:
+    TABLE[IN_TABLE.resolve_gradient] = entry_address(gradient_calls.resolve_gradient, "int64")
+    TABLE[IN_TABLE.run_gradient] = entry_address(gradient_calls.run_gradient, "int64")
+    at: int = _GRADIENTS + DTYPES.index(dtype)
+    TABLE[at] = entry_address(weights.differentiate, *weight_formats(dtype))
     return at
 
 
@@ -267,7 +285,10 @@ def _dtypes_of(words: Any) -> list[np.dtype[Any]]:
 def _check_frame(frame: int) -> None:
     words = (ctypes.c_int64 * FRAME).from_address(frame)
     name, label = (ctypes.string_at(words[at]).decode() for at in (AT.function, AT.padding_name))
-    if words[AT.kernels] >= _WINDOWS:
+    if words[AT.kernels] >= _GRADIENTS:
+        call = Call(*words[AT.call : AT.axes])
+        _check_gradient(name, words, call, _axes(words, 3)[-call.rank :])
+    elif words[AT.kernels] >= _WINDOWS:
         windows = Windows(*words[AT_WINDOWS : AT.axes])
         _check_window(name, label, words, windows, _axes(words, windows.rank))
     else:
@@ -309,7 +330,10 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
     if words[AT.has_out] and problem:
         out = _array(words, AT.out, rank + 2, dtype)
         misfits.attempt(checks.check_out, out, problem.out_shape, dtype, x, w, bias)
-    misfits.refuse()
+    try:
+        misfits.refuse()
+    except (TypeError, ValueError) as error:
+        raise refusal(error, x="input", w="weight") if name in _FUNCTIONAL else error from None
     if problem:
         place_of(problem)  # refuses what nothing does by the algorithm that is asked for
 
@@ -317,6 +341,9 @@ def _check_convolution(name: str, padding_name: str, words: Any, call: Any, axes
 def _check_window(name: str, padding_name: str, words: Any, windows: Windows, axes: Sequence[Axis]) -> None:
     _, dtype = _pair((words[AT.kernels] - _WINDOWS) // window_calls.FUNCTIONS)
     rank, kind, leading = windows.trailing, words[AT.kind], windows.rank - windows.trailing
+    if words[AT.option] & window_calls.PYTORCH:
+        _check_pytorch(name, words, windows, axes, dtype)
+        return
     x = _array(words, AT.x, leading + 2 if kind == window_calls.COMBINE else windows.rank, dtype)
     kernel, (stride, dilation, padding) = tuple(axis.kernel for axis in axes[leading:]), _options(words, axes[leading:])
     if kind == window_calls.UNPOOL:
@@ -340,3 +367,52 @@ def _check_window(name: str, padding_name: str, words: Any, windows: Windows, ax
         problem = checks.window(name, x, rank, kernel, stride, dilation, padding_name, padding, ceil)
         if kind == window_calls.EXTRACT:
             checks.check_size(name, (*x.shape[:leading], problem.taps, problem.positions), dtype.itemsize)
+
+
+def _check_gradient(name: str, words: Any, call: Call, axes: Sequence[Axis]) -> None:
+    dtype = np.dtype(DTYPES[words[AT.kernels] - _GRADIENTS])
+    x, gradient = (_array(words, at, call.rank + 2, dtype) for at in (AT.x, AT.w))
+    size = call.outputs, call.channels, *(axis.kernel for axis in axes)
+    stride, dilation, pads = (
+        [axis[i] for axis in axes] for i in map(Axis._fields.index, ("stride", "dilation", "before"))
+    )
+    try:
+        weight_problem(name, call.rank, x, size, gradient, stride, pads, dilation, call.groups)
+    except ValueError as error:
+        raise refusal(error, x="input", w="weight") from None
+
+
+def _check_pytorch(name: str, words: Any, frame: Windows, axes: Sequence[Axis], dtype: np.dtype[Any]) -> None:
+    """The same of a function that has PyTorch's name."""
+    rank, kind, leading = frame.trailing, words[AT.kind], frame.rank - frame.trailing
+    own, ceil = axes[leading:], bool(words[AT.option] & window_calls.CEIL)
+    kernel, stride, padding, dilation = (
+        tuple(getattr(axis, each) for axis in own) for each in ("kernel", "stride", "before", "dilation")
+    )
+    x = _array(words, AT.x, leading + 2 if kind == window_calls.COMBINE else frame.rank, dtype)
+    sizes = tuple(words[AT.sizes : AT.sizes + frame.rank])
+    if kind in (window_calls.UNPOOL, window_calls.SCATTER_ADD):
+        indices = _array(words, AT.indices, frame.rank, np.dtype(np.int64))
+        if words[AT.bad_index] >= 0:
+            raise checks.bad_index(name, indices, words[AT.bad_index], sizes[leading:])
+        if kind == window_calls.SCATTER_ADD:
+            torch_windows.scattered(name, x.shape, indices.shape, rank, sizes)
+        else:
+            torch_windows.check_indices(name, "input", x.shape, indices.shape)
+            torch_windows.unpooled(
+                name, x, rank, kernel, stride, padding, sizes[leading:] if words[AT.is_asked] else None
+            )
+    elif kind == window_calls.SPREAD:
+        torch_windows.averaged(name, x, rank, tuple(axis.size for axis in axes), kernel, stride, padding, ceil)
+    elif kind == window_calls.EXTRACT:
+        torch_windows.unfolded(name, x, kernel, dilation, padding, stride)
+    elif kind == window_calls.COMBINE:
+        columns = np.lib.stride_tricks.as_strided(x, (x.shape[0], words[AT.columns], x.shape[3]), (0, 0, 0))
+        torch_windows.folded(name, columns, tuple(axis.size for axis in own), kernel, dilation, padding, stride)
+    elif words[AT.option] & window_calls.SHARED:
+        outs = tuple(None if size == window_calls.KEEP else size for size in kernel)
+        torch_windows.shared(name, x, rank, outs, int(bool(words[AT.option] & window_calls.FREE_CHANNELS)), True)
+    else:
+        problem = torch_windows.pool(name, x.shape, dtype, rank, kernel, stride, padding, dilation, ceil)
+        if kind == window_calls.AVERAGE:
+            torch_windows.check_volume(name, problem)

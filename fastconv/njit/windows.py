@@ -59,6 +59,7 @@ class Window(NamedTuple):
     flag: Reader | None  # whether to ceil
     size: list[Reader] | None  # that of the result, if it is asked for
     is_folded: bool  # channels and window share an axis of the columns: `im2col`, `col2im`
+    divisor: Reader | None = None  # of means, from the argument `indices`
 
 
 def window_of(
@@ -82,11 +83,14 @@ def window_of(
     )  # fmt: skip
 
 
-def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[..., Any]:
-    """What fills a frame, and gives a message's address and the results, of so many axes each."""
+def caller(
+    window: Window, *results: tuple[np.dtype[Any], int], error: type[Exception] = ValueError
+) -> Callable[..., Any]:
+    """What fills a frame, and gives a message's address and the results, of so many axes each; it raises `error`."""
     needs = Needs(window_calls.NAMES[window.kind], window.result.name, window.dtype.name)
     kinds = [types.Array(from_dtype(dtype), ndim, "C") for dtype, ndim in results]
-    rank, leading, is_unpool = len(window.kernel), window.leading, window.kind == window_calls.UNPOOL
+    rank, leading = len(window.kernel), window.leading
+    is_unpool = window.kind in (window_calls.UNPOOL, window_calls.SCATTER_ADD)
 
     @intrinsic  # type: ignore[untyped-decorator]
     def call(
@@ -108,6 +112,7 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
                 given = builder.icmp_signed("!=", window.flag(context, builder, flag_value), _INT64(0))
                 option = builder.select(given, _INT64(window.option | window_calls.CEIL), option)
             frame.put(AT.option, option)
+            frame.put(AT.divisor, window.divisor(context, builder, indices_value) if window.divisor else 0)
             frame.put(AT_WINDOWS, *Windows(rank=leading + rank, trailing=rank, plane=0))
             kernel = [read(context, builder, kernel_value) for read in window.kernel]
             asked: Any = None if window.size is None else [read(context, builder, size_value) for read in window.size]
@@ -124,12 +129,13 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
                 place, _ = number_in_memory(context, builder, lowest, None, None, from_dtype(window.result))
                 frame.put_scalar(AT.fill, place, window.result.itemsize)
                 frame.put_scalar(AT.indices, place, window.result.itemsize)  # not written, unless there are some
+            whole = asked if window.kind == window_calls.SPREAD else shape
             for i in range(leading):
-                frame.put_axis(i, shape[i], 1, 1, 1, 0, 0, 0, shape[i])
+                frame.put_axis(i, whole[i], 1, 1, 1, 0, 0, 0, whole[i])
             if is_unpool:
                 known = shape[:leading] if asked is None or len(asked) == rank else []  # else a full shape is asked for
                 frame.put(AT.sizes, *known, *(asked or []))
-            sizes = asked if window.kind == window_calls.COMBINE else shape[leading : leading + rank]
+            sizes = asked if window.kind == window_calls.COMBINE else whole[leading : leading + rank]
             for i in range(rank):
                 step = kernel[i] if window.stride is None else window.stride[i](context, builder, stride_value)
                 gap = window.dilation[i](context, builder, dilation_value)
@@ -143,7 +149,7 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
                     array = _empty_nd_impl(context, builder, kind, dims)
                     builder.store(array._getvalue(), value)
                     frame.put_array(at, kind, array._getvalue())
-                    if is_unpool:
+                    if is_unpool and not window.option & window_calls.PYTORCH:  # of no values, too
                         cgutils.memset(builder, array.data, builder.mul(array.nitems, array.itemsize), 0)
 
             message = frame.perform(IN_TABLE.resolve_window, IN_TABLE.run_window, allocate)
@@ -156,13 +162,13 @@ def caller(window: Window, *results: tuple[np.dtype[Any], int]) -> Callable[...,
     def one_result(x, indices, kernel_size, stride, dilation, padding, flag, size):  # type: ignore[no-untyped-def]
         message, out = call(x, indices, kernel_size, stride, dilation, padding, flag, size)
         if message != 0:
-            raise ValueError(message_at(message))
+            raise error(message_at(message))
         return out
 
     def two_results(x, indices, kernel_size, stride, dilation, padding, flag, size):  # type: ignore[no-untyped-def]
         message, out, found = call(x, indices, kernel_size, stride, dilation, padding, flag, size)
         if message != 0:
-            raise ValueError(message_at(message))
+            raise error(message_at(message))
         return out, found
 
     run: Callable[..., Any] = register_jitable(two_results if len(results) > 1 else one_result)
@@ -187,7 +193,9 @@ def result_shape(builder: Any, frame: Frame, window: Window, shape: list[Any], a
     leading, rank = window.leading, len(kernel)
     if window.kind == window_calls.COMBINE:
         return [*shape[:leading], *asked]
-    if window.kind == window_calls.UNPOOL:
+    if window.kind == window_calls.SPREAD:
+        return asked
+    if window.kind in (window_calls.UNPOOL, window_calls.SCATTER_ADD):
         return [*shape[:leading], *(frame.word(AT.sizes + leading + i) for i in range(rank))]
     outs = [frame.out_size(leading + i) for i in range(rank)]
     if window.kind != window_calls.EXTRACT:

@@ -13,12 +13,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..convolution import weights
 from ..convolution.choose import FAMILIES
 from ..jit import entry, kernel
 from ..shapes import AXIS_FIELDS, CALL_FIELDS, WINDOWS_FIELDS, Axis, Element
 from ..strided import StridedType, load_tuple
 from ..team import exchange
-from ..windows import patches, pool_rows
+from ..windows import patches, pool_rows, scatter, spread
 
 
 class Frame(NamedTuple):
@@ -49,6 +50,7 @@ class Frame(NamedTuple):
     # What is told when it is called.
     option: int  # of windows: bits
     biases: int  # how many there are
+    divisor: int  # of means, 0 where they are over what windows cover
     columns: int  # rows of `col2im`'s matrix, -1 for everything else
     is_asked: int  # whether the sizes of the result are
     sizes: int  # those of an unpooled array
@@ -67,8 +69,9 @@ MOST_AXES = 8  # of an array that windows move over
 _PLAN = 48  # what plans take beyond the axes; larger ones lie elsewhere
 _WORDS = Frame(
     *[_ARRAY] * 7, table=1, kernels=1, function=1, padding_name=1, element=len(Element._fields), itemsize=1,
-    alignment=1, x_itemsize=1, algorithm=1, padding=1, has_out=1, kind=1, option=1, biases=1, columns=1, is_asked=1,
-    sizes=MOST_AXES, bad_index=1, message=1, is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS, plan=_PLAN,
+    alignment=1, x_itemsize=1, algorithm=1, padding=1, has_out=1, kind=1, option=1, biases=1, divisor=1, columns=1,
+    is_asked=1, sizes=MOST_AXES, bad_index=1, message=1, is_resolved=1, call=CALL_FIELDS, axes=MOST_AXES * AXIS_FIELDS,
+    plan=_PLAN,
 )  # fmt: skip
 FRAME = sum(_WORDS)
 AT = Frame(*list(accumulate(_WORDS, initial=0))[:-1])  # where each field begins
@@ -84,6 +87,8 @@ class Table(NamedTuple):
     run: int
     resolve_window: int
     run_window: int
+    resolve_gradient: int
+    run_gradient: int
     run_filter: int
     exponential: int  # NumPy's loops, each with what it is given besides arrays
     exponential_data: int
@@ -103,7 +108,10 @@ _KEPT = 24  # blocks of workspace
 FUNCTIONS = IN_TABLE.blocks + _KEPT  # where the functions of each pair of dtypes begin
 
 # What a block of workspace has to hold: any kernel's.
-BLOCK_BYTES = max(each.WORKSPACE_BYTES for each in (pool_rows, patches, *(family.module for family in FAMILIES)))
+BLOCK_BYTES = max(
+    each.WORKSPACE_BYTES
+    for each in (pool_rows, patches, scatter, spread, weights, *(family.module for family in FAMILIES))
+)
 
 _STRIDE, _DILATION, _BEFORE, _AFTER, _OUT = map(Axis._fields.index, ("stride", "dilation", "before", "after", "out"))
 
@@ -274,4 +282,4 @@ def _invoking(result):
     return invoke
 
 
-is_true, number_from, invoke = map(_invoking, (types.boolean, types.intp, types.none))
+is_true, invoke = map(_invoking, (types.boolean, types.none))

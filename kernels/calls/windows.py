@@ -3,6 +3,7 @@
 from ..jit import entry, kernel
 from ..shapes import (
     AXIS_FIELDS,
+    FAR,
     GIVEN,
     TOO_FAR,
     UNIT,
@@ -12,11 +13,12 @@ from ..shapes import (
     drop_steps,
     is_addressable,
     pad_axis,
+    sharing_axis,
     unpooled_size,
 )
 from ..strided import address, load_tuple
 from ..window import write_tuple
-from ..windows import patches, pool, pool_rows
+from ..windows import patches, pool_rows, scatter, spread
 from .frame import (
     AT,
     AT_WINDOWS,
@@ -27,7 +29,6 @@ from .frame import (
     is_true,
     load_axis,
     memory_at,
-    number_from,
     shape_of,
     take_block,
     words_at,
@@ -37,14 +38,20 @@ from .frame import (
 
 # The functions of a dtype, in this order. What is found by rows has a second one for all that they do not take.
 KINDS = (pool_rows.maximum, pool_rows.minimum, pool_rows.indexed_maximum, pool_rows.indexed_minimum, pool_rows.average,
-         pool.unpool, patches.extract, patches.combine)  # fmt: skip
-NAMES = "maximum", "minimum", "indexed_maximum", "indexed_minimum", "average", "unpool", "extract", "combine"
-MAXIMUM, MINIMUM, INDEXED_MAXIMUM, INDEXED_MINIMUM, AVERAGE, UNPOOL, EXTRACT, COMBINE = range(len(KINDS))
+         scatter.unpool, patches.extract, patches.combine, scatter.scatter_add, spread.spread)  # fmt: skip
+NAMES = ("maximum", "minimum", "indexed_maximum", "indexed_minimum", "average", "unpool", "extract", "combine",
+         "scatter_add", "spread")  # fmt: skip
+(MAXIMUM, MINIMUM, INDEXED_MAXIMUM, INDEXED_MINIMUM, AVERAGE, UNPOOL, EXTRACT, COMBINE,
+ SCATTER_ADD, SPREAD) = range(len(KINDS))  # fmt: skip
 EXTREMUM, MEAN = len(KINDS), len(KINDS) + 1
 FUNCTIONS = len(KINDS) + 2  # of a dtype
 
 # Bits of the frame's `option`.
 CEIL, INCLUDE_PADDING, EMPTY_IS_ZERO, IS_COMPLEX = 1, 2, 4, 8
+# What PyTorch refuses: empty axes, but the batch, and the channels where these may be empty; and wide padding.
+PYTORCH, FREE_CHANNELS, HALF_PADDING = 16, 32, 64
+SHARED = 128  # an adaptive pool: kernels are the numbers of outputs, or `KEEP`, which is the axis's size
+KEEP = -FAR
 _PLANE = AT_WINDOWS + Windows._fields.index("plane")
 
 
@@ -52,14 +59,25 @@ _PLANE = AT_WINDOWS + Windows._fields.index("plane")
 def resolve_window(frame):
     """Check a frame's numbers and write the padding and the sizes of the result among them. True: ask `explain`."""
     words, kind = frame.data, frame.data[AT.kind]
-    if kind == UNPOOL:
+    if kind == UNPOOL or kind == SCATTER_ADD:
         return resolve_unpool(words)
     windows, itemsize = load_tuple(words, AT_WINDOWS, Windows), words[AT.x_itemsize]
     leading, elements, taps, positions, planes = windows.rank - windows.trailing, 1.0, 1.0, 1.0, 1.0
     for i in range(leading):
         planes *= float(load_axis(words, i).size)
+    if has_empty_axis(words, windows):
+        return True
     for i in range(leading, windows.rank):
+        if words[AT.option] & SHARED and not share_axis(words, i):
+            return True
         axis = load_axis(words, i)
+        if words[AT.option] & SHARED:
+            elements, positions = elements * float(axis.size), positions * float(axis.out)
+            continue
+        if words[AT.option] & HALF_PADDING and float(axis.before) * 2.0 > float(axis.kernel):
+            return True
+        if words[AT.option] & PYTORCH and kind == AVERAGE and windows.trailing == 3 and axis.kernel > axis.size:
+            return True
         before, after, room = pad_axis(axis, words[AT.padding], True)
         if room == TOO_FAR or axis.size < 0:
             return True
@@ -69,7 +87,7 @@ def resolve_window(frame):
         out = max(out, 0)
         write_ends(words, i, before, after, out)
         elements, taps, positions = elements * float(axis.size), taps * float(axis.kernel), positions * float(out)
-    largest = max(positions, elements if kind == COMBINE else 0.0)
+    largest = max(positions, elements if kind == COMBINE or kind == SPREAD else 0.0)
     if kind == EXTRACT:
         largest = positions * taps
     if not is_addressable(planes * largest, itemsize) or not is_addressable(taps, 1):
@@ -80,10 +98,45 @@ def resolve_window(frame):
             return True
         if words[AT.columns] >= 0 and shape_of(words, AT.x, 1) * rows != words[AT.columns]:  # channels and taps
             return True
+    if kind == SPREAD and not has_shape_of_means(words, windows):
+        return True
     for i in range(leading, windows.rank):
         write_steps(words, i, drop_steps(load_axis(words, i)))
     words[AT.padding], words[AT.is_resolved] = GIVEN, 1
     return False
+
+
+@kernel
+def has_empty_axis(words, windows):
+    """Whether PyTorch would refuse an axis for its size."""
+    option = words[AT.option]
+    if not option & PYTORCH:
+        return False
+    for i in range(windows.rank - windows.trailing - (0 if option & FREE_CHANNELS else 1), windows.rank):
+        if load_axis(words, i).size < 1:
+            return True
+    return False
+
+
+@kernel
+def share_axis(words, i):
+    """Write the axis of an adaptive pool in the place of what it is asked for by."""
+    axis = load_axis(words, i)
+    out = axis.size if axis.kernel == KEEP else axis.kernel
+    if out < 0 or float(axis.size) * float(out) >= FAR:
+        return False
+    write_tuple(words, AT.axes + i * AXIS_FIELDS, sharing_axis(axis.size, out))
+    return True
+
+
+@kernel
+def has_shape_of_means(words, windows):
+    """Whether what is spread has the shape of a pool's result."""
+    for i in range(windows.rank):
+        axis = load_axis(words, i)
+        if shape_of(words, AT.x, i) != axis.out:
+            return False
+    return True
 
 
 @kernel
@@ -105,6 +158,9 @@ def resolve_unpool(words):
     for i in range(windows.rank):
         if shape_of(words, AT.indices, i) != shape_of(words, AT.x, i):
             return True
+    option = words[AT.option]
+    if has_empty_axis(words, windows):
+        return True
     for i in range(leading):
         n = load_axis(words, i).size
         if words[AT.sizes + i] != n:
@@ -114,6 +170,12 @@ def resolve_unpool(words):
         axis, size = load_axis(words, i), words[AT.sizes + i]
         if min(axis.kernel, axis.stride, axis.dilation) < 1:
             return True
+        if option & PYTORCH and words[AT.is_asked]:
+            least = unpooled_size(axis, words[AT.padding])
+            if words[AT.kind] == UNPOOL and (least == TOO_FAR or abs(size - least) >= axis.stride):
+                return True
+            if size < 1:
+                return True
         if not words[AT.is_asked]:
             size = unpooled_size(axis, words[AT.padding])
             if size < 1 and axis.size > 0:
@@ -144,7 +206,7 @@ def run_window(frame):
     for i in range(windows.rank):
         axis = load_axis(words, i)
         positions, elements = positions * axis.out, elements * axis.size
-    if (elements if kind == COMBINE else positions) == 0:
+    if (elements if kind == COMBINE or kind == SPREAD else positions) == 0:
         return True
     words[AT.numbers] = address(frame) + 8 * AT_WINDOWS
     rank = windows.rank - windows.trailing + 2 if kind == COMBINE else windows.rank
@@ -156,20 +218,21 @@ def run_window(frame):
         array_at(frame, AT.indices),
         array_at(frame, AT.numbers),
     )
-    if kind == UNPOOL:
+    if kind == UNPOOL or kind == SCATTER_ADD:
         if not is_aligned(words, AT.indices, rank, 8, 8):
             return False
-        words[AT.bad_index] = number_from(table[kernels + UNPOOL], (x, indices, out, numbers))
-        return words[AT.bad_index] < 0
+        return run_alone(frame, kind, (x, indices, out, words_at(address(frame) + 8 * AT.bad_index), numbers))
     if kind == EXTRACT or kind == COMBINE:
         return run_alone(frame, kind, (x, out, numbers))
+    if kind == SPREAD:
+        return run_alone(frame, kind, (x, out, numbers, words[AT.option] & INCLUDE_PADDING != 0))
     lowest, option = array_at(frame, AT.fill), words[AT.option]
     last = load_axis(words, windows.rank - 1)
     if option & IS_COMPLEX == 0 and pool_rows.refuses(windows.trailing, last, elements) == 0:
         return run_rows(frame, windows, x, out, indices, lowest)
     padded, empty_is_zero = option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0
     if kind == AVERAGE:
-        invoke(table[kernels + MEAN], (x, out, numbers, padded, empty_is_zero))
+        invoke(table[kernels + MEAN], (x, out, numbers, padded, empty_is_zero, words[AT.divisor]))
     else:
         smallest, indexed = kind == MINIMUM or kind == INDEXED_MINIMUM, kind >= INDEXED_MAXIMUM
         invoke(table[kernels + EXTREMUM], (x, out, indices, lowest, numbers, smallest, indexed))
@@ -186,7 +249,8 @@ def run_rows(frame, windows, x, out, indices, lowest):
     plan = words_at(address(frame) + 8 * AT.plan)
     a2, sizes = load_axis(words, windows.rank - 1), (words[AT.x_itemsize], words[AT.itemsize])
     pool_rows.write_plan(shape, strides, leading, count, a0, a1, a2, sizes[0], sizes[1],
-                         option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0, plan.data)  # fmt: skip
+                         option & INCLUDE_PADDING != 0, option & EMPTY_IS_ZERO != 0, words[AT.divisor],
+                         plan.data)  # fmt: skip
     return run_alone(frame, words[AT.kind], (x, out, indices, lowest, plan))
 
 

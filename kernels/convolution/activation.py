@@ -5,8 +5,9 @@ import math
 from numba import types
 
 from ..jit import entry, kernel, overload
-from ..shapes import GELU, RELU, RELU6, SIGMOID, SILU, TANH
-from ..simd.vectors import limits
+from ..shapes import GELU, LAST_CLAMP, RELU, RELU6, SIGMOID, SILU, TANH
+from ..simd.packing import finish_run
+from ..simd.vectors import APART, is_vector_type, limits
 from ..strided import item_size, load, store, stride, zero
 from ..window import axes_of_call, count_positions, load_call, spatial_offset
 
@@ -77,10 +78,28 @@ def _finish(out, where, total, bias, bias_where, call):
 
 
 @kernel
-def finish_row(out, where, step, columns, sums, start, bias, bias_where, call):
-    """`finish` for a row of sums."""
+def finish_elements(out, where, step, columns, sums, start, bias, bias_where, call):
+    """`finish` for a row of sums, one by one."""
     for j in range(columns):
         finish(out, where + j * step, sums[start + j], bias, bias_where, call)
+
+
+def finish_row(out, where, step, columns, sums, start, bias, bias_where, call):
+    """`finish` for a row of sums, of which whole vectors are read."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(finish_row)
+def _finish_row(out, where, step, columns, sums, start, bias, bias_where, call):
+    def vectors(out, where, step, columns, sums, start, bias, bias_where, call):
+        if call.activation <= LAST_CLAMP and 1 <= step <= APART:
+            low, high = bounds(call, sums, out)
+            added = load(bias, bias_where) if call.has_bias else zero(out)
+            finish_run(out, where, step, sums, start, columns, added, low, high)
+        else:
+            finish_elements(out, where, step, columns, sums, start, bias, bias_where, call)
+
+    return vectors if is_vector_type(out.compute) else finish_elements.py_func
 
 
 @entry

@@ -31,9 +31,9 @@ from ..shapes import (
     whole_windows,
     words_of,
 )
-from ..simd.packing import finish_transposed, pack_transposed
+from ..simd.packing import finish_transposed, pack_run, pack_transposed, prefetch_run
 from ..simd.tiles import CHANNEL_TILE, Inputs, Taps, Target, Weights, channel_tile
-from ..simd.vectors import VECTOR_BYTES, Bounds, is_finite, lanes_of
+from ..simd.vectors import APART, VECTOR_BYTES, Bounds, is_finite, lanes_of
 from ..strided import (
     Strides,
     address,
@@ -297,14 +297,20 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
 
 @inlined
 def split_blocks(call, a0, a1, a2, blocks, width, threads):
-    """The blocks, of fewer images or rows if need be: so that there are two for each thread."""
-    while count_items(call, a0, a1, a2, blocks, width) < 2 * threads and blocks.images * blocks.rows > 1:
-        images, rows = blocks.images, blocks.rows
+    """The blocks, of less if need be, so that there are two for each thread: of images, rows, outputs, or columns."""
+    while count_items(call, a0, a1, a2, blocks, width) < 2 * threads:
+        chunks, images, rows, columns = blocks.chunks, blocks.images, blocks.rows, blocks.columns
         if images > 1:
             images = (images + 1) // 2
-        else:
+        elif rows > 1:
             rows = (rows + 1) // 2
-        blocks = DenseBlocks(blocks.channels, blocks.chunks, images, rows, blocks.columns)
+        elif chunks > 1:
+            chunks = (chunks + 1) // 2
+        elif columns > 2 * POSITIONS:
+            columns = even_part(a2.out, (columns + 1) // 2, POSITIONS)
+        else:
+            break
+        blocks = DenseBlocks(blocks.channels, chunks, images, rows, columns)
     return blocks
 
 
@@ -495,18 +501,28 @@ def pack_kernels(w, call, axes, block, c, kernels):
 
 @kernel
 def pack_scattered(w, start, axes, outputs, kernels):
-    """`pack_kernels` an element at a time, where the taps of a kernel do not lie side by side."""
+    """`pack_kernels` tap by tap, where the taps of a kernel do not lie side by side.
+
+    Channels often lie pages apart, where no hardware foresees the next one.
+    """
     array, ws, at = w.array, w.strides, 0
     a0, a1, a2 = axes
     for channel in range(kernels.channels):
+        if channel + 1 < kernels.channels and 0 < ws.batch <= 64:
+            prefetch_run(array, start + (channel + 1) * ws.channel, outputs * ws.batch)
         for k0 in range(a0.kernel):
             for k1 in range(a1.kernel):
                 for k2 in range(a2.kernel):
                     source = start + channel * ws.channel + k0 * ws.s0 + k1 * ws.s1 + k2 * ws.s2
-                    for o in range(kernels.width):
-                        value = load(array, source + o * ws.batch) if o < outputs else zero(array)
-                        kernels.elements[at] = value
-                        at += 1
+                    if ws.batch == 1:
+                        pack_run(
+                            kernels.elements, at, array, source, kernels.width, 1, 0, outputs, zero(array)
+                        )  # fmt: skip
+                    else:
+                        for o in range(kernels.width):
+                            value = load(array, source + o * ws.batch) if o < outputs else zero(array)
+                            kernels.elements[at + o] = value
+                    at += kernels.width
 
 
 @inlined
@@ -521,7 +537,7 @@ def store_block(operands, call, block, sums, added):
         for r in range(rows):
             run = Sums(sums.elements, sums.start + (i * rows + r) * columns * sums.width, sums.width)
             where = first + i * outs.batch + r * outs.s1
-            if outs.s2 != 1 or call.activation > LAST_CLAMP:
+            if not 1 <= outs.s2 <= APART or call.activation > LAST_CLAMP:
                 store_elements(out, bias, call, run, columns, o, block.outputs, where)
             else:
                 store_vectors(out, bias, added, call, run, columns, o, block.outputs, where)
@@ -529,7 +545,7 @@ def store_block(operands, call, block, sums, added):
 
 @kernel
 def store_vectors(out, bias, added, call, sums, columns, o, outputs, where):
-    """Finish and store neighbouring positions of some output channels, a square of vectors at a time.
+    """Finish and store positions of some output channels, up to `APART` apart, a square of vectors at a time.
 
     There is room for a vector of biases in `added`.
     """
@@ -547,8 +563,8 @@ def store_vectors(out, bias, added, call, sums, columns, o, outputs, where):
         while j < columns:
             count = min(columns - j, lanes - past if j == 0 and columns > 4 * lanes else lanes)
             finish_transposed(
-                array, to + j, outs.channel, sums.elements, sums.start + j * sums.width + v, sums.width,
-                count, outputs - v, added, limits,
+                array, to + j * outs.s2, outs.channel, outs.s2, sums.elements, sums.start + j * sums.width + v,
+                sums.width, count, outputs - v, added, limits,
             )  # fmt: skip
             j += count
 

@@ -17,11 +17,10 @@ adds its terms in an order that depends on the sizes of one image alone: threads
 
 from typing import Any, NamedTuple
 
-from ..jit import entry, inlined, kernel, overload, plain
+from ..jit import entry, inlined, kernel, plain
 from ..shapes import CALL_FIELDS, CONSTANT, HUGE, LAST_CLAMP, NONE, PLAN, Axis, is_padded, words_of
-from ..simd.packing import finish_run
 from ..simd.tiles import TILES, Initial, Inputs, Positions, Taps, Target, Weights, tile, tile_shape
-from ..simd.vectors import MASKED, VECTOR_BYTES, Bounds, is_vector_type, lanes_of
+from ..simd.vectors import MASKED, VECTOR_BYTES, Bounds, lanes_of
 from ..strided import (
     compute_size,
     elements,
@@ -526,25 +525,7 @@ def store_block(operands, call, block, cover, sums):
     where, o = first_output(outs, call, block), block.group * call.outputs + block.o
     for i in range(block.outputs):
         for r in range(block.rows):
-            store_row(
+            finish_row(
                 out, where + i * outs.channel + r * outs.s1, outs.s2, block.columns,
                 sums.elements, i * sums.row + r * cover.step, bias, (o + i) * stride(bias, 0), call,
             )  # fmt: skip
-
-
-def store_row(out, where, step, columns, sums, start, bias, bias_where, call):
-    """Finish one row of sums."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(store_row)
-def _store_row(out, where, step, columns, sums, start, bias, bias_where, call):
-    def vectors(out, where, step, columns, sums, start, bias, bias_where, call):
-        if call.activation <= LAST_CLAMP and step == 1:
-            low, high = bounds(call, sums, out)
-            added = load(bias, bias_where) if call.has_bias else zero(out)
-            finish_run(out, where, sums, start, columns, added, low, high)
-        else:
-            finish_row(out, where, step, columns, sums, start, bias, bias_where, call)
-
-    return vectors if is_vector_type(out.compute) else finish_row.py_func

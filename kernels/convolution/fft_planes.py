@@ -35,10 +35,9 @@ from ..strided import (
 )  # fmt: skip
 from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, write_tuple
-from .activation import finish_row
+from .activation import finish_elements, finish_row
 from .costs import PLANES as PLANES_COSTS
 from .costs import larger
-from .direct import store_row
 from .fft_blocks import (
     FACTS,
     Block,
@@ -496,15 +495,15 @@ def _store_line(out, where, step, count, tools, at, apart, bias, bias_where, cal
             parts[joined + 2 * j] = parts[at + j * apart]
             parts[joined + 2 * j + 1] = parts[at + areas.pitch + j * apart]
         sums = scratch(workspace, 0, out)
-        finish_row(out, where, step, count, sums, joined // 2, bias, bias_where, call)
+        finish_elements(out, where, step, count, sums, joined // 2, bias, bias_where, call)
 
     def of_real(out, where, step, count, tools, at, apart, bias, bias_where, call, workspace):
         if apart == 1:
-            store_row(out, where, step, count, tools.parts, at, bias, bias_where, call)
+            finish_row(out, where, step, count, tools.parts, at, bias, bias_where, call)
             return
         gathered = tools.areas.buffer
         for j in range(count):
             tools.parts[gathered + j] = tools.parts[at + j * apart]
-        store_row(out, where, step, count, tools.parts, gathered, bias, bias_where, call)
+        finish_row(out, where, step, count, tools.parts, gathered, bias, bias_where, call)
 
     return of_complex if hasattr(out.compute, "underlying_float") else of_real

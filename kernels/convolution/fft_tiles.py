@@ -702,7 +702,17 @@ def restore_block(operands, call, axes, tiled, blocks, block, sums):
                     while j < columns:
                         some = min(columns - j, lanes - past if j == 0 and columns > 4 * lanes else lanes)
                         finish_transposed(
-                            out, to + j, outs.channel, restored, start + j * lanes, lanes, some, outputs, added, limits
+                            out,
+                            to + j,
+                            outs.channel,
+                            1,
+                            restored,
+                            start + j * lanes,
+                            lanes,
+                            some,
+                            outputs,
+                            added,
+                            limits,
                         )
                         j += some
 

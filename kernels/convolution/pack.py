@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 from ..jit import kernel, overload
 from ..shapes import CONSTANT
+from ..simd.boxes import PARTIAL, Box, Part, Place, copy_box, copy_framed, zero_box
 from ..simd.packing import CHANNELS, pack_channels, pack_run
 from ..simd.vectors import is_vector_type
-from ..strided import load, scratch
+from ..strided import load, scratch, scratch_array, zero
 from ..window import source_index
 
 SLACK = 16
@@ -180,3 +181,66 @@ def pack_weights(w, packed, call, axes, terms, o, outputs):
 def tap_index(call, axis, k):
     """Where tap `k` lies in the kernel, which a convolution proper runs through backwards."""
     return axis.kernel - 1 - k if call.flip else k
+
+
+def pack_box(array, source, workspace, offset, target, box, part):
+    """Copy a part of a box, in the compute type, to the workspace, from a byte on, and set what is around it to zero.
+
+    The source begins where the first element of the box would lie, if that were of the part.
+    """
+    raise NotImplementedError("compiled code only")
+
+
+@overload(pack_box)
+def _pack_box(array, source, workspace, offset, target, box, part):
+    def copied(array, source, workspace, offset, target, box, part):
+        goal = scratch_array(workspace, offset, array)
+        if part.top >= part.bottom or part.left >= part.right:
+            zero_box(goal, target, Box(box.planes, 1, box.rows * box.columns))
+            return
+        rows, columns = part.bottom - part.top, part.right - part.left
+        is_whole = rows == box.rows and columns == box.columns
+        if PARTIAL and not is_whole and source.column == 1 and source.row == box.columns and box.planes >= 4:
+            copy_framed(array, source, goal, target, box, part)
+            return
+        at = Place(
+            source.start + part.top * source.row + part.left * source.column, source.plane, source.row, source.column
+        )
+        inner = Place(target.start + part.top * box.columns + part.left, target.plane, box.columns, 1)
+        copy_box(array, at, goal, inner, Box(box.planes, rows, columns))
+        if part.left > 0:
+            to = Place(target.start + part.top * box.columns, target.plane, box.columns, 1)
+            zero_box(goal, to, Box(box.planes, rows, part.left))
+        if part.right < box.columns:
+            to = Place(target.start + part.top * box.columns + part.right, target.plane, box.columns, 1)
+            zero_box(goal, to, Box(box.planes, rows, box.columns - part.right))
+        if part.top > 0:
+            zero_box(goal, target, Box(box.planes, 1, part.top * box.columns))
+        if part.bottom < box.rows:
+            to = Place(target.start + part.bottom * box.columns, target.plane, box.columns, 1)
+            zero_box(goal, to, Box(box.planes, 1, (box.rows - part.bottom) * box.columns))
+
+    def converted(array, source, workspace, offset, target, box, part):
+        goal = scratch(workspace, offset, array)
+        for plane in range(box.planes):
+            for row in range(box.rows):
+                at = source.start + plane * source.plane + row * source.row
+                to = target.start + plane * target.plane + row * box.columns
+                is_inside = part.top <= row < part.bottom
+                for column in range(box.columns):
+                    if is_inside and part.left <= column < part.right:
+                        goal[to + column] = load(array, at + column * source.column)
+                    else:
+                        goal[to + column] = zero(array)
+
+    return copied if array.dtype == array.compute else converted
+
+
+@kernel
+def pack_rows(array, source, workspace, offset, target, box, part):
+    """`pack_box`, in which a column alone is a row."""
+    if box.columns == 1 and part.left < part.right:
+        at = Place(source.start, source.plane, source.column, source.row)
+        pack_box(array, at, workspace, offset, target, Box(box.planes, 1, box.rows), Part(0, 1, part.top, part.bottom))
+    else:
+        pack_box(array, source, workspace, offset, target, box, part)

@@ -156,13 +156,22 @@ def pad_line(step, block, at, place, value, is_whole):
 @kernel
 def point_to_lines(step, memory, place, source, row, rows):
     """Write down where the lines lie that the terms of a row take, or of several rows."""
-    across, pairs = step.across, is_paired(step.order_across)
+    across, order, table, pairs = step.across, step.order_across, memory.table, is_paired(step.order_across)
+    first, terms = place.row + row - across.before, step.taps_across + rows - 1
+    if source != 0 and first >= 0 and first + across.kernel + rows - 1 <= across.size:  # as almost always
+        begin, hop = source + first * across.x_step, across.x_step
+        for term in range(terms):
+            if pairs:
+                table[2 * term] = begin + tap_of(order, across.kernel, term, False) * hop
+                table[2 * term + 1] = begin + tap_of(order, across.kernel, term, True) * hop
+            else:
+                table[term] = begin + tap_of(order, across.kernel, term, False) * hop
+        return
     padding = address_of(memory.block, memory.padding) - place.group * step.hop * step.along.x_step
-    for term in range(step.taps_across + rows - 1):
+    for term in range(terms):
         for second in range(2 if pairs else 1):
-            tap = tap_of(step.order_across, across.kernel, term, second == 1)
-            line = find_line(across, source, place.row + row + tap - across.before)
-            memory.table[2 * term + second if pairs else term] = padding if line == 0 else line
+            line = find_line(across, source, first + tap_of(order, across.kernel, term, second == 1))
+            table[2 * term + second if pairs else term] = padding if line == 0 else line
 
 
 @kernel

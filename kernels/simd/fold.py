@@ -22,7 +22,8 @@ TAPS = 2 * INDICES  # for each window of a line, those along the last axis that 
 DIVISORS = TAPS + 8 * (ROOM + SLACK)  # for each window of a line
 RECIPROCALS = 8 * (ROOM + SLACK)  # of the divisors: behind them
 GROUPS = DIVISORS + 2 * RECIPROCALS  # lines that are stored together
-WORKSPACE_BYTES = GROUPS + 8 * ROOM
+SHARES = GROUPS + 8 * ROOM  # where on a line the windows of an adaptive pool begin and end
+WORKSPACE_BYTES = SHARES + 8 * ROOM
 
 _INT64, _INT32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _FUSED = (
@@ -33,6 +34,9 @@ _FUSED = (
 _HAS_FMA = "fmaf" not in assembly(_FUSED)
 
 
+MEANS = "average", "mean_square"  # the kinds whose windows are summed and divided
+
+
 def lane_count(element):
     """Elements of a vector."""
     return VECTOR_BYTES * 8 // element.bitwidth
@@ -40,7 +44,7 @@ def lane_count(element):
 
 def line_type(kind, out):
     """The type that windows are folded in: the result's, where vectors can compare it."""
-    if kind == "average" or kind.startswith("indexed") or out.compute in FLOATS:
+    if kind in MEANS or kind.startswith("indexed") or out.compute in FLOATS:
         return out.compute
     return out.dtype
 
@@ -51,6 +55,7 @@ class Fold:
     def __init__(self, context, builder, kind, x, out, workspace, lanes=None):
         self.context, self.builder = context, builder
         self.kind, self.x, self.out = kind, x, out
+        self.is_mean = kind in MEANS
         self.element = line_type(kind, out)
         self.lanes = lanes or lane_count(self.element)
         self.scalar = context.get_value_type(self.element)
@@ -103,7 +108,8 @@ class Fold:
         """A vector of the input from element `i` on; its indices are `index`, `index + step`, and so on."""
         storage = self.context.get_value_type(self.x.dtype)
         vector = load_vector(self.builder, self._pointer(data, i, storage), self._of(storage), mask)
-        parts = [self.widen(vector, self.x)]
+        value = self.widen(vector, self.x)
+        parts = [self.builder.fmul(value, value) if self.kind == "mean_square" else value]
         if self.has_index:
             word = self.index.element
             lane = ir.Constant(self.index, list(range(self.lanes)))
@@ -113,7 +119,7 @@ class Fold:
 
     def neutral(self, lowest):
         """What changes no result: 0 in a sum, else the padding's value `lowest` and an index after all others."""
-        if self.kind == "average":
+        if self.is_mean:
             return [ir.Constant(self.vector, None)]
         one = self.of_lanes(1)
         storage = ir.VectorType(self.context.get_value_type(self.out.dtype), 1)
@@ -137,7 +143,7 @@ class Fold:
     def combine(self, best, new, in_order=True):
         """The fold of two vectors, lane by lane. Of equals the first index wins, which `best` has if `in_order`."""
         builder = self.builder
-        if self.kind == "average":
+        if self.is_mean:
             return [builder.fadd(best[0], new[0])]
         if not self.has_index:
             return [self._extreme(best[0], new[0])]
@@ -193,7 +199,7 @@ class Fold:
 
     def divisors(self, pointer):
         """A vector of what means are divided by, and one of the reciprocals; None for other kinds."""
-        if self.kind != "average":
+        if not self.is_mean:
             return None
         builder, byte = self.builder, _BYTE.as_pointer()
         reciprocals = builder.gep(builder.bitcast(pointer, byte), [_INT64(RECIPROCALS)], source_etype=_BYTE)

@@ -17,6 +17,8 @@ from .vectors import (
     keep_whole,
     load_elements,
     load_vector,
+    prefetch,
+    store_apart,
     store_vector,
     transpose,
     unpack,
@@ -73,6 +75,21 @@ def pack_run(typingctx, target, to, array, start, count, step, left, right, padd
 
     n = types.intp
     return types.void(target, n, array, n, n, step, n, n, element), emit
+
+
+@intrinsic
+def prefetch_run(typingctx, array, start, count):
+    """Ask for the cache lines of `count` elements from `start` on."""
+    line = 64 * 8 // array.dtype.bitwidth
+
+    def emit(context, builder, signature, args):
+        source, start, count = args
+        source = builder.gep(data_of(context, builder, array, source), [start])
+        with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(line), inc=True) as (offset, _):
+            prefetch(builder, builder.gep(source, [offset]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), emit
 
 
 CHANNELS = 4  # that `pack_channels` takes at a time
@@ -175,18 +192,18 @@ def pack_transposed(typingctx, array, start, step, rows, lanes, target, to, targ
 
 
 @intrinsic
-def finish_transposed(typingctx, array, to, target_step, source, start, step, rows, lanes, added, bounds):
-    """`array[to + j * target_step + i] = clamp(source[start + i * step + j] + added[j])` for `i < rows`, `j < lanes`.
+def finish_transposed(typingctx, array, to, target_step, apart, source, start, step, rows, lanes, added, bounds):
+    """`array[to + j * target_step + i * apart] = clamp(source[start + i * step + j] + added[j])`.
 
-    There are at most as many rows, and columns (`lanes`), as a vector has lanes. Full vectors of the source and of
-    `added` are read; a NaN stays a NaN.
+    That is for `i < rows` and `j < lanes`, and `apart` is 1 or 2. There are at most as many rows, and columns
+    (`lanes`), as a vector has lanes. Full vectors of the source and of `added` are read; a NaN stays a NaN.
     """
     element = source.dtype
     count = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        target, to, target_step, source, start, step, rows, lanes, added, limits = args
+        target, to, target_step, apart, source, start, step, rows, lanes, added, limits = args
         limits = unpack(builder, bounds, limits)
         vector = ir.VectorType(context.get_value_type(element), count)
         source, target = builder.gep(source, [start]), builder.gep(data_of(context, builder, array, target), [to])
@@ -214,20 +231,23 @@ def finish_transposed(typingctx, array, to, target_step, source, start, step, ro
         with builder.if_else(full) as (fully, partly):
             with fully:
                 for j, column in enumerate(columns):
-                    store_vector(builder, column, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
+                    store_apart(builder, column, builder.gep(target, [builder.mul(target_step, _INT64(j))]), apart)
             with partly:
                 for j, column in enumerate(columns):
+                    at = builder.gep(target, [builder.mul(target_step, _INT64(j))])
                     with builder.if_then(builder.icmp_signed("<", _INT64(j), lanes)):
-                        store_vector(builder, column, builder.gep(target, [builder.mul(target_step, _INT64(j))]), mask)
+                        store_apart(builder, column, at, apart, mask)
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(array, n, n, source, n, n, n, n, source, bounds), emit
+    return types.void(array, n, n, n, source, n, n, n, n, source, bounds), emit
 
 
 @intrinsic
-def finish_run(typingctx, array, to, source, start, count, added, low, high):
-    """`array[to + j] = clamp(source[start + j] + added, low, high)` for `j < count`; a NaN stays a NaN.
+def finish_run(typingctx, array, to, apart, source, start, count, added, low, high):
+    """`array[to + j * apart] = clamp(source[start + j] + added, low, high)` for `j < count`; a NaN stays a NaN.
+
+    The step `apart` is 1 or 2.
 
     Full vectors of the source are read.
     """
@@ -235,17 +255,18 @@ def finish_run(typingctx, array, to, source, start, count, added, low, high):
     lane_count = VECTOR_BYTES * 8 // element.bitwidth
 
     def emit(context, builder, signature, args):
-        target, to, source, start, count, *numbers = args
+        target, to, apart, source, start, count, *numbers = args
         vector = ir.VectorType(context.get_value_type(element), lane_count)
         added, low, high = (broadcast(builder, number, vector) for number in numbers)
         target, source = builder.gep(data_of(context, builder, array, target), [to]), builder.gep(source, [start])
 
         def body(offset, mask):
             total = add(builder, load_vector(builder, builder.gep(source, [offset]), vector), added)
-            store_vector(builder, finish(builder, array, total, low, high), builder.gep(target, [offset]), mask)
+            at = builder.gep(target, [builder.mul(offset, apart)])
+            store_apart(builder, finish(builder, array, total, low, high), at, apart, mask)
 
         for_vectors(builder, count, lane_count, body)
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(array, n, source, n, n, element, element, element), emit
+    return types.void(array, n, n, source, n, n, element, element, element), emit

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..strided import StridedType
-from .fold import RECIPROCALS, SPARE, Fold, lane_count, line_type
+from .fold import MEANS, RECIPROCALS, SPARE, Fold, lane_count, line_type
 from .vectors import VECTOR_BYTES, broadcast, first_lanes, for_vectors, load_vector, store_vector, unpack
 
 HAS_MASKS = VECTOR_BYTES == 64  # AVX-512 reads and writes parts of vectors at no cost
@@ -117,6 +117,13 @@ class BlockEntry(NamedTuple):
     results: int
 
 
+class WindowEntry(NamedTuple):
+    """What `store_windows` is told of a window."""
+
+    first: int  # column of the line
+    taps: int
+
+
 class Table(NamedTuple):
     """So many entries, in the workspace."""
 
@@ -184,6 +191,13 @@ def _number(value):
     return _INT64(value) if isinstance(value, int) else value
 
 
+def _entry(builder, table, i, cls):
+    """An entry of a table."""
+    words = len(cls._fields)
+    places = [_sum(builder, builder.mul(i, _INT64(words)), f) for f in range(words)]
+    return cls(*(builder.load(builder.gep(table.words, [at])) for at in places))
+
+
 def _sum(builder, *terms):
     return functools.reduce(builder.add, map(_number, terms))
 
@@ -229,7 +243,7 @@ def _constant(kind, result, value):
 
 @intrinsic(prefer_literal=True)
 def is_mean(typingctx, kind):
-    return _constant(kind, types.boolean, kind.literal_value == "average")
+    return _constant(kind, types.boolean, kind.literal_value in MEANS)
 
 
 @intrinsic(prefer_literal=True)
@@ -255,7 +269,7 @@ def set_taps(typingctx, kind, arrays, j, count):
 
     def emit(context, builder, signature, args):
         fold, pointers, j, count = _open(context, builder, signature, args, keep_loops=False)
-        if fold.kind == "average":
+        if fold.is_mean:
             builder.store(builder.sitofp(count, fold.scalar), builder.gep(pointers.taps, [j]))
         return context.get_dummy_value()
 
@@ -268,7 +282,7 @@ def set_divisors(typingctx, kind, arrays, count, rows):
 
     def emit(context, builder, signature, args):
         fold, pointers, count, rows = _open(context, builder, signature, args, keep_loops=False)
-        if fold.kind != "average":
+        if not fold.is_mean:
             return context.get_dummy_value()
         rows = broadcast(builder, builder.sitofp(rows, fold.scalar), fold.vector)
         one = ir.Constant(fold.vector, [1.0] * fold.lanes)
@@ -484,6 +498,40 @@ def _store_columns(fold, pointers, lines, windows, target, tight, step, known):
 
 
 @intrinsic(prefer_literal=True)
+def store_windows(typingctx, kind, arrays, lines, windows, target):
+    """`store_columns` for windows at no step: `windows` is a `Table` of a `WindowEntry` each."""
+
+    def emit(context, builder, signature, args):
+        fold, pointers, lines, windows, target = _open(context, builder, signature, args)
+        fold = fold.of_lanes(1)
+        slots = [fold.slots() for _ in range(_STREAMS)]
+
+        def fold_window(j, row, streams):
+            """That window of so many lines, whose sums hide each other's latency."""
+            first, taps = _entry(builder, windows, j, WindowEntry)
+            rows = [_sum(builder, row, i) for i in range(streams)]
+            starts = [_sum(builder, lines.start, builder.mul(r, lines.pitch), first) for r in rows]
+            for start, total in zip(starts, slots):
+                fold.set(total, fold.read(start))
+            with _loop(builder, 1, taps) as (k, _):
+                for start, total in zip(starts, slots):
+                    fold.set(total, fold.combine(fold.get(total), fold.read(builder.add(start, k)), in_order=False))
+            divisors = fold.divisors(builder.gep(pointers.divisors, [j]))
+            for r, total in zip(rows, slots):
+                to = _sum(builder, target.start, builder.mul(r, target.line), j)
+                fold.finish(fold.get(total), pointers, to, divisors, None)
+
+        whole = builder.sub(lines.count, builder.and_(lines.count, _INT64(_STREAMS - 1)))
+        with _loop(builder, 0, whole, _STREAMS) as (row, _), _loop(builder, 0, windows.count) as (j, _):
+            fold_window(j, row, _STREAMS)
+        with _loop(builder, whole, lines.count) as (row, _), _loop(builder, 0, windows.count) as (j, _):
+            fold_window(j, row, 1)
+        return context.get_dummy_value()
+
+    return types.void(kind, arrays, lines, windows, target), emit
+
+
+@intrinsic(prefer_literal=True)
 def store_channels(typingctx, kind, arrays, start, count, width, channels, target):
     """Transpose a line of `count` elements that are `width` channels each, of which the first `channels` are stored.
 
@@ -595,11 +643,6 @@ def _pool_in_registers(fold, pointers, windows, rows, group, blocks, planes, ste
     neutral, last = fold.neutral(pointers.lowest), fold.lanes * vectors - 1
     slots = [fold.slots() for _ in range(vectors)]
 
-    def entry(table, i, cls):
-        words = len(cls._fields)
-        places = [_sum(builder, builder.mul(i, _INT64(words)), f) for f in range(words)]
-        return cls(*(builder.load(builder.gep(table.words, [at])) for at in places))
-
     def mask(word, lanes):
         word = builder.trunc(word, ir.IntType(lanes)) if lanes < 64 else word
         return builder.bitcast(word, ir.VectorType(ir.IntType(1), lanes))
@@ -611,7 +654,7 @@ def _pool_in_registers(fold, pointers, windows, rows, group, blocks, planes, ste
         return [builder.shuffle_vector(part[0], part[-1], order) for part in zip(*parts)]
 
     def pool_row(row, first, inside, stored, line, divisors):
-        own = entry(rows, row, RowEntry)
+        own = _entry(builder, rows, row, RowEntry)
         first = Place(builder.add(own.offset, first.offset), builder.add(own.index, first.index))
 
         def load(v, k):
@@ -634,7 +677,7 @@ def _pool_in_registers(fold, pointers, windows, rows, group, blocks, planes, ste
     with _loop(builder, 0, planes.count) as (plane, _), _loop(builder, 0, rows.count, group) as (row, _):
         stop = _least(builder, builder.add(row, group), rows.count)
         with _loop(builder, 0, blocks.count) as (block, _):
-            own, offset = entry(blocks, block, BlockEntry), builder.mul(block, windows.count)
+            own, offset = _entry(builder, blocks, block, BlockEntry), builder.mul(block, windows.count)
             inside = [mask(word, fold.lanes) for word in (own.first, own.second)[:vectors]]
             stored = mask(own.results, result.lanes)
             divisors = result.divisors(builder.gep(pointers.divisors, [offset]))

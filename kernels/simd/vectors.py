@@ -109,6 +109,33 @@ def store_vector(builder, value, pointer, mask=None):
     builder.call(function, [value, pointer, ir.IntType(32)(_size(vector)), mask])
 
 
+APART = 2  # steps between elements, at most, with which `store_apart` writes a vector
+
+
+def store_apart(builder, value, pointer, step, mask=None):
+    """`store_vector` to every element, or to every second one; those between are not touched."""
+    lanes, index = value.type.count, ir.IntType(32)
+    with builder.if_else(builder.icmp_signed("==", step, step.type(1))) as (together, apart):
+        with together:
+            store_vector(builder, value, pointer, mask)
+        with apart:
+            even = ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1, 0] * (lanes // 2))
+            for half in range(2):
+                order = [(half * lanes + i) // 2 for i in range(lanes)]
+                order = ir.Constant(ir.VectorType(index, lanes), order)
+                some = even if mask is None else builder.and_(builder.shuffle_vector(mask, mask, order), even)
+                spread = builder.shuffle_vector(value, value, order)
+                store_vector(builder, spread, builder.gep(pointer, [_INT64(half * lanes)]), some)
+
+
+def prefetch(builder, pointer):
+    """Ask for a cache line that will be read, wherever it lies."""
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, number(0), number(3), number(1)])
+
+
 def load_elements(context, builder, array, pointer, vector, mask=None, other=None):
     """`load_vector` from the memory of `array`, in its compute type."""
     stored = ir.VectorType(context.get_value_type(array.dtype), vector.count)

@@ -22,6 +22,7 @@ from .vectors import (
     load_elements,
     load_vector,
     multiply_add,
+    prefetch,
     store_vector,
 )
 
@@ -117,14 +118,6 @@ def outputs_from_points(size, do, m):
 def points_of(size):
     """Points, and inputs, of a tile."""
     return size + 2 if size > 1 else 1
-
-
-def prefetch(builder, pointer):
-    """Ask for a cache line that will be read, wherever it lies."""
-    number = ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [pointer, number(0), number(3), number(1)])
 
 
 def taps_of(size):

@@ -4,11 +4,9 @@ from ..jit import entry, kernel
 from ..strided import convert, item_size, load, mean, store, zero
 from ..window import (
     axes_of_windows,
-    count_plane,
     count_positions,
     load_axis,
     load_windows,
-    spatial_offset,
     window_element,
 )
 
@@ -46,10 +44,10 @@ def is_better(value, best, smallest):
 
 
 @entry
-def average(x, out, numbers, include_padding, empty_is_zero):
+def average(x, out, numbers, include_padding, empty_is_zero, divisor):
     """Mean of each window over its elements of the input, with `include_padding` over those of the padding, too.
 
-    The mean of no elements is 0 where `empty_is_zero`, else NaN.
+    The mean of no elements is 0 where `empty_is_zero`, else NaN. A `divisor` that is not 0 stands for any count.
     """
     windows = load_windows(numbers.data)
     axes = axes_of_windows(numbers.data, windows)
@@ -64,6 +62,8 @@ def average(x, out, numbers, include_padding, empty_is_zero):
                 count += 1
         if include_padding:
             count = count_padded(axes, position)
+        if divisor != 0:
+            count = divisor
         if count == 0 and empty_is_zero:
             store(out, position, zero(out))
         else:
@@ -88,22 +88,3 @@ def count_padded_axis(axis, p):
     if room >= (axis.kernel - 1) * axis.dilation:
         return axis.kernel
     return room // axis.dilation + 1
-
-
-@entry
-def unpool(values, indices, out, numbers):
-    """Scatter values into `out`, which is zero and contiguous, plane by plane; the last of repeated indices wins.
-
-    Returns the flat position of the first index outside its plane, -1 where there is none.
-    """
-    windows = load_windows(numbers.data)
-    axes = axes_of_windows(numbers.data, windows)
-    positions, _ = count_positions(axes)
-    plane = count_plane(axes, windows.trailing)
-    for position in range(positions):
-        index = indices.data[spatial_offset(indices.strides, axes, position, 0) // 8]
-        if index < 0 or index >= windows.plane:
-            return position
-        where = spatial_offset(values.strides, axes, position, 0) // item_size(values)
-        out.data[position // plane * windows.plane + index] = values.data[where]
-    return -1

@@ -9,6 +9,7 @@ row's vectors are no padding, and where rows begin, is written down once for all
 A window that covers whole rows is one along them: a mean over contiguous planes is a mean of runs. Where a row of
 windows is a single one, as there, its columns are folded to one vector as they are read. Where the channels of the
 input lie next to each other, an element of a line is a run of channels, and results are transposed on their way out.
+Windows of adaptive pools lie at no step: which rows each has is told from row to row, which columns from a table.
 
     LOOP 6  shares of the lines, one of which a thread takes at a time                      `run`
     LOOP 5  blocks of columns, so that a line fits in the workspace                         `pool_share`
@@ -17,9 +18,9 @@ input lie next to each other, an element of a line is a run of channels, and res
                                                                                             `fold_lines`, `store_lines`
     LOOP 2, 1, 0  lines of a group, vectors of a line, taps: vector code, in `pool_lines`
 
-`pool_planes` and `pool_short` stand in for LOOP 4 and what is below. A line is a row of windows of one plane, or of a
-run of channels; `divmod` takes the number of a line apart. `write_plan` decides all that once for inputs of one shape
-and strides. The workspace has the same size for every input.
+`pool_planes`, `pool_short` and `pool_across` stand in for LOOP 4 and what is below. A line is a row of windows of one
+plane, or of a run of channels; `divmod` takes the number of a line apart. `write_plan` decides all that once for inputs
+of one shape and strides. The workspace has the same size for every input.
 """
 
 from typing import NamedTuple
@@ -27,8 +28,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..jit import entry, kernel, plain
-from ..shapes import HUGE, UNIT, Axis, whole_windows, words_of
-from ..simd.fold import COLUMNS, DIVISORS, GROUPS, ROOM, ROWS, TAPS, WORKSPACE_BYTES
+from ..shapes import HUGE, UNIT, Axis, shared_window, whole_windows, words_of
+from ..simd.fold import COLUMNS, DIVISORS, GROUPS, ROOM, ROWS, SHARES, TAPS, WORKSPACE_BYTES
 from ..simd.pool_lines import (
     HAS_MASKS,
     SHUFFLED,
@@ -43,6 +44,7 @@ from ..simd.pool_lines import (
     ShortWindows,
     Table,
     Target,
+    WindowEntry,
     Windows,
     dissolve,
     fill,
@@ -58,6 +60,7 @@ from ..simd.pool_lines import (
     store_channels,
     store_columns,
     store_runs,
+    store_windows,
     vector_lanes,
 )
 from ..simd.vectors import VECTOR_BYTES
@@ -90,7 +93,9 @@ class Walk(NamedTuple):
     pitch: int  # elements from line to line in the workspace
     include_padding: int  # whether means count padding
     empty_is_zero: int  # whether the mean of no elements is 0, else NaN
+    divisor: int  # of means, 0 where they are over what windows cover
     is_contiguous: int  # planes are single windows that lie in one piece, evenly spaced
+    is_shared: int  # windows of some axis lie at no step, and a line holds a row of the input
     is_short: int  # windows of two or three columns, none only of padded rows
 
 
@@ -140,7 +145,7 @@ class Group(NamedTuple):
 
 
 PLAN_WORDS = words_of(Plan)
-_GROUP, _ROW, _BLOCK = (len(cls._fields) for cls in (Group, RowEntry, BlockEntry))
+_GROUP, _ROW, _BLOCK, _WINDOW = (len(cls._fields) for cls in (Group, RowEntry, BlockEntry, WindowEntry))
 
 
 @plain
@@ -164,7 +169,7 @@ def reason(refusal, count, last, elements):
 
 @plain
 def write_plan(shape, strides, leading, count, a0, a1, a2, item_size, result_size, include_padding, empty_is_zero,
-               numbers):  # fmt: skip
+               divisor, numbers):  # fmt: skip
     """Write a `Plan` for three axes, of which the last `count` are those of the window, the others `UNIT`.
 
     `shape` and `strides`, in bytes, are those of the input, with `leading` axes before them; elements of the input and
@@ -193,16 +198,26 @@ def write_plan(shape, strides, leading, count, a0, a1, a2, item_size, result_siz
     for a in range(leading - 1 if channels_last else leading):
         planes *= shape[a]
     step = strides[leading - 1] // item_size if regular else 0
-    columns = min(a2.out, (ROOM // width - reach) // a2.stride + 1) if a2.out > 1 else 1
+    columns, span = 1, reach
+    if a2.stride == 0:
+        columns = max(min(a2.out, ROOM // (2 * width), (ROOM // width - 2) * a2.out // a2.size), 1)
+        span = min(columns * a2.size // a2.out + 2, ROOM // width)
+    elif a2.out > 1:
+        columns = min(a2.out, (ROOM // width - reach) // a2.stride + 1)
+        span = (columns - 1) * a2.stride + reach
     vector = VECTOR_BYTES // min(
         item_size, result_size
     )  # at most: what is written past a line must not reach the next one
-    pitch = (-(-((columns - 1) * a2.stride + reach) * width // vector) + 1) * vector
+    pitch = (-(-span * width // vector) + 1) * vector
     contiguous = step != 0 and is_unit(a0) and is_unit(a1) and s2 == 1 and a2.out == 1 and is_one_window(a2)
     short = HAS_MASKS and not channels_last and s2 == 1 and a2.out > 1 and a0.kernel == 1
-    short = short and 2 <= a2.kernel <= 3 and a2.stride <= 2 and a2.dilation == 1 and meets_all(a0) and meets_all(a1)
-    walk = Walk(s0, s1, s2, leading, step, channels, width, rows, planes * -(-channels // width) * rows, columns, pitch,
-                int(include_padding), int(empty_is_zero), int(contiguous), int(short))  # fmt: skip
+    short = (
+        short and 2 <= a2.kernel <= 3 and 1 <= a2.stride <= 2 and a2.dilation == 1 and meets_all(a0) and meets_all(a1)
+    )
+    shared = width == 1 and a2.out > 1 and min(a0.stride, a1.stride, a2.stride) == 0
+    lines, means = planes * -(-channels // width) * rows, (int(include_padding), int(empty_is_zero), divisor)
+    walk = Walk(s0, s1, s2, leading, step, channels, width, rows, lines, columns, pitch, *means, int(contiguous),
+                int(shared), int(short))  # fmt: skip
     write_tuple(numbers, 0, Plan(walk, a0, a1, a2))
 
 
@@ -221,7 +236,9 @@ def is_one_window(axis):
 @plain
 def joins(first, second, step, inner):
     """Whether two axes are one: windows cover all of the second, whose elements go on from row to row at one step."""
-    if max(first.kernel, first.before, first.after) >= HUGE or first.dilation > 1 or second.out > 1:
+    if max(first.kernel, first.before, first.after) >= HUGE or first.stride == 0 or first.dilation > 1:
+        return False
+    if second.out > 1:
         return False
     return is_one_window(second) and step == second.size * inner
 
@@ -255,6 +272,9 @@ def plane_offset(x, walk, plane):
 @kernel
 def clip(axis, p):
     """Of window `p`, the first element that is no padding, and how many there are."""
+    if axis.stride == 0:
+        begin, end = shared_window(axis, p)
+        return begin, end - begin
     i = p * axis.stride - axis.before
     first, last = real_range(i, axis.kernel, axis.dilation, axis.size)
     return i + first * axis.dilation, last - first
@@ -265,6 +285,12 @@ def count_taps(walk, axis, p):
     """What a mean is divided by, on one axis. That of no elements is 0 / 1 where `empty_is_zero`, else 0 / 0."""
     count = count_padded_axis(axis, p) if walk.include_padding else clip(axis, p)[1]
     return max(count, walk.empty_is_zero)
+
+
+@kernel
+def count_columns(walk, axis, p):
+    """What a mean is divided by along the last axis; all of it, where that is the caller's."""
+    return walk.divisor if walk.divisor != 0 else count_taps(walk, axis, p)
 
 
 @kernel
@@ -305,6 +331,9 @@ def line_after(plan, position, rows):
 def columns_from(plan, first):
     """The block of columns that begins with an output."""
     axis, count = plan.a2, min(plan.walk.columns, plan.a2.out - first)
+    if axis.stride == 0:
+        start, span = shared_window(axis, first)[0], shared_window(axis, first + count - 1)[1]
+        return Columns(first, count, start, span - start, 0, span - start)
     start = first * axis.stride - axis.before
     span = (count - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
     left = min(max(-start, 0), span)
@@ -329,7 +358,7 @@ def rows_under(plan, clipped0, clipped1):
 def count_rows(kind, plan, position):
     """What the means of a line are divided by along the first two axes."""
     dissolve()
-    if not is_mean(kind):
+    if not is_mean(kind) or plan.walk.divisor != 0:
         return 1
     return count_taps(plan.walk, plan.a0, position.p0) * count_taps(plan.walk, plan.a1, position.p1)
 
@@ -339,7 +368,7 @@ def pool_planes(kind, arrays, plan, share):
     """Planes that are single windows."""
     taps, step, block = plan.a2.size, plan.walk.plane_step, max(1, LINES // vector_lanes(kind, arrays))
     for j in range(block if is_mean(kind) else 0):
-        set_taps(kind, arrays, j, taps)
+        set_taps(kind, arrays, j, count_columns(plan.walk, plan.a2, 0))
     set_divisors(kind, arrays, block, 1)
     for plane in range(share.begin, share.end, block):
         pool_runs(kind, arrays, plane * step, Windows(min(block, share.end - plane), taps, 1, step), plane)
@@ -444,7 +473,7 @@ def pool_windows(kind, arrays, plan, columns, position, lines):
     step, number = Place(axis.dilation * walk.s2, axis.dilation), (position.plane * plan.a0.out + position.p0)
     target = Target(number * plan.a1.out + position.p1, 1, 1)
     for j in range(lines.count):
-        set_taps(kind, arrays, j, count_rows(kind, plan, position) * count_taps(walk, axis, columns.first))
+        set_taps(kind, arrays, j, count_rows(kind, plan, position) * count_columns(walk, axis, columns.first))
         rows, first = rows_under(plan, clip(plan.a0, position.p0), clip(plan.a1, position.p1))
         offset = plane_offset(arrays.x, walk, position.plane) + i2 * walk.s2
         run = Run(Place(first.offset + offset, first.index + i2), step, n2)
@@ -504,6 +533,30 @@ def fold_groups(kind, arrays, plan, columns, inner, position, lines):
 
 
 @kernel
+def write_windows(arrays, plan, columns):
+    """Fill the table of where on a line the windows of an adaptive pool lie."""
+    words = scratch_index(arrays.workspace, SHARES)
+    for j in range(columns.count):
+        begin, end = shared_window(plan.a2, columns.first + j)
+        write_tuple(words, _WINDOW * j, WindowEntry(begin - columns.start, end - begin))
+
+
+@kernel
+def fold_channels(kind, arrays, start, windows, width):
+    """Fold the columns of a line whose elements are `width` channels to another line, which begins at `COLUMNS`."""
+    if windows.stride == 0:
+        words = scratch_index(arrays.workspace, SHARES)
+        for j in range(windows.count):
+            own = load_tuple(words, _WINDOW * j, WindowEntry)
+            fold_taps(kind, arrays, COLUMNS + j * width, start + own.first * width, width, own.taps, width)
+        return
+    runs, count = (1, windows.count * width) if windows.stride == 1 else (windows.count, width)
+    for j in range(runs):
+        at = start + j * windows.stride * width
+        fold_taps(kind, arrays, COLUMNS + j * width, at, count, windows.taps, windows.dilation * width)
+
+
+@kernel
 def double_taps(kind, arrays, lines, windows, width):
     """Fold lines to windows of 2, 4, 8, ... taps, in place; the windows that are left, of two of the last."""
     taps, step, wide = windows.taps, windows.dilation * width, 1
@@ -522,13 +575,13 @@ def store_lines(kind, arrays, lines, windows, width, channels, target):
         for r in range(lines.count):
             store_runs(kind, arrays, lines.start + r * lines.pitch, windows, target.start + r * target.line)
         return
-    if windows.taps >= DOUBLED and not is_mean(kind):
+    if width == 1 and windows.stride == 0:
+        store_windows(kind, arrays, lines, Table(scratch_index(arrays.workspace, SHARES), windows.count), target)
+        return
+    if windows.taps >= DOUBLED and windows.stride > 0 and not is_mean(kind):
         windows = double_taps(kind, arrays, lines, windows, width)
     if width > 1:  # of one line: columns first, to another line
-        runs, count = (1, windows.count * width) if windows.stride == 1 else (windows.count, width)
-        for j in range(runs):
-            at = lines.start + j * windows.stride * width
-            fold_taps(kind, arrays, COLUMNS + j * width, at, count, windows.taps, windows.dilation * width)
+        fold_channels(kind, arrays, lines.start, windows, width)
         if target.plane > 1:
             store_channels(kind, arrays, COLUMNS, windows.count, width, channels, target)
             return
@@ -557,7 +610,9 @@ def pool_by_lines(kind, arrays, plan, columns, share):
     """LOOP 4: blocks of lines, folded and stored."""
     is_single = plan.walk.width == 1 and plan.a2.out == 1
     pitch = vector_lanes(kind, arrays) if is_single else plan.walk.pitch
-    inner = whole_windows(plan.a1, np.int64(0), plan.a1.out)
+    inner = np.int64(0), np.int64(0)  # rows of windows at no step are folded one by one
+    if plan.a1.stride > 0:
+        inner = whole_windows(plan.a1, np.int64(0), plan.a1.out)
     position, divisor, line = position_of(plan, share.begin), np.int64(-1), share.begin
     while line < share.end:
         lines = Lines(ROWS, min(max(1, LINES // pitch), share.end - line), pitch)
@@ -570,6 +625,32 @@ def pool_by_lines(kind, arrays, plan, columns, share):
 
 
 @kernel
+def pool_across(kind, arrays, plan, columns, share):
+    """LOOP 4 where windows lie at no step, with no padding: of some planes at once, rows of one number are a group."""
+    walk, a2, divisor, line = plan.walk, plan.a2, np.int64(-1), share.begin
+    windows = Windows(columns.count, a2.kernel, a2.dilation, a2.stride)
+    most = max(1, min(ROOM, max(LINES, 4 * walk.pitch)) // walk.pitch)
+    while line < share.end:
+        plane, row = divmod(line, walk.rows)
+        count, planes = min(walk.rows - row, share.end - line), 1
+        if count == walk.rows and walk.plane_step != 0:
+            planes = min((share.end - line) // count, most)
+        offset, lines = plane_offset(arrays.x, walk, plane) + columns.start * walk.s2, Lines(ROWS, planes, walk.pitch)
+        for r in range(row, row + count):
+            p0, p1 = divmod(r, plan.a1.out)
+            rows, first = rows_under(plan, clip(plan.a0, p0), clip(plan.a1, p1))
+            run = Run(Place(first.offset + offset, first.index + columns.start), Place(walk.s2, 1), columns.span)
+            fold_rows(kind, arrays, run, rows, lines, Place(walk.plane_step, 0), False)
+            taps = count_rows(kind, plan, Position(plane, p0, p1, 0))
+            if is_mean(kind) and taps != divisor:
+                divisor = taps
+                set_divisors(kind, arrays, columns.count, divisor)
+            target = Target((plane * walk.rows + r) * a2.out + columns.first, walk.rows * a2.out, 1)
+            store_lines(kind, arrays, lines, windows, 1, 1, target)
+        line += planes * count
+
+
+@kernel
 def pool_share(kind, arrays, plan, share):
     """LOOP 5: blocks of columns."""
     keep_loops()
@@ -579,11 +660,15 @@ def pool_share(kind, arrays, plan, share):
         # Where a plane is one result, those of a line are channels of one window.
         step = 0 if walk.rows * axis.out == 1 else 1
         for j in range(max(columns.count, walk.width) if is_mean(kind) else 0):
-            set_taps(kind, arrays, j, count_taps(walk, axis, first + j * step))
+            set_taps(kind, arrays, j, count_columns(walk, axis, first + j * step))
+        if axis.stride == 0:
+            write_windows(arrays, plan, columns)
         if walk.is_contiguous:
             pool_planes(kind, arrays, plan, share)
         elif walk.is_short:
             pool_short(kind, arrays, plan, columns, share)
+        elif walk.is_shared:
+            pool_across(kind, arrays, plan, columns, share)
         else:
             pool_by_lines(kind, arrays, plan, columns, share)
 
@@ -615,6 +700,6 @@ def pool(kind):
     return entry(run)
 
 
-average = pool("average")
+average, mean_square = pool("average"), pool("mean_square")
 maximum, minimum = pool("maximum"), pool("minimum")
 indexed_maximum, indexed_minimum = pool("indexed_maximum"), pool("indexed_minimum")

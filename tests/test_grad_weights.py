@@ -1,0 +1,384 @@
+"""Gradients of weights and biases against sums over positions, tap by tap."""
+
+import inspect
+import itertools
+import math
+from pathlib import Path
+
+import numba
+import numpy as np
+import oracle
+import pytest
+from cases import LAYOUTS, representative, rng, slow, values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from subprocesses import run_python
+from test_simd import machine_runs
+
+import fastconv
+from fastconv import grad
+
+# input, weight_size, options
+CASES = [
+    ((2, 3, 17), (4, 3, 3), {}),
+    ((2, 4, 40), (6, 2, 5), {"stride": 3, "padding": 2, "groups": 2}),
+    ((2, 6, 33), (6, 1, 9), {"padding": 4, "groups": 6, "dilation": 2}),
+    ((2, 3, 7, 9), (4, 3, 3, 3), {"padding": 1}),
+    ((2, 3, 8, 9), (5, 3, 3, 2), {"stride": 2, "padding": 1}),
+    ((2, 4, 17, 19), (6, 2, 3, 5), {"stride": (3, 2), "padding": 2, "dilation": (2, 1), "groups": 2}),
+    ((2, 3, 9, 9), (7, 3, 1, 1), {}),
+    ((2, 3, 9, 9), (7, 3, 1, 1), {"stride": 2, "padding": (0, 3)}),
+    ((2, 8, 12, 13), (16, 1, 3, 3), {"padding": 1, "groups": 8}),
+    ((1, 2, 30, 31), (2, 2, 11, 11), {"stride": 4, "padding": 2}),
+    ((2, 2, 9, 5), (3, 2, 5, 5), {"dilation": (2, 1), "padding": (3, 4)}),
+    ((2, 3, 5, 6, 7), (4, 3, 3, 2, 3), {"padding": 1, "stride": (1, 2, 1)}),
+    ((2, 4, 4, 5, 6), (4, 1, 3, 3, 3), {"padding": 1, "groups": 4}),
+    ((1, 2, 3, 4, 5), (3, 2, 1, 1, 1), {}),
+]
+# Of more than one block: positions of one row, rows, images that follow each other, taps, channels, outputs, groups,
+# parts of the reduction.
+LARGE = [
+    ((1, 2, 2600), (3, 2, 4), {"padding": 3}),
+    ((1, 2, 2500), (2, 1, 900), {"groups": 2, "dilation": 2}),
+    ((2, 3, 60, 50), (5, 3, 3, 3), {"padding": 1}),
+    ((1, 2, 3, 2300), (3, 2, 2, 3), {"stride": (1, 2), "padding": 1}),
+    ((70, 5, 7, 7), (36, 5, 3, 3), {"padding": 1}),
+    ((3, 70, 8, 8), (70, 70, 3, 3), {"padding": 1}),
+    ((33, 40, 7, 7), (80, 20, 1, 1), {"groups": 2}),
+    ((4, 96, 20, 20), (96, 1, 5, 5), {"padding": 2, "groups": 96, "stride": 2}),
+    ((2, 64, 32, 32), (96, 64, 1, 1), {}),  # channels so far apart that they share places in the caches
+    ((2, 3, 70, 70), (24, 3, 7, 7), {"padding": 3, "stride": 2}),
+]
+
+
+def output_shape(x, size, stride=1, padding=0, dilation=1, groups=1):
+    numbers = (oracle.per_axis(option, len(x) - 2) for option in (stride, padding, dilation))
+    axes = zip(x[2:], size[2:], *numbers, strict=True)
+    return x[0], size[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
+
+
+def expected(x, size, g, stride=1, padding=0, dilation=1, groups=1):
+    """The gradient tap by tap, and the bound of any order of summation."""
+    dtype, rank = x.dtype.newbyteorder("="), x.ndim - 2
+    stride, padding, dilation = (oracle.per_axis(option, rank) for option in (stride, padding, dilation))
+    x = np.pad(x.astype(oracle.wide(dtype)), [(0, 0), (0, 0), *((p, p) for p in padding)])
+    g, n, outs = g.astype(oracle.wide(dtype)), x.shape[0], g.shape[2:]
+    g = g.reshape(n, groups, size[0] // groups, math.prod(outs))
+    total = np.zeros(size, oracle.wide(dtype))
+    magnitude = abs(total)
+    for tap in itertools.product(*map(range, size[2:])):
+        places = zip(tap, outs, stride, dilation, strict=True)
+        cut = (slice(None), slice(None), *(slice(k * d, k * d + (p - 1) * s + 1, s) for k, p, s, d in places))
+        part = x[cut].reshape(n, groups, size[1], math.prod(outs))
+        with np.errstate(all="ignore"):
+            at = (slice(None), slice(None), *tap)
+            total[at] = np.einsum("ngop,ngcp->goc", g, part).reshape(size[:2])
+            if oracle.is_inexact(dtype):
+                magnitude[at] = np.einsum("ngop,ngcp->goc", abs(g), abs(part)).reshape(size[:2])
+    if not oracle.is_inexact(dtype):
+        return oracle.expect_equal(total.astype(dtype))
+    return oracle.Expected(total, oracle.rounding_bound(n * math.prod(outs), magnitude, dtype), dtype)
+
+
+def gradient(x, size, g, **options):
+    return getattr(grad, f"conv{x.ndim - 2}d_weight")(x, size, g, **options)
+
+
+def check(x, size, g, **options):
+    before = x.copy(), g.copy()
+    got = gradient(x, size, g, **options)
+    oracle.check(got, expected(x, size, g, **options), f"{x.shape} {size} {options}")
+    for a, b in zip(before, (x, g), strict=True):
+        oracle.assert_same(a, b, "an input has changed")
+    return got
+
+
+def arrays(case, dtype, seed=0):
+    x, size, options = case
+    return values(x, dtype, seed), size, values(output_shape(x, size, **options), dtype, seed + 1), options
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("dtype", representative(oracle.DTYPES), ids=str)
+def test_weights(case, dtype):
+    x, size, g, options = arrays(case, dtype)
+    check(x, size, g, **options)
+
+
+@pytest.mark.parametrize("case", LARGE, ids=str)
+@pytest.mark.parametrize("dtype", ["f4", slow("f8"), slow("i8"), slow("c8")])
+def test_blocks(case, dtype):
+    """Of several blocks, and their bits do not depend on who computes them."""
+    x, size, g, options = arrays(case, dtype)
+    with fastconv.num_threads(1):
+        alone = check(x, size, g, **options)
+    for count in (2, 3):
+        with fastconv.num_threads(count):
+            oracle.assert_same(gradient(x, size, g, **options), alone, f"{count} threads")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("case", [CASES[1], CASES[3], CASES[6], CASES[8], LARGE[4]], ids=str)
+def test_layouts(layout, case):
+    x, size, g, options = arrays(case, "f4")
+    check(LAYOUTS[layout](x), size, g, **options)
+    check(x, size, LAYOUTS[layout](g), **options)
+    check(np.broadcast_to(x[:1], x.shape), size, np.broadcast_to(g[:, :1], g.shape), **options)
+
+
+@pytest.mark.parametrize("dtype", representative(oracle.DTYPES), ids=str)
+@pytest.mark.parametrize("shape", [(2, 3, 5), (3, 70, 9, 8), (2, 1, 3, 40, 41)], ids=str)
+def test_biases(shape, dtype):
+    g = values(shape, dtype)
+    ones = np.ones((shape[0], 1, *shape[2:]), dtype)
+    want = expected(ones, (shape[1], 1, *(1,) * (len(shape) - 2)), g)
+    flat = want._replace(value=want.value.ravel(), bound=None if want.bound is None else want.bound.ravel())
+    oracle.check(getattr(grad, f"conv{len(shape) - 2}d_bias")(g), flat)
+
+
+@st.composite
+def problems(draw):
+    rank, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    size = groups * draw(st.integers(1, 5)), draw(st.integers(1, 4)), *(draw(st.integers(1, 4)) for _ in range(rank))
+    stride, dilation, padding = (tuple(draw(st.integers(least, 3)) for _ in range(rank)) for least in (1, 1, 0))
+    sizes = [
+        max(d * (k - 1) + 1 - 2 * p, 1) + draw(st.integers(0, 20))
+        for k, d, p in zip(size[2:], dilation, padding, strict=True)
+    ]
+    options = {"stride": stride, "dilation": dilation, "padding": padding, "groups": groups}
+    return (draw(st.integers(1, 3)), groups * size[1], *sizes), size, options
+
+
+@settings(max_examples=80)
+@given(problems())
+def test_properties(case):
+    x, size, g, options = arrays(case, "f4")
+    check(x, size, g, **options)
+
+
+@given(problems())
+def test_the_gradient_is_the_adjoint_of_a_convolution(case):
+    """<correlate(x, w), g> = <w, gradient(x, g)>, in integers and thus exactly."""
+    x, size, options = case
+    random = rng(4)
+    x, w = random.integers(-9, 9, x), random.integers(-9, 9, size)
+    out = fastconv.correlate_nd(x, w, **{("padding_mode" if k == "padding" else k): v for k, v in options.items()})
+    g = random.integers(-9, 9, out.shape)
+    assert (out * g).sum() == (w * gradient(x, size, g, **options)).sum()
+
+
+@pytest.mark.parametrize("shape, size", [((0, 2, 5, 5), (2, 2, 3, 3)), ((2, 0, 5, 5), (2, 0, 3, 3))])
+def test_empty_sums_are_zero(shape, size):
+    g = np.ones(output_shape(shape, size), "f4")
+    got = gradient(np.ones(shape, "f4"), size, g)
+    np.testing.assert_array_equal(got, np.zeros(size, "f4"), strict=True)
+    np.testing.assert_array_equal(grad.conv2d_bias(g), np.full(2, 9 * shape[0], "f4"), strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2", slow("f8")])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(padding, dtype):
+    """Vectors end within rows, and lines within memory that holds anything: no other tap may see it."""
+    for width, place in itertools.product((5, 17, 18, 33), itertools.product((0, 2, 4), (0, 3, -1))):
+        x = np.ones((2, 3, 5, width), dtype)
+        x[1, 1, *place] = np.inf
+        g = np.ones(output_shape(x.shape, (2, 3, 3, 3), padding=padding), dtype)
+        got = check(x, (2, 3, 3, 3), g, padding=padding)
+        row, column = place[0] + padding, place[1] % width + padding
+        seen = [[0 <= row - i < g.shape[2] and 0 <= column - j < g.shape[3] for j in range(3)] for i in range(3)]
+        np.testing.assert_array_equal(np.isinf(got[:, 1]), [seen] * 2)
+        assert np.isfinite(got[:, ::2]).all()
+        g[1, 0, 0, -1] = np.nan
+        got = check(x, (2, 3, 3, 3), g, padding=padding)
+        assert np.isnan(got[0]).all() and not np.isnan(got[1]).any()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("case", [((1, 2, 300_000), (3, 2, 1), {}), ((2, 3, 300, 301), (4, 3, 3, 3), {})], ids=str)
+def test_errors_of_long_sums_are_those_of_their_blocks(case, dtype):
+    """Numbers of one sign, whose errors in a sum one by one grow with its length: the bound of the kernel's module."""
+    from fastconv.kernels.convolution import weights
+    from fastconv.kernels.shapes import UNIT, Call
+    from fastconv.kernels.simd.vectors import VECTOR_BYTES
+
+    x, size, g, options = arrays(case, dtype)
+    x, g = abs(x), abs(g)
+    got, want = gradient(x, size, g, **options), expected(x, size, g, **options).value
+    sizes = zip(x.shape[2:], size[2:], g.shape[2:], strict=True)
+    axes = [UNIT._replace(size=n, kernel=k, out=p) for n, k, p in sizes]
+    axes = [UNIT] * (3 - len(axes)) + axes
+    call = Call(x.shape[0], 1, size[1], size[0], x.ndim - 2, 0, 0, 0, 0)
+    plan = weights.choose_plan(call, axes, x.itemsize)
+    blocks = weights.count_blocks(call, *weights.turned(*axes), plan)
+    depth = weights.SHARED + math.log2(VECTOR_BYTES // x.itemsize) + blocks / plan.parts + plan.parts + 3
+    assert depth < g[:, 0].size / 100
+    assert (abs(got - want) / want).max() <= depth * np.finfo(dtype).eps / 2
+
+
+def test_signatures_are_those_of_torch():
+    names = ["input", "weight_size", "grad_output", "stride", "padding", "dilation", "groups"]
+    for rank in (1, 2, 3):
+        parameters = inspect.signature(getattr(grad, f"conv{rank}d_weight")).parameters
+        assert list(parameters) == names
+        assert [parameters[name].default for name in names[3:]] == [1, 0, 1, 1]
+        assert list(inspect.signature(getattr(grad, f"conv{rank}d_bias")).parameters) == ["grad_output"]
+
+
+X, G = np.zeros((2, 4, 6, 7), "f4"), np.zeros((2, 6, 4, 5), "f4")
+
+
+@pytest.mark.parametrize(
+    "arguments, options, message",
+    [
+        ((X, (6, 4, 3, 3), G[:, :, 1:]), {}, r"grad_output has shape \(2, 6, 3, 5\), expected \(2, 6, 4, 5\), that of"),
+        ((X, (6, 4, 3), G), {}, r"weight_size is \(6, 4, 3\), expected 4 ints, the shape of the weights"),
+        ((X, 3, G), {}, r"weight_size is 3, expected 4 ints"),
+        ((X, (6, 4, 0, 3), G), {}, r"weight_size is 0, expected 1 or more"),
+        ((X, (0, 4, 3, 3), G), {}, r"weight_size is 0, expected 1 or more"),
+        ((X, (6, 3, 3, 3), G), {}, r"weight has 3 input channels for each of 1 groups, 3 in all, and input has 4"),
+        ((X, (6, 1, 3, 3), G), {"groups": 4}, r"weight has 6 output channels, which 4 groups cannot share evenly"),
+        ((X, (6, 4, 8, 3), G), {}, r"the kernel is larger than the padded input on spatial axis 0"),
+        ((X[0], (6, 4, 3, 3), G), {}, r"input has shape \(4, 6, 7\), expected 4 dimensions \(N, C, H, W\)"),
+        ((X, (6, 4, 3, 3), G[0]), {}, r"grad_output has shape \(6, 4, 5\), expected 4 dimensions \(N, O, H, W\)"),
+        ((X[:, :, :0], (6, 4, 3, 3), G), {"padding": 3}, r"input has shape \(2, 4, 0, 7\), expected no empty spatial"),
+        ((X, (6, 4, 3, 3), G), {"stride": 0}, r"stride is 0, expected 1 or more"),
+        ((X, (6, 4, 3, 3), G), {"padding": (1, 2, 3)}, r"padding is \(1, 2, 3\), expected an int or 2 of them"),
+        ((X, (6, 4, 3, 3), G), {"dilation": -1}, r"dilation is -1, expected 1 or more"),
+        ((X, (6, 4, 3, 3), G), {"groups": 0}, r"groups is 0, expected 1 or more"),
+        ((X, (1 << 31, 1 << 31, 3, 3), G), {}, r"more than memory can address"),
+        ((X, (6, 4), G[0]), {"stride": 0}, r"weight_size is .*; grad_output has shape .*; stride is 0"),
+    ],
+)
+def test_values_are_refused(arguments, options, message):
+    for kind in (ValueError, RuntimeError):
+        with pytest.raises(kind, match=rf"^conv2d_weight\(\): .*{message}"):
+            grad.conv2d_weight(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    "arguments, options, message",
+    [
+        (
+            (X, (6, 4, 3, 3), G.astype("f8")),
+            {},
+            r"input has dtype float32 and grad_output has dtype float64, expected one",
+        ),
+        ((X.astype("O"), (6, 4, 3, 3), G), {}, r"input has dtype object, expected bool"),
+        ((X, (6, 4, 3, 3), None), {}, r"grad_output has dtype object, expected .*; grad_output is None"),
+        ((X, (6, 4, 3.0, 3), G), {}, r"weight_size is 3.0, expected an int"),
+        ((X, (6, 4, 3, 3), G), {"padding": "same"}, r"padding is 'same', expected an int"),
+        ((X, (6, 4, 3, 3), G), {"stride": 1.5}, r"stride is 1.5, expected an int"),
+    ],
+)
+def test_types_are_refused(arguments, options, message):
+    with pytest.raises(TypeError, match=rf"^conv2d_weight\(\): {message}"):
+        grad.conv2d_weight(*arguments, **options)
+
+
+def test_biases_are_refused():
+    with pytest.raises(RuntimeError, match=r"^conv2d_bias\(\): grad_output has shape \(4, 5\), expected 4 dimensions"):
+        grad.conv2d_bias(np.zeros((4, 5)))
+    with pytest.raises(TypeError, match=r"^conv1d_bias\(\): grad_output has dtype object"):
+        grad.conv1d_bias(None)
+
+
+def compiled(rank):
+    weight, bias = getattr(grad, f"conv{rank}d_weight"), getattr(grad, f"conv{rank}d_bias")
+
+    @numba.njit
+    def call(x, size, g, stride, padding, dilation, groups):
+        return weight(x, size, g, stride, padding, dilation, groups), bias(g)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "rank, dtype", [(2, "f4"), (1, "f8"), (3, "f4"), slow((2, "c8")), slow((1, "i2")), slow((3, "?"))]
+)
+def test_compiled_callers_get_the_same_bits(rank, dtype):
+    call = compiled(rank)
+    for case in (*CASES, *LARGE[:5]):
+        if len(case[0]) == rank + 2:
+            x, size, g, options = arrays(case, dtype)
+            named = {"stride": 1, "padding": 0, "dilation": 1, **options}
+            numbers = (oracle.per_axis(named[name], rank) for name in ("stride", "padding", "dilation"))
+            for layout in ("contiguous", "reversed_stepped"):
+                x, g = LAYOUTS[layout](x), LAYOUTS[layout](g)
+                weight, bias = call(x, size, g, *numbers, options.get("groups", 1))
+                oracle.assert_same(weight, gradient(x, size, g, **options), f"{case} {layout}")
+                oracle.assert_same(bias, getattr(grad, f"conv{rank}d_bias")(g), f"{case} {layout}")
+                numbers = (oracle.per_axis(named[name], rank) for name in ("stride", "padding", "dilation"))
+
+
+def test_compiled_callers_know_defaults_and_empty_sums():
+    @numba.njit
+    def call(input, grad_output):
+        return grad.conv2d_weight(input, (2, input.shape[1], 3, 3), grad_output=grad_output)
+
+    for shape in ((2, 3, 5, 6), (0, 3, 5, 6), (2, 0, 5, 6)):
+        x, g = values(shape, "f4"), values((shape[0], 2, 3, 4), "f4")
+        oracle.assert_same(call(x, g), grad.conv2d_weight(x, (2, shape[1], 3, 3), g))
+
+
+@pytest.mark.parametrize(
+    "x, size, g, message",
+    [
+        (X, (6, 4, 3, 3), G[:, :, 1:], r"grad_output has shape \(2, 6, 3, 5\), expected \(2, 6, 4, 5\), that of"),
+        (X, (6, 3, 3, 3), G, r"weight has 3 input channels for each of 1 groups, 3 in all, and input has 4"),
+        (X, (6, 4, 0, 3), G, r"weight_size is 0, expected 1 or more"),
+        (X[:, :, :0], (6, 4, 3, 3), G, r"input has shape \(2, 4, 0, 7\), expected no empty spatial axis"),
+        (X, (6, 4, 8, 3), G, r"the kernel is larger than the padded input on spatial axis 0"),
+    ],
+)
+def test_compiled_callers_are_refused(x, size, g, message):
+    for kind in (ValueError, RuntimeError):
+        with pytest.raises(kind, match=rf"^conv2d_weight\(\): .*{message}"):
+            compiled(2)(x, size, g, (1, 1), (0, 0), (1, 1), 1)
+
+
+@pytest.mark.parametrize(
+    "x, size, g, message",
+    [
+        (X, (6, 4, 3), G, r"weight_size is .*, expected 4 ints, the shape of the weights"),
+        (X[0], (6, 4, 3, 3), G, r"input has 3 dimensions, expected 4 dimensions \(N, C, H, W\)"),
+        (X, (6, 4, 3, 3), G.astype("f8"), r"input has dtype float32 and grad_output has dtype float64, expected one"),
+    ],
+)
+def test_types_of_compiled_callers_are_refused(x, size, g, message):
+    with pytest.raises(numba.TypingError, match=rf"conv2d_weight\(\): {message}"):
+        compiled(2)(x, size, g, (1, 1), (0, 0), (1, 1), 1)
+
+
+@pytest.mark.parametrize("case", [*CASES, *LARGE], ids=str)
+def test_torch(case):
+    torch = pytest.importorskip("torch")
+    x, size, g, options = arrays(case, "f8")
+    name = f"conv{x.ndim - 2}d_weight"
+    theirs = getattr(torch.nn.grad, name)(torch.from_numpy(x), size, torch.from_numpy(g), **options).numpy()
+    want = expected(x, size, g, **options)
+    ours = getattr(grad, name)(x, size, g, **options)
+    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+    assert (abs(ours - theirs) <= 2 * want.bound).all()
+
+
+NARROWER = """
+import sys
+sys.path.insert(0, {tests!r})
+import test_grad_weights as tests
+from fastconv.kernels.simd.vectors import VECTOR_BYTES
+assert VECTOR_BYTES == {width}, VECTOR_BYTES
+for case in tests.CASES:
+    tests.test_weights(case, {dtype!r})
+for case in tests.LARGE:
+    tests.test_blocks(case, {dtype!r})
+tests.test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(1, {dtype!r})
+"""
+
+
+@pytest.mark.parametrize("cpu, dtype", [("haswell", "f4"), slow(("haswell", "f8")), slow(("x86-64", "f8"))])
+def test_narrower_vectors(cpu, dtype):
+    width, feature = {"haswell": (32, "avx2"), "x86-64": (16, "sse2")}[cpu]
+    if not machine_runs(feature):
+        pytest.skip(f"the machine has no {feature}")
+    code = NARROWER.format(tests=str(Path(__file__).parent), width=width, dtype=dtype)
+    run_python(code, timeout=280, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
