@@ -435,14 +435,14 @@ def _define_unpool(name: str, rank: int) -> Callable[..., Array]:
     ) -> Array:
         values = checks.as_array(name, "values", values)
         misfits = checks.Misfits(name)
-        flat: Any = misfits.attempt(checks.as_indices, values, indices)
+        indices = misfits.attempt(checks.as_indices, values, indices)
         misfits.attempt(checks.check_rank, "values", values, rank, "NC")
         label = "padding_spec"
         if padding is not None:
             label, padding_spec = only_padding(name, padding, padding_spec)
         options = kernel_size, stride, dilation, label, padding_spec, output_size
         size = checks.unpooled_size(name, values, rank, *options, misfits)
-        return prepare_scatter(name, values, size)(values, flat)
+        return prepare_scatter(name, values, size)(values, indices)
 
     letters = checks.AXES[rank]
     outputs = ", ".join(f"P{letter}" for letter in letters)
@@ -503,7 +503,8 @@ def prepare_scatter(
             return np.zeros(shape, dtype)
         out, threads = np.empty(shape, dtype), get_num_threads() if is_shared else 1
         bad = np.full(threads, -1, np.int64)
-        share(kernel, (aligned(values), aligned(indices), out, bad, numbers), scatter.WORKSPACE_BYTES, threads)
+        flat = indices.astype(np.int64, copy=False)
+        share(kernel, (aligned(values), aligned(flat), out, bad, numbers), scatter.WORKSPACE_BYTES, threads)
         if bad.max() >= 0:
             raise checks.bad_index(name, indices, int(bad[bad >= 0].min()), size)
         return out

@@ -792,14 +792,13 @@ def split_columns(function: str, cols: Array, taps: int) -> tuple[int, ...]:
 
 
 def as_indices(function: str, values: Array, indices: Any) -> Array:
-    """Indices for `values`, as int64."""
-    indices = as_array(function, "indices", indices)
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"{function}(): indices has dtype {indices.dtype}, expected integers")
-    if indices.shape != values.shape:
-        raise ValueError(f"{function}(): indices has shape {indices.shape}, expected that of values, {values.shape}")
-    flat: Array = indices.astype(np.int64, copy=False)
-    return flat
+    """Indices for `values`."""
+    array = as_array(function, "indices", indices)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{function}(): indices has dtype {array.dtype}, expected integers")
+    if array.shape != values.shape:
+        raise ValueError(f"{function}(): indices has shape {array.shape}, expected that of values, {values.shape}")
+    return array
 
 
 def bad_index(function: str, indices: Array, position: int, size: Sequence[int]) -> ValueError:

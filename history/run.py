@@ -1,7 +1,7 @@
 """Benchmark commits, and go inside where they differ: `python -m history.run --last 12 --machine NAME`.
 
-The newest commit comes first, then the oldest; then, again and again, the middle of the longest stretch between two
-that differ. What is done is kept, and a later run goes on from there.
+Each family is bisected by itself: the newest commit, the oldest, and what lies between two that differ, at places where
+families meet. Of a commit only the families are run that ask for it. What is done is kept, and a later run goes on.
 """
 
 import argparse
@@ -11,8 +11,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import groupby, pairwise
 
 from history import RESULTS, ROOT, git
 from history.results import Values, compare, described, is_whole, load, thresholds, weight
@@ -45,6 +45,34 @@ def stretches(
     known = [at for at, commit in enumerate(line) if commit in done]
     inner = [line[i + 1 : j] for i, j in pairwise(known) if j - i > 1 and differ(line[i], line[j])]
     return ends + sorted(inner, key=len, reverse=True)
+
+
+def middle(stretch: Sequence[str], line: Sequence[str]) -> str:
+    """The commit of a stretch whose place, counted from the oldest, can be halved most often.
+
+    Stretches of several families, which end at different commits, so have it in common.
+    """
+    return max(stretch, key=lambda commit: (place := len(line) - line.index(commit)) & -place)
+
+
+def due(
+    line: list[str],
+    results: Mapping[str, Values],
+    families: Mapping[str, Sequence[str]],
+    limits: Mapping[str, float],
+    units: Mapping[str, str],
+) -> dict[str, list[str]]:
+    """By commit the families that are to be run on it next, those first that most families ask for."""
+    found: dict[str, list[str]] = {}
+    for family, names in families.items():
+        done = {
+            commit: {measure: value for measure, value in results[commit].items() if measure.family == family}
+            for commit in line
+            if is_whole(results.get(commit, {}), names)
+        }
+        for stretch in stretches(line, done, limits, units):
+            found.setdefault(middle(stretch, line), []).append(family)
+    return dict(sorted(found.items(), key=lambda each: -len(each[1])))
 
 
 def minutes(seconds: float) -> str:
@@ -86,31 +114,33 @@ def bisect(machine: str, bench: str, most: int) -> None:
     wanted = {name: each for name, each in benchmarks.items() if is_wanted(name, each.cases, bench)}
     if not wanted:
         raise SystemExit(f"history: no benchmark matches {bench}")
+    families = {family: list(names) for family, names in groupby(sorted(wanted), lambda name: name.partition(".")[0])}
+    units = {name: each.unit for name, each in wanted.items()}
     line, limits, start = commits(), thresholds(wanted), time.monotonic()
-    for ran in range(most):
+    for _ in range(most):
         results = load(machine, wanted)
-        done = {commit: results[commit] for commit in line if is_whole(results.get(commit, {}), wanted)}
-        todo = stretches(line, done, limits, {name: each.unit for name, each in wanted.items()})
+        todo = due(line, results, families, limits, units)
         if not todo:
             break
-        elapsed, left = time.monotonic() - start, sum(map(len, todo))
-        print(f"history: {len(done)} of {len(line)} commits are done, {left} more at most for now", end="")
-        print(f"; {minutes(elapsed)} so far, {minutes(elapsed / ran * left)} more at most" if ran else "", flush=True)
-        commit = todo[0][len(todo[0]) // 2]
-        # All cases of each benchmark that it lacks, which may be those of a new family: what is stored of one is whole.
-        missing = [name for name in wanted if not is_whole(results.get(commit, {}), [name])]
-        selection = rf"^({'|'.join(map(re.escape, missing))})(\(|$)"
+        commit, asking = next(iter(todo.items()))
+        print(
+            f"history: {len(results.keys() & line)} of {len(line)} commits are measured, {len(todo)} are next", end=""
+        )
+        print(f"; {minutes(time.monotonic() - start)} so far; {commit[:8]}: {', '.join(asking)}", flush=True)
+        # All cases of each benchmark: what is stored of one is whole.
+        names = [name for family in asking for name in families[family]]
         # 2: a benchmark failed. Old commits may; the page says so.
-        asv(machine, selection, "--record-samples", "HASHFILE:-", stdin=commit)
+        asv(machine, rf"^({'|'.join(map(re.escape, names))})(\(|$)", "--record-samples", "HASHFILE:-", stdin=commit)
         for kernels in ROOT.glob(f".asv/env/*/kernels/{commit}"):
             shutil.rmtree(kernels)
-        if not is_whole(load(machine, wanted).get(commit, {}), wanted):
+        if not is_whole(load(machine, wanted).get(commit, {}), names):
             print(f"history: {commit[:8]} could not be measured, and is left out of this run", flush=True)
             line.remove(commit)
     else:
         print(f"history: stopped after {most} commits; run it again for more")
         return
-    print(f"history: {len(done)} of {len(line)} commits are done: the others lie between two that do not differ")
+    done = len(load(machine, wanted).keys() & line)
+    print(f"history: {done} of {len(line)} commits are measured: nothing changes between them")
 
 
 def is_wanted(name: str, cases: list[str], bench: str) -> bool:

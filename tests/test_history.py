@@ -51,6 +51,25 @@ def test_commits_between_two_that_differ_are_measured(done, expected):
     assert run.stretches(["c6", "c5", "c4", "c3", "c2", "c1"], done, LIMITS, UNITS) == expected
 
 
+def test_families_are_bisected_by_themselves_and_meet_at_the_same_commits():
+    line = [f"c{i}" for i in range(12, 0, -1)]  # the newest first; c8 is the place that can be halved most often
+    pools = Measure("pools.track_ratio", "2x2")
+    families, limits, units = {"conv": [TIME.benchmark], "pools": [pools.benchmark]}, {}, {}
+    for name in (TIME.benchmark, pools.benchmark):
+        limits[name], units[name] = 0.06, "x"
+
+    def due(done):
+        return run.due(line, done, families, limits, units)
+
+    ends = {"c12": {**measured(0.5), pools: time(0.5)}, "c1": {**measured(), pools: time(1)}}
+    assert due({}) == {"c12": ["conv", "pools"], "c1": ["conv", "pools"]}
+    assert due(ends) == {"c8": ["conv", "pools"]}
+    # One has changed before it, the other behind it, and there is more to ask of one.
+    assert due({**ends, "c8": {**measured(), pools: time(0.5)}}) == {"c10": ["conv"], "c4": ["pools"]}
+    assert due({**ends, "c8": measured()}) == {"c10": ["conv"], "c8": ["pools"]}
+    assert due({**ends, "c9": measured(), "c8": {pools: time(0.5)}}) == {"c10": ["conv"], "c4": ["pools"]}
+
+
 def test_without_commits_there_is_nothing_to_measure():
     assert run.stretches([], {}, LIMITS, UNITS) == []
 

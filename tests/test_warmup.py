@@ -73,7 +73,7 @@ def test_every_kernel_has_a_call():
 @pytest.mark.parametrize(
     "first, dtypes, calls",
     [
-        (-5, ["float32", "uint8"], WINDOWS + FILTERS),
+        (-8, ["float32", "uint8"], WINDOWS + FILTERS),
         pytest.param(0, ["float32"], WINDOWS + OTHERS + FILTERS, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
     ids=["some", "all"],

@@ -342,7 +342,7 @@ def _define_unpool(rank: int) -> Callable[..., Array]:
         options = kernel_size, stride, padding, output_size, indices.dtype.name, indices.shape
         run = _unpooled(name, input, rank, *options)
         try:
-            result: Array = run(input, indices.astype(np.int64, copy=False))
+            result: Array = run(input, indices)
         except ValueError as error:
             raise Refusal(str(error)) from None
         return result

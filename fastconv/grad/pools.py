@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from .. import problem as checks
 from .. import torch_windows as windows
 from ..extending import offer
@@ -41,7 +39,7 @@ def _define_max(rank: int) -> Callable[..., Array]:
         size = tuple(input_size) if isinstance(input_size, list) else input_size
         run = _maximum(name, grad, rank, size, indices.dtype.name, indices.shape)
         try:
-            result: Array = run(grad, indices.astype(np.int64, copy=False))
+            result: Array = run(grad, indices)
         except ValueError as error:
             raise Refusal(str(error)) from None
         return result
