@@ -80,7 +80,6 @@ _EXAMPLES = {  # per rank: end of the range, shape, kernel, and the answers of c
     3: ("9", "2, 2, 2", "ones((1, 1, 2, 2, 2))", *("array([[[36.]]])",) * 2),
 }
 _PLAIN = frozenset((int, str))
-_KEPT = 4096  # prepared calls; past it they are made anew
 
 
 def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
@@ -142,10 +141,7 @@ def _define(name: str, rank: int | None, flip: bool) -> Callable[..., Array]:
                 entry = prepare_call(name, rank, flip, x, w, *options, padding_name=label, dtype=dtype)
             except (TypeError, ValueError) as error:
                 raise told_whole(error, name, given, x, w, bias, fillvalue, out, dtype) from None
-            if len(prepared) >= _KEPT:
-                prepared.clear()
-            if key is not None:
-                prepared[key] = entry
+            checks.keep(prepared, key, entry)
         run, shape, result, fill = entry
         try:
             if bias is not None:

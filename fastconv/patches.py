@@ -157,7 +157,6 @@ def col2im(
 
 
 Run = Callable[[Array], Array]
-_KEPT = 4096  # prepared calls; past it they are made anew
 _prepared: dict[Any, Run] = {}
 
 
@@ -171,10 +170,7 @@ def _run(prepare: Callable[..., Run], function: str, name: str, array: Any, *opt
     if run is None:
         import_kernels(*PATCHES)
         run = prepare(function, checks.as_array(function, name, array), *options)
-        if len(_prepared) >= _KEPT:
-            _prepared.clear()
-        if exact is not None:
-            _prepared[key] = run
+        checks.keep(_prepared, exact and key, run)
     return run(aligned(array))
 
 

@@ -51,7 +51,6 @@ _ERRORS_DOC = """
 
 Run = Callable[[Array], Any]
 _INDEX = np.dtype(np.int64)
-_KEPT = 4096  # prepared calls of a function; past it they are made anew
 
 
 def row_formats(dtype: str, result: str) -> tuple[str, ...]:
@@ -106,10 +105,7 @@ def _preparing(prepare: Callable[..., Run]) -> Callable[..., Any]:
                 run = prepare(name, x, padding_name, dtype, *options)
             except (TypeError, ValueError) as error:
                 raise checks.told_whole(name, error, [("x", given)]) from None
-            if len(prepared) >= _KEPT:
-                prepared.clear()
-            if exact is not None:
-                prepared[key] = run
+            checks.keep(prepared, exact and key, run)
         return run(x)
 
     return call

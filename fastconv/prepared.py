@@ -13,7 +13,6 @@ from .problem import Array
 from .torch_names import Refusal
 
 Run = Callable[..., Any]
-_KEPT = 4096  # prepared calls of a function; past it they are made anew
 
 
 def taken(function: str, name: str, value: Any) -> Array:
@@ -46,10 +45,7 @@ def prepared(*modules: str) -> Callable[[Callable[..., Run]], Callable[..., Run]
                     run = prepare(name, x, *options)
                 except ValueError as error:
                     raise Refusal(str(error)) from None
-                if len(kept) >= _KEPT:
-                    kept.clear()
-                if exact is not None:
-                    kept[key] = run
+                checks.keep(kept, exact and key, run)
             return run
 
         return find

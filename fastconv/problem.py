@@ -42,6 +42,7 @@ Pads = tuple[int, Sequence[tuple[int, int]]]  # how padding is asked for, and th
 DTYPES = frozenset(shapes.DTYPES)
 _DIFFERENCES = 1 << 18  # between places in an array, that are looked at one by one
 AXES = {1: "W", 2: "HW", 3: "DHW"}
+KEPT = 4096  # prepared calls of a function; past it they are made anew
 DEFAULT_PADDING = "".join(("val", "id"))  # an object of its own: a "valid" that a caller gives is told from it
 _HOST_COPY = {
     "dask": "use fastconv.dask, or call its .compute() first",
@@ -578,6 +579,14 @@ def key_of(options: tuple[Any, ...]) -> tuple[Any, ...] | None:
             return None
         parts.append(item)
     return tuple(parts), types
+
+
+def keep(prepared: dict[Any, T], key: Any, entry: T) -> None:
+    """Keep what is prepared for all calls that a key tells from others; None: they cannot be told."""
+    if len(prepared) >= KEPT:
+        prepared.clear()
+    if key is not None:
+        prepared[key] = entry
 
 
 # ---- operations

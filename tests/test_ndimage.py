@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from subprocesses import ROOT, run
 
 import fastconv.ndimage as ours
+from fastconv import problem
 from fastconv.ndimage import running
 
 scipy = pytest.importorskip("scipy.ndimage")
@@ -742,7 +743,7 @@ def test_kept_calls_look_at_where_output_lies():
 
 
 def test_only_so_many_calls_are_kept(monkeypatch):
-    monkeypatch.setattr(running, "_KEPT", 3)
+    monkeypatch.setattr(problem, "KEPT", 3)
     running.prepared.clear()
     for n in range(1, 12):
         ours.uniform_filter1d(np.zeros(20), n)

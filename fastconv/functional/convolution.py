@@ -91,7 +91,6 @@ _EXAMPLES = {  # per rank: end of the range, shape, kernel, and the answers of b
     ),
 }  # fmt: skip
 _PLAIN = frozenset((int, str))
-_KEPT = 4096  # prepared calls; past it they are made anew
 
 
 def _define(name: str, rank: int) -> Callable[..., Array]:
@@ -131,7 +130,7 @@ def _define(name: str, rank: int) -> Callable[..., Array]:
                 entry = _prepare(name, rank, input, weight, bias is not None, stride, padding, dilation, groups)
             except (TypeError, ValueError) as error:
                 raise refusal(error, x="input", w="weight") from None
-            _keep(prepared, key, entry)
+            checks.keep(prepared, key, entry)
         return _perform(name, entry, input, weight, bias, weight.shape[0])
 
     return _documented(function, name, rank, False)
@@ -165,7 +164,7 @@ def _define_transposed(name: str, rank: int) -> Callable[..., Array]:
                 entry = _prepare_transposed(*given, stride, padding, output_padding, groups, dilation)
             except (TypeError, ValueError) as error:
                 raise refusal(error) from None
-            _keep(prepared, key, entry)
+            checks.keep(prepared, key, entry)
         return _perform(name, entry, input, weight, bias, entry[1][-1 - rank])
 
     return _documented(function, name, rank, True)
@@ -192,13 +191,6 @@ def _documented(function: Callable[..., Array], name: str, rank: int, is_transpo
         **_TEXTS[is_transposed],
     )
     return function
-
-
-def _keep(prepared: dict[Any, Prepared], key: Any, entry: Prepared) -> None:
-    if len(prepared) >= _KEPT:
-        prepared.clear()
-    if key is not None:
-        prepared[key] = entry
 
 
 def _perform(name: str, entry: Prepared, input: Array, weight: Array, bias: Any, outputs: int) -> Array:

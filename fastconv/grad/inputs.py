@@ -56,7 +56,6 @@ _EXAMPLES = {  # per rank: sizes of the input, the kernel and the output, and th
     2: ("1, 5", "1, 3", "1, 2", "array([[[[1., 1., 2., 1., 1.]]]])"),
     3: ("1, 1, 4", "1, 1, 2", "1, 1, 2", "array([[[[[1., 1., 1., 1.]]]]])"),
 }
-_KEPT = 4096  # prepared calls; past it they are made anew
 
 
 def _define(name: str, rank: int) -> Callable[..., Array]:
@@ -85,10 +84,7 @@ def _define(name: str, rank: int) -> Callable[..., Array]:
                 entry = _prepare(name, rank, input_size, weight, grad_output, stride, padding, dilation, groups)
             except (TypeError, ValueError) as error:
                 raise refusal(error, x="input", w="weight") from None
-            if len(prepared) >= _KEPT:
-                prepared.clear()
-            if key is not None:
-                prepared[key] = entry
+            checks.keep(prepared, key, entry)
         run, shape, dtype, fill, allocate = entry
         result = allocate(shape, dtype)
         run(grad_output, weight, None, fill, result)

@@ -93,7 +93,6 @@ _EXAMPLES: dict[int, tuple[str, ...]] = {  # per rank: elements and sizes of the
     3: ("8", "2, 1, 4", "1, 1, 3", "2, 1, 2", "array([[[[[10., 14., 18.]]]]])", "8"),
 }
 _SHARED_MACS = 3_000_000  # some 50 us on one core
-_KEPT = 4096  # prepared calls; past it they are made anew
 WEIGHTS = ("convolution.weights",)
 Run = Callable[..., Array]  # of input and grad_output, or grad_output alone
 _prepared: dict[Any, Run] = {}
@@ -166,10 +165,7 @@ def _keep(key: Any, name: str, prepare: Callable[..., Run], *arguments: Any) -> 
         run = prepare(name, *arguments)
     except (TypeError, ValueError) as error:
         raise refusal(error, x="input", w="weight") from None
-    if len(_prepared) >= _KEPT:
-        _prepared.clear()
-    if key is not None:
-        _prepared[key] = run
+    checks.keep(_prepared, key, run)
     return run
 
 

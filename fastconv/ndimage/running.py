@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .. import problem as checks
 from ..filters import MAXIMUM, MINIMUM, SUM, Pass, Window, prepare_passes, prepare_window
 from ..problem import Array
 from ..verbose import timed, times
@@ -19,7 +20,6 @@ from .large import transforming
 Steps: TypeAlias = Sequence[Pass] | Window
 Run: TypeAlias = Callable[[Array, Array], None]
 _MODES = {boundary: mode for mode, boundary in reversed(BOUNDARIES.items())}  # a synonym is told by its first name
-_KEPT = 4096  # prepared calls; past it they are made anew
 
 prepared: dict[Any, Callable[[Array, Any], Array]] = {}  # of the input and `output`
 
@@ -56,9 +56,7 @@ def apply(function: str, x: Array, output: Any, steps: Steps, *, promote: bool =
         return out
     call = _prepare(function, x, dtype, steps) if given is None else _prepare_into(function, x, given, steps)
     if key is not None and (output is None or given is not None or dtype == output):  # a promotion warns each time
-        if len(prepared) >= _KEPT:
-            prepared.clear()
-        prepared[key] = call
+        checks.keep(prepared, key, call)
     return call(x, given)
 
 
