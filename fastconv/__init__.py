@@ -56,7 +56,10 @@ _INSTEAD = {
 # In a checkout the kernels lie beside the package, where Python started from the root finds the package first.
 _root = Path(__file__).parent.parent
 if not (_root / "fastconv" / "kernels").exists() and (_root / "kernels" / "strided.py").exists():
+    # On the package's path for this import alone: whatever lies at the root would be found inside the package.
     __path__.append(str(_root))
+    import_module(".kernels", __name__)
+    __path__.remove(str(_root))
 
 import_module(".sources", __name__)  # notes what all files look like, before more of them are read
 
