@@ -7,6 +7,11 @@ N ?= 12
 MACHINE ?= local
 PORT ?= 8080
 BENCH ?= .
+# Of the fuzz: how many cases, for how long at most, what they are drawn from; or one case that a failure printed.
+CASES ?= 20000
+SECONDS ?= 600
+SEED ?= 1
+CASE ?=
 
 PY := $(VENV)/bin/python
 # Stamps, one per set of extras: set-up runs once, and again when pyproject.toml changes.
@@ -20,7 +25,7 @@ NOTEBOOKS := $(VENV)/.installed-notebooks
 PAIR := $(PY) -m jupytext --quiet --sync notebooks/*.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo bench test slow check asv-quick history regressions test-dashboard notebooks test-notebooks docs-notebooks wheel clean
+.PHONY: help venv demo bench test slow fuzz check asv-quick history regressions test-dashboard notebooks test-notebooks docs-notebooks wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -41,6 +46,9 @@ test: $(TEST)  ## run the tests, for one dtype of each kind, long sweeps left ou
 
 slow: $(TEST)  ## run the tests of the other dtypes, and the long sweeps
 	$(PYTEST) -m slow
+
+fuzz: $(TEST)  ## random calls between protected pages against the oracles: CASES=20000 SECONDS=600 SEED=1, or CASE='{...}'
+	$(PY) tests/fuzz.py $(if $(CASE),--case '$(CASE)',--cases $(CASES) --seconds $(SECONDS) --seed $(SEED))
 
 check: $(DEV)  ## lint, format, types, stubs, import layers
 	$(PY) -m ruff check .
