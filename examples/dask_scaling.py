@@ -123,16 +123,18 @@ def seconds_of_byte(client, chunk, count=26, runs=3):
 
 
 def fetched(blocks, workers):
-    """How many a worker takes from others: Dask deals blocks out in turn, and what surrounds one is elsewhere."""
+    """How many a worker takes from others, at least and at most: its own are a cube, or were dealt out one by one."""
     own = blocks / workers
-    return min((NEIGHBOURS - 1) * own, blocks) * (1 - 1 / workers)
+    return [min(n, blocks - own) for n in ((own ** (1 / 3) + 2) ** 3 - own, (NEIGHBOURS - 1) * own)]
 
 
 def predicted(blocks, chunk, block_seconds, task, byte_seconds, workers):
-    """Seconds: workers filter and fetch neighbours, or all wait for the scheduler, which handles one task at a time."""
+    """Seconds, at least and at most: workers filter and fetch, or wait for the scheduler, which takes task by task."""
     own, (scheduler, worker) = blocks / workers, task
-    moved = fetched(blocks, workers) * chunk**3 * ITEM
-    return max(own * (block_seconds + 2 * worker) + moved * byte_seconds, 2 * blocks * scheduler)
+    work = own * (block_seconds + 2 * worker)
+    return [
+        max(work + moved * chunk**3 * ITEM * byte_seconds, 2 * blocks * scheduler) for moved in fetched(blocks, workers)
+    ]
 
 
 def main(arguments=None):
@@ -170,20 +172,21 @@ def main(arguments=None):
     print(table(["Block", "Time", "One thread", "Halo", "of the block", "Workers one scheduler feeds"], rows))
     rows = []
     for workers, took in seconds.items():
-        expected = predicted(volume.npartitions, checked, block[checked], task, sent.ends, workers)
+        _, expected = predicted(volume.npartitions, checked, block[checked], task, sent.ends, workers)
         cells = f"{expected:.1f} s", f"{took.worker:.1f} s", f"{took.worker / expected:.2f}", f"{took.clock:.1f} s"
-        blocks = fetched(volume.npartitions, workers), took.fetched / checked**3 / ITEM
+        blocks = fetched(volume.npartitions, workers)[1], took.fetched / checked**3 / ITEM
         rows.append([str(workers), *cells, *[f"{n:.0f}" for n in blocks]])
     header = "Predicted", "Busiest worker's processor", "Ratio", "By the clock", "Blocks to fetch", "Fetched"
     print(table([f"Workers, {args.side}^3 in {checked}^3", *header], rows))
-    curves = {
-        chunk: [
-            args.terabytes * 1e3 / predicted(args.terabytes * 1e12 / ITEM / chunk**3, chunk, each, task, between, n)
-            for n in WORKERS
-        ]
-        for chunk, each in block.items()
-    }
-    rows = [[str(n), *[f"{curve[i]:.2f}" for curve in curves.values()]] for i, n in enumerate(WORKERS)]
+    curves = {}
+    for chunk, each in block.items():
+        blocks = args.terabytes * 1e12 / ITEM / chunk**3
+        seconds_of = [predicted(blocks, chunk, each, task, between, n) for n in WORKERS]
+        curves[chunk] = [[args.terabytes * 1e3 / bound for bound in bounds] for bounds in seconds_of]
+    rows = [
+        [str(n), *[f"{slow:.2f} to {fast:.2f}" for fast, slow in (curve[i] for curve in curves.values())]]
+        for i, n in enumerate(WORKERS)
+    ]
     print(table([f"GB/s of {args.terabytes:g} TB, workers", *[f"{chunk}^3" for chunk in curves]], rows))
     if args.plot:
         rate = {n: volume.nbytes / 1e9 / took.worker for n, took in seconds.items()}
@@ -199,8 +202,11 @@ def plot(path, curves, measured, checked):
 
     figure, axis = plt.subplots(figsize=(7, 4.5), constrained_layout=True)
     for chunk, curve in curves.items():
-        axis.loglog(WORKERS, curve, marker=".", label=f"blocks of {chunk}³, predicted")
-    first = curves[max(curves)][0]
+        fast, slow = zip(*curve, strict=True)
+        (line,) = axis.loglog(WORKERS, fast, marker=".", label=f"blocks of {chunk}³, predicted")
+        axis.loglog(WORKERS, slow, marker=".", color=line.get_color())
+        axis.fill_between(WORKERS, slow, fast, color=line.get_color(), alpha=0.15)
+    first = curves[max(curves)][0][0]
     axis.loglog(WORKERS, [first * n for n in WORKERS], color="0.8", zorder=0, label="in proportion to the workers")
     axis.loglog(*zip(*measured.items(), strict=True), "kx", label=f"blocks of {checked}³, measured")
     axis.set(
