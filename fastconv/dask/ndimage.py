@@ -129,7 +129,8 @@ def filter_block(name: str, options: dict[str, Any], parts: Parts, blocks: Block
             return made
         with borrowed(region.shape, options["output"]) as whole:
             filtered(region, **options | {"output": whole})
-            return whole[tuple(part.kept for part in parts)].copy()
+            kept: Array = whole[tuple(part.kept for part in parts)].copy()
+    return kept
 
 
 def _define_generic(name: str, magnitude: bool) -> Callable[..., da.Array]:
