@@ -1,10 +1,11 @@
 """From one machine to many: measure what a block, a task and a byte between workers take, and predict throughput.
 
-The model and its assumptions stand in docs/scaling.md. Measured here: seconds of a Gaussian (sigma 2, in three
-dimensions, float32) for a block with its halo, on one thread; Dask's own time for a task; bytes a second from one
-worker's memory to another's. Predicted from that: throughput on 1 to 1,000 workers of one thread each, and, as a check,
-the seconds of a volume on 1 and on 2 workers of this machine, which are then measured, too. Seconds of blocks, of tasks
-and of workers are those of processors, so that what else runs on the machine counts little.
+The model and its assumptions stand in docs/scaling.md. All is measured where it happens, in workers: seconds of a
+Gaussian (sigma 2, in three dimensions, float32) for a block of a small volume, with its halo; Dask's own time for a
+task; what the two ends of a byte take that is sent from one worker to another. Predicted from
+that: throughput on 1 to 1,000 workers of one thread each, and, as a check, the seconds and the blocks sent of a volume
+on 1 and on 2 workers of this machine, which are then measured, too. Seconds are those of processors, so that what else
+runs on the machine counts little.
 
     python examples/dask_scaling.py --plot docs/images/dask-scaling.png
 """
@@ -13,6 +14,7 @@ import argparse
 import statistics
 import sys
 import time
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import dask
@@ -24,26 +26,38 @@ from fastconv import dask as lazy
 from fastconv import ndimage
 from fastconv.cli.console import progress, table
 
-SIGMA, REACH, ITEM = 2.0, 8, 4
+SIGMA, REACH, ITEM, NEIGHBOURS = 2.0, 8, 4, 27
 WORKERS = 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000
 
 
+def block_of_ones(block_info=None):
+    """In memory of its own: Dask's ones are a single element, and sent as one."""
+    return np.ones(block_info[None]["chunk-shape"], np.float32)
+
+
+def ones(side, chunk):
+    chunks = da.core.normalize_chunks(chunk, (side,) * 3)
+    return da.map_blocks(block_of_ones, chunks=chunks, dtype=np.float32, meta=np.empty((0,) * 3, np.float32))
+
+
 def smoothed(side, chunk, sigma=SIGMA):
-    """Blocks of ones, which take next to nothing to make, and the Gaussian of them."""
-    return lazy.ndimage.gaussian_filter(da.ones((side,) * 3, chunks=chunk, dtype=np.float32), sigma)
+    """The Gaussian of ones, blocks of which take little to make."""
+    return lazy.ndimage.gaussian_filter(ones(side, chunk), sigma)
 
 
-def seconds_of_block(chunk, runs=5):
-    """A block in the middle of 27, which are in memory."""
-    x = da.ones((3 * chunk,) * 3, chunks=chunk, dtype=np.float32).persist(scheduler="sync")
-    block = lazy.ndimage.gaussian_filter(x, SIGMA).blocks[1, 1, 1]
-    times = []
-    for _ in range(runs + 1):
+def cut(result):
+    """An element of each block, so that nothing is collected."""
+    return result.map_blocks(lambda block: block[:1, :1, :1].copy(), chunks=(1, 1, 1), dtype=result.dtype)
+
+
+def seconds_of_block(chunk, count=4, runs=2):
+    """To make and filter one of a small volume, whose blocks lie in memory that is new, and in no cache."""
+    result, times = cut(smoothed(count * chunk, chunk)), []
+    for _ in range(runs):
         begin = time.thread_time()
-        block.compute(scheduler="sync")
-        np.ones((chunk,) * 3, np.float32)  # a block of the input is made, too
+        result.compute(scheduler="sync")
         times.append(time.thread_time() - begin)
-    return statistics.median(times[1:])
+    return min(times) / result.npartitions
 
 
 class Took(NamedTuple):
@@ -52,18 +66,29 @@ class Took(NamedTuple):
     clock: float
     worker: float
     scheduler: float
+    fetched: float  # bytes that a worker fetched from others, in the mean
+
+
+@contextmanager
+def cluster_of(workers):
+    quiet = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with LocalCluster(processes=True, **quiet) as cluster, Client(cluster) as client:
+        client.run(ndimage.gaussian_filter, np.ones((8, 8, 8), np.float32), SIGMA)  # kernels are read from disk
+        yield client
+
+
+def received(dask_worker):
+    return sum(entry["total"] for entry in dask_worker.transfer_incoming_log)
 
 
 def run_on(workers, result):
     """A result on so many processes; nothing is collected."""
-    quiet = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with LocalCluster(processes=True, **quiet) as cluster, Client(cluster) as client:
-        client.run(ndimage.gaussian_filter, np.ones((8, 8, 8), np.float32), SIGMA)  # kernels are read from disk
-        sums = result.map_blocks(lambda block: block[:1, :1, :1], chunks=(1, 1, 1), dtype=result.dtype)
+    with cluster_of(workers) as client:
         before, begin, own = client.run(time.process_time), time.perf_counter(), time.process_time()
-        wait(client.persist(sums))
+        wait(client.persist(cut(result)))
         clock, own, after = time.perf_counter() - begin, time.process_time() - own, client.run(time.process_time)
-        return Took(clock, max(after[worker] - before[worker] for worker in after), own)
+        busiest = max(after[worker] - before[worker] for worker in after)
+        return Took(clock, busiest, own, statistics.mean(client.run(received).values()))
 
 
 def seconds_of_task(side=10):
@@ -76,29 +101,40 @@ def seconds_of_task(side=10):
     return took.scheduler / tasks, took.worker / tasks
 
 
-def bytes_a_second(size=1 << 27):
-    """From one worker's memory to another's."""
-    quiet = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with LocalCluster(processes=True, **quiet) as cluster, Client(cluster) as client:
-        first, second = client.nthreads()
-        times = []
-        for _ in range(8):
-            there = client.submit(np.ones, size // 8, workers=[first], pure=False)
-            wait(there)
-            begin = time.perf_counter()
-            wait(client.submit(len, there, workers=[second], pure=False))
-            times.append(time.perf_counter() - begin)
-            del there
-        return size / min(times)
+class Sent(NamedTuple):
+    """What a byte takes from one worker's memory to the other's."""
+
+    ends: float  # seconds of both workers' processors
+    clock: float
 
 
-def predicted(blocks, chunk, block_seconds, task, bandwidth, workers):
-    """Seconds: workers filter and fetch neighbours, or all wait for the scheduler, which handles one task at a time."""
+def seconds_of_byte(client, chunk, count=26, runs=3):
+    """Of blocks that one worker has and a task of the other takes."""
+    first, second = client.nthreads()
+    size, found = count * chunk**3 * ITEM, []
+    for _ in range(runs):
+        there = [client.submit(np.ones, chunk**3, np.float32, workers=[first], pure=False) for _ in range(count)]
+        wait(there)
+        before, begin = client.run(time.process_time), time.perf_counter()
+        wait(client.submit(len, there, workers=[second], pure=False))
+        clock, after = time.perf_counter() - begin, client.run(time.process_time)
+        found.append(Sent(sum(after[worker] - before[worker] for worker in after) / size, clock / size))
+    return min(found)
+
+
+def fetched(blocks, workers):
+    """How many a worker takes from others, at least and at most: its own are a cube, or were dealt out one by one."""
     own = blocks / workers
-    edge = own ** (1 / 3)  # of a worker's cube of blocks
-    fetched = min((edge + 2) ** 3 - own, blocks - own) if workers > 1 else 0
-    scheduler, worker = task
-    return max(own * (block_seconds + 2 * worker) + fetched * chunk**3 * ITEM / bandwidth, 2 * blocks * scheduler)
+    return [min(n, blocks - own) for n in ((own ** (1 / 3) + 2) ** 3 - own, (NEIGHBOURS - 1) * own)]
+
+
+def predicted(blocks, chunk, block_seconds, task, byte_seconds, workers):
+    """Seconds, at least and at most: workers filter and fetch, or wait for the scheduler, which takes task by task."""
+    own, (scheduler, worker) = blocks / workers, task
+    work = own * (block_seconds + 2 * worker)
+    return [
+        max(work + moved * chunk**3 * ITEM * byte_seconds, 2 * blocks * scheduler) for moved in fetched(blocks, workers)
+    ]
 
 
 def main(arguments=None):
@@ -106,28 +142,28 @@ def main(arguments=None):
     parser.add_argument("--chunks", type=int, nargs="+", default=[64, 128, 256], help="sides of chunks to predict for")
     parser.add_argument("--side", type=int, default=768, help="of the volume that checks the prediction")
     parser.add_argument("--terabytes", type=float, default=1.0, help="size of the volume that is predicted")
-    parser.add_argument(
-        "--bandwidth", type=float, help="GB/s between machines, by default what this one's workers reach"
-    )
+    parser.add_argument("--bandwidth", type=float, default=1.0, help="GB/s between machines, by default 1")
     parser.add_argument("--plot", help="where the plot goes")
     args = parser.parse_args(arguments)
     checked = args.chunks[len(args.chunks) // 2]
+    block = {}
     with progress(len(args.chunks) + 4) as step:
         step("a task")
         task = seconds_of_task()
-        step("bytes between workers")
-        measured = bytes_a_second()
-        bandwidth = args.bandwidth * 1e9 if args.bandwidth else measured
-        block = {}
-        for chunk in args.chunks:
-            step(f"a block of {chunk}^3")
-            block[chunk] = seconds_of_block(chunk)
+        with cluster_of(2) as client:
+            step("bytes between workers")
+            sent = seconds_of_byte(client, checked)
+            worker = next(iter(client.nthreads()))
+            for chunk in args.chunks:
+                step(f"a block of {chunk}^3")
+                block[chunk] = client.submit(seconds_of_block, chunk, workers=[worker]).result()
         volume, seconds = smoothed(args.side, checked), {}
         for workers in (1, 2):
             step(f"{args.side}^3 on {workers} worker{'s' * (workers > 1)}")
             seconds[workers] = run_on(workers, volume)
+    between = max(sent.ends, 1e-9 / args.bandwidth)
     print(f"a task: {task[0] * 1e3:.2f} ms of the scheduler, {task[1] * 1e3:.2f} ms of the worker")
-    print(f"between workers: {measured / 1e9:.2f} GB/s; predicted with {bandwidth / 1e9:.2f} GB/s")
+    print(f"a GB between workers: {sent.ends * 1e9:.2f} s of their processors, {sent.clock * 1e9:.2f} s by the clock")
     rows = []
     for chunk, each in block.items():
         halo = (chunk + 2 * REACH) ** 3 - chunk**3
@@ -136,19 +172,21 @@ def main(arguments=None):
     print(table(["Block", "Time", "One thread", "Halo", "of the block", "Workers one scheduler feeds"], rows))
     rows = []
     for workers, took in seconds.items():
-        expected = predicted(volume.npartitions, checked, block[checked], task, measured, workers)
+        _, expected = predicted(volume.npartitions, checked, block[checked], task, sent.ends, workers)
         cells = f"{expected:.1f} s", f"{took.worker:.1f} s", f"{took.worker / expected:.2f}", f"{took.clock:.1f} s"
-        rows.append([str(workers), *cells])
-    header = "Predicted", "Busiest worker's processor", "Ratio", "By the clock"
+        blocks = fetched(volume.npartitions, workers)[1], took.fetched / checked**3 / ITEM
+        rows.append([str(workers), *cells, *[f"{n:.0f}" for n in blocks]])
+    header = "Predicted", "Busiest worker's processor", "Ratio", "By the clock", "Blocks to fetch", "Fetched"
     print(table([f"Workers, {args.side}^3 in {checked}^3", *header], rows))
-    curves = {
-        chunk: [
-            args.terabytes * 1e3 / predicted(args.terabytes * 1e12 / ITEM / chunk**3, chunk, each, task, bandwidth, n)
-            for n in WORKERS
-        ]
-        for chunk, each in block.items()
-    }
-    rows = [[str(n), *[f"{curve[i]:.2f}" for curve in curves.values()]] for i, n in enumerate(WORKERS)]
+    curves = {}
+    for chunk, each in block.items():
+        blocks = args.terabytes * 1e12 / ITEM / chunk**3
+        seconds_of = [predicted(blocks, chunk, each, task, between, n) for n in WORKERS]
+        curves[chunk] = [[args.terabytes * 1e3 / bound for bound in bounds] for bounds in seconds_of]
+    rows = [
+        [str(n), *[f"{slow:.2f} to {fast:.2f}" for fast, slow in (curve[i] for curve in curves.values())]]
+        for i, n in enumerate(WORKERS)
+    ]
     print(table([f"GB/s of {args.terabytes:g} TB, workers", *[f"{chunk}^3" for chunk in curves]], rows))
     if args.plot:
         rate = {n: volume.nbytes / 1e9 / took.worker for n, took in seconds.items()}
@@ -164,8 +202,11 @@ def plot(path, curves, measured, checked):
 
     figure, axis = plt.subplots(figsize=(7, 4.5), constrained_layout=True)
     for chunk, curve in curves.items():
-        axis.loglog(WORKERS, curve, marker=".", label=f"blocks of {chunk}³, predicted")
-    first = curves[max(curves)][0]
+        fast, slow = zip(*curve, strict=True)
+        (line,) = axis.loglog(WORKERS, fast, marker=".", label=f"blocks of {chunk}³, predicted")
+        axis.loglog(WORKERS, slow, marker=".", color=line.get_color())
+        axis.fill_between(WORKERS, slow, fast, color=line.get_color(), alpha=0.15)
+    first = curves[max(curves)][0][0]
     axis.loglog(WORKERS, [first * n for n in WORKERS], color="0.8", zorder=0, label="in proportion to the workers")
     axis.loglog(*zip(*measured.items(), strict=True), "kx", label=f"blocks of {checked}³, measured")
     axis.set(

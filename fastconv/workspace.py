@@ -12,10 +12,10 @@ _free: list[Array] = []
 others: list[Callable[[], object]] = []  # which free what else is kept
 
 
-def take(size: int) -> Array:
-    """A block of at least `size` bytes, aligned to 64; give it back with `give`."""
+def take(size: int, free: list[Array] = _free) -> Array:
+    """A block of at least `size` bytes, aligned to 64; give it back with `give`, or to the list that it came from."""
     try:
-        block = _free.pop()  # atomic, so that threads never share a block
+        block = free.pop()  # atomic, so that threads never share a block
     except IndexError:
         block = _new(size)
     return block if block.size >= size else _new(size)

@@ -14,8 +14,9 @@ from ..dispatch import IM2COL, MEANINGS, check_algorithm, place_of, resolved
 from ..kernels.shapes import BOUNDARIES, Axis
 from ..problem import Array
 from .documents import describe
-from .graph import Blocks, Graph, Parts, as_dask, as_operand, empty, lay_together, standing_in
+from .graph import Graph, Parts, as_dask, as_operand, empty, standing_in
 from .halo import channels, unchanged, windows
+from .region import Blocks, laid_together
 
 _HALVES = "float16", "bfloat16"
 
@@ -127,23 +128,22 @@ def _sum(options: Options, fill: Array, w: Array, bias: Array | None, parts: Par
     """The sums over the channels of one term."""
     batch, taken, *spatial = parts
     term = taken.terms[i]
-    region = lay_together([batch.pieces, (taken.pieces[i],), *[part.pieces for part in spatial]], blocks)
-    region = region.astype(options.read, copy=False)  # a half, before it is computed as another type
     outs = slice(*term.outputs)
-    made = getattr(conv, options.name)(
-        region,
-        w[outs, slice(*term.inputs)],
-        groups=term.groups,
-        stride=tuple(axis.stride for axis in options.axes),
-        padding=tuple((part.before, part.after) for part in spatial),
-        dilation=tuple(axis.dilation for axis in options.axes),
-        fillvalue=fill[0],
-        bias=None if bias is None else bias[outs],
-        boundary=tuple(BOUNDARIES[axis.boundary] for axis in options.axes),
-        activation=options.activation,
-        algorithm=options.algorithm,
-        dtype=options.dtype,
-    )
+    with laid_together([batch.pieces, (taken.pieces[i],), *[part.pieces for part in spatial]], blocks) as region:
+        made = getattr(conv, options.name)(
+            region.astype(options.read, copy=False),  # a half, before it is computed as another type
+            w[outs, slice(*term.inputs)],
+            groups=term.groups,
+            stride=tuple(axis.stride for axis in options.axes),
+            padding=tuple((part.before, part.after) for part in spatial),
+            dilation=tuple(axis.dilation for axis in options.axes),
+            fillvalue=fill[0],
+            bias=None if bias is None else bias[outs],
+            boundary=tuple(BOUNDARIES[axis.boundary] for axis in options.axes),
+            activation=options.activation,
+            algorithm=options.algorithm,
+            dtype=options.dtype,
+        )
     kept: Array = made[:, :, *[part.kept for part in spatial]]
     return kept
 

@@ -20,10 +20,9 @@ from dask.highlevelgraph import HighLevelGraph
 from ..problem import Array
 from ..problem import as_array as as_numpy
 from ..threads import alone
-from .halo import Channels, Part, Piece
+from .halo import Channels, Part
 
 Parts: TypeAlias = tuple[Any, ...]  # one `Part`, or for channels a `Channels`, for each axis of the input
-Blocks: TypeAlias = dict[tuple[int, ...], Array]  # by their place in the input
 
 
 def as_dask(function: str, name: str, value: Any) -> da.Array:
@@ -144,21 +143,3 @@ def run_block(call: Callable[..., Any], parts: Parts, *blocks: Array) -> Any:
 def _chunks_of(part: Part | Channels) -> list[int]:
     """The chunks of an axis that a part takes something of."""
     return list(dict.fromkeys(piece.chunk for piece in part.pieces))
-
-
-def lay_together(pieces: Sequence[tuple[Piece, ...]], blocks: Blocks) -> Array:
-    """The region that pieces of each axis make: a view where one block holds it, else a new array."""
-    sizes = [sum(piece.length for piece in axis) for axis in pieces]
-    first = blocks[tuple(axis[0].chunk for axis in pieces)]
-    if all(len(axis) == 1 and axis[0].step for axis in pieces):
-        return first[tuple(axis[0].place for axis in pieces)]
-    region = np.empty(sizes, first.dtype)
-    ends = [list(itertools.accumulate(piece.length for piece in axis)) for axis in pieces]
-    placed = [
-        [(piece, slice(end - piece.length, end)) for piece, end in zip(axis, stops)]
-        for axis, stops in zip(pieces, ends)
-    ]
-    for corner in itertools.product(*placed):
-        block = blocks[tuple(piece.chunk for piece, _ in corner)]
-        region[tuple(place for _, place in corner)] = block[tuple(piece.place for piece, _ in corner)]
-    return region

@@ -21,8 +21,9 @@ from ..ndimage import arguments
 from ..ndimage.running import Steps, watching
 from ..problem import Array
 from .documents import describe
-from .graph import Blocks, Graph, Parts, as_dask, lay_together
+from .graph import Graph, Parts, as_dask
 from .halo import neighbourhoods
+from .region import Blocks, borrowed, laid_together
 
 __all__ = [
     "black_tophat",
@@ -121,10 +122,15 @@ def _axes_of(steps: Steps) -> list[tuple[int, int, int, str]]:
 
 def filter_block(name: str, options: dict[str, Any], parts: Parts, blocks: Blocks) -> Array:
     """A block, filtered together with what lies around it, which is cut off."""
-    region = lay_together([part.pieces for part in parts], blocks)
-    made: Array = getattr(ndimage, name)(region, **options)
-    kept: Array = made[tuple(part.kept for part in parts)]
-    return kept if kept.size == made.size else kept.copy()  # a view would keep the memory of all
+    filtered = getattr(ndimage, name)
+    with laid_together([part.pieces for part in parts], blocks) as region:
+        if region.shape == tuple(part.outputs for part in parts):
+            made: Array = filtered(region, **options)
+            return made
+        with borrowed(region.shape, options["output"]) as whole:
+            filtered(region, **options | {"output": whole})
+            kept: Array = whole[tuple(part.kept for part in parts)].copy()
+    return kept
 
 
 def _define_generic(name: str, magnitude: bool) -> Callable[..., da.Array]:

@@ -14,8 +14,9 @@ from .. import problem as checks
 from ..kernels.shapes import Axis
 from ..problem import Array, Sliding
 from .documents import describe
-from .graph import Blocks, Graph, Parts, as_dask, empty, lay_together, standing_in
+from .graph import Graph, Parts, as_dask, empty, standing_in
 from .halo import unchanged, windows
+from .region import Blocks, laid_together
 
 _INDEX = np.dtype(np.int64)
 
@@ -64,8 +65,8 @@ def _of_windows(x: da.Array, problem: Sliding, slide: Slide, *dtypes: np.dtype[A
 
 def window_block(slide: Slide, parts: Parts, blocks: Blocks) -> Any:
     """A block with an element for each window; with indices, two."""
-    region = lay_together([part.pieces for part in parts], blocks)
-    made = _call(pool, slide, region, parts)
+    with laid_together([part.pieces for part in parts], blocks) as region:
+        made = _call(pool, slide, region, parts)
     kept = tuple(part.kept for part in parts)
     if slide.sizes is None:
         return made[kept]
@@ -311,8 +312,8 @@ def _columns(x: da.Array, problem: Sliding, stride: Any, shape: tuple[int, ...])
 
 def column_block(slide: Slide, parts: Parts, blocks: Blocks) -> Array:
     """A block of columns."""
-    region = lay_together([part.pieces for part in parts], blocks)
-    made: Array = _call(patches, slide, region, parts)
+    with laid_together([part.pieces for part in parts], blocks) as region:
+        made: Array = _call(patches, slide, region, parts)
     moved = parts[slide.leading :]
     rooms = [n + part.before + part.after for n, part in zip(region.shape[slide.leading :], moved)]
     counts = [(n - a.dilation * (a.kernel - 1) - 1) // s + 1 for n, a, s in zip(rooms, slide.axes, slide.stride)]
