@@ -1,0 +1,230 @@
+"""Lines of columns in turns: element `m * every + r` of a padded line is that of turn `m` and residue `r`.
+
+Windows that lie `every` columns apart meet, for each of their taps, the elements of one residue, which a row of patches
+holds next to each other. So the residues of a line are split once, by shuffles of vectors that lie next to each other,
+and written wherever a tap has them; for sums they are read from there, added up in registers, and joined to a line.
+
+Which rows of patches a line meets stands in a table, as offsets in elements: `table[j]` to `table[j + 1]` are the
+places of those of row `j` there. Another table has for each tap of a row of the window, at its column, the offset of
+its patches, `NONE` where no tap is. All vectors have masks.
+"""
+
+from typing import NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..strided import narrow, widen
+from .boxes import _at, _bits, _parts, _pick, _start, _times
+from .elements import llvm_type
+from .vectors import VECTOR_BYTES, add, keep_whole, load_vector, store_vector, unpack
+
+_INT64 = ir.IntType(64)
+MOST = 8  # residues
+NONE = -(1 << 62)
+
+
+class Turns(NamedTuple):
+    """Columns of a line, and the patches that they are of."""
+
+    every: int  # residues
+    groups: int  # of so many taps each, the last of which may lack some
+    first: int  # turn
+    end: int  # after the last one
+    before: int  # columns of padding
+    size: int  # columns between the padding
+    positions: int
+
+
+class Lines(NamedTuple):
+    """Planes of rows, of which some are real and the others padding."""
+
+    planes: int
+    rows: int
+    top: int
+    bottom: int
+
+
+def _between(builder, start, low, high, lanes, parts):
+    """Which lanes, `parts` of them for each number from `start` on, are of numbers from `low` to `high`."""
+    most, one = _INT64(lanes // parts), _INT64(1)
+
+    def first(number):
+        """So many lanes, as bits."""
+        count = builder.sub(number, start)
+        count = builder.select(builder.icmp_signed("<", count, most), count, most)
+        count = builder.select(builder.icmp_signed(">", count, _INT64(0)), count, _INT64(0))
+        bits = builder.sub(builder.shl(one, builder.and_(_times(builder, count, parts), _INT64(63))), one)
+        if lanes == 64:
+            bits = builder.select(builder.icmp_signed("==", count, most), _INT64(-1), bits)
+        return bits
+
+    bits = builder.and_(first(high), builder.not_(first(low)))
+    bits = builder.trunc(bits, ir.IntType(lanes)) if lanes < 64 else bits
+    return builder.bitcast(bits, ir.VectorType(ir.IntType(1), lanes))
+
+
+def _split(builder, vectors, words):
+    """What `_join` joins. By twos where their number is even: that takes the fewest shuffles."""
+    every, count = len(vectors), vectors[0].type.count // words
+    if every == 1:
+        return vectors
+    if every % 2 == 0:
+        halves = []
+        for odd in range(2):
+            places = [divmod(2 * i + odd, count) for i in range(count)]
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            halves.append(_split(builder, [_pick(builder, pair, places, words) for pair in pairs], words))
+        return [vector for pair in zip(*halves, strict=True) for vector in pair]
+    return [_pick(builder, vectors, [divmod(i * every + r, count) for i in range(count)], words) for r in range(every)]
+
+
+def _join(builder, residues, words):
+    """The elements of vectors in turn, as many vectors of them."""
+    every, count = len(residues), residues[0].type.count // words
+    if every == 1:
+        return residues
+    if every % 2 == 0:
+        pairs = zip(*(_join(builder, residues[odd::2], words) for odd in range(2)), strict=True)
+        places = [[(i % 2, i // 2) for i in range(half * count, (half + 1) * count)] for half in range(2)]
+        return [_pick(builder, pair, each, words) for pair in pairs for each in places]
+    places = [(i % every, i // every) for i in range(every * count)]
+    return [_pick(builder, residues, places[i * count : (i + 1) * count], words) for i in range(every)]
+
+
+def _for_turns(builder, lines, turns, count, emit):
+    """`emit(every, plane, row, turn)` for each plane, row and vector of turns."""
+
+    def loops(every):
+        step = _INT64(count)
+        with cgutils.for_range(builder, lines.planes) as plane, cgutils.for_range(builder, lines.rows) as row:
+            with cgutils.for_range_slice(builder, turns.first, turns.end, step, inc=True) as (turn, _):
+                emit(every, plane.index, row.index, turn)
+
+    end = builder.append_basic_block("end")
+    for every in range(1, MOST + 1):
+        with builder.if_then(builder.icmp_signed("==", turns.every, _INT64(every))):
+            loops(every)
+            builder.branch(end)
+    builder.branch(end)
+    builder.position_at_end(end)
+
+
+def _columns(builder, turns, every, turn, i, count):
+    """The first column of vector `i` of a number of turns."""
+    column = builder.add(_times(builder, turn, every), _INT64(i * count))
+    return builder.sub(column, turns.before)
+
+
+def _for_taps(builder, table, taps, turns, every, row, turn, lanes, parts, body):
+    """`body(residue, offset, mask)` for each tap that a row meets, in the order of the taps."""
+
+    def load(pointer, i):
+        return builder.load(builder.gep(pointer, [i]), typ=_INT64)
+
+    begin, end = load(table, row), load(table, builder.add(row, _INT64(1)))
+    with cgutils.for_range_slice(builder, begin, end, _INT64(1), inc=True) as (at, _):
+        place = builder.add(load(table, at), turn)
+        with cgutils.for_range(builder, turns.groups) as group:
+            high = builder.add(turns.positions, group.index)
+            high = builder.select(builder.icmp_signed("<", high, turns.end), high, turns.end)
+            mask = _between(builder, turn, group.index, high, lanes, parts)
+            for residue in range(every):
+                offset = load(taps, builder.add(_times(builder, group.index, every), _INT64(residue)))
+                with builder.if_then(builder.icmp_signed("!=", offset, _INT64(NONE)), likely=True):
+                    body(residue, builder.add(place, offset), mask)
+
+
+@intrinsic
+def split_lines(typingctx, array, source, out, target, lines, table, taps, turns):
+    """Copy what taps meet in lines of an array to patches, bit by bit; what they meet elsewhere is zero.
+
+    The source begins at the first column between the padding of row 0, and its columns lie next to each other.
+    """
+    bits = _bits(array)
+    word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
+    lanes = VECTOR_BYTES * 8 // word.width
+    count, vector = lanes // words, ir.VectorType(word, lanes)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        x, source_value, y, target_value, lines_value, table, taps, turns_value = args
+        sizes, turns_ = unpack(builder, lines, lines_value), unpack(builder, turns, turns_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), word, words)
+        goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
+
+        def chunk(every, plane, row, turn):
+            line = _at(builder, first, word, builder.add(builder.mul(read.plane, plane), builder.mul(read.row, row)))
+            is_real = builder.and_(
+                builder.icmp_signed(">=", row, sizes.top), builder.icmp_signed("<", row, sizes.bottom)
+            )
+            size = builder.select(is_real, turns_.size, _INT64(0))
+            vectors = []
+            for i in range(every):
+                column = _columns(builder, turns_, every, turn, i, count)
+                mask = _between(builder, column, _INT64(0), size, lanes, words)
+                at = _at(builder, line, word, _times(builder, column, words))
+                vectors.append(load_vector(builder, at, vector, mask))
+            residues = _split(builder, vectors, words)
+            patches = _at(builder, goal, word, builder.mul(write.plane, plane))
+
+            def body(residue, offset, mask):
+                at = _at(builder, patches, word, _times(builder, offset, words))
+                store_vector(builder, residues[residue], at, mask)
+
+            _for_taps(builder, table, taps, turns_, every, row, turn, lanes, words, body)
+
+        _for_turns(builder, sizes, turns_, count, chunk)
+        return context.get_dummy_value()
+
+    return types.void(array, source, out, target, lines, table, taps, turns), emit
+
+
+@intrinsic
+def join_lines(typingctx, out, target, array, source, lines, table, taps, turns):
+    """Write the sums of what taps put into lines, from patches, in the type that is computed with.
+
+    The target begins at the first column between the padding of row 0. Positions of patches lie next to each other.
+    """
+    part, parts = _parts(array)
+    kind, lanes = llvm_type(part), VECTOR_BYTES * 8 // part.bitwidth
+    stored = kind if parts > 1 else llvm_type(array.dtype)
+    count, vector = lanes // parts, ir.VectorType(kind, lanes)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        y, target_value, x, source_value, lines_value, table, taps, turns_value = args
+        sizes, turns_ = unpack(builder, lines, lines_value), unpack(builder, turns, turns_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), stored, parts)
+        goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), stored, parts)
+
+        def chunk(every, plane, row, turn):
+            sums = [cgutils.alloca_once(builder, vector) for _ in range(every)]
+            for total in sums:
+                builder.store(ir.Constant(vector, None), total)
+            patches = _at(builder, first, stored, builder.mul(read.plane, plane))
+
+            def body(residue, offset, mask):
+                at = _at(builder, patches, stored, _times(builder, offset, parts))
+                value = load_vector(builder, at, ir.VectorType(stored, lanes), mask)
+                value = value if kind == stored else widen(builder, array, value)
+                builder.store(add(builder, builder.load(sums[residue]), value), sums[residue])
+
+            _for_taps(builder, table, taps, turns_, every, row, turn, lanes, parts, body)
+            line = builder.add(builder.mul(write.plane, plane), builder.mul(write.row, row))
+            line = _at(builder, goal, stored, line)
+            # Where a block of turns ends another one begins.
+            end = builder.sub(_times(builder, turns_.end, every), turns_.before)
+            end = builder.select(builder.icmp_signed("<", end, turns_.size), end, turns_.size)
+            for i, value in enumerate(_join(builder, [builder.load(total) for total in sums], parts)):
+                column = _columns(builder, turns_, every, turn, i, count)
+                mask = _between(builder, column, _INT64(0), end, lanes, parts)
+                value = value if kind == stored else narrow(builder, out, value)
+                store_vector(builder, value, _at(builder, line, stored, _times(builder, column, parts)), mask)
+
+        _for_turns(builder, sizes, turns_, count, chunk)
+        return context.get_dummy_value()
+
+    return types.void(out, target, array, source, lines, table, taps, turns), emit
