@@ -9,7 +9,7 @@ places of those of row `j` there. Another table has for each tap of a row of the
 its patches, `NONE` where no tap is. All vectors have masks.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -48,11 +48,10 @@ class Lines(NamedTuple):
 
 
 def _between(builder, start, low, high, lanes, parts):
-    """Which lanes, `parts` of them for each number from `start` on, are of numbers from `low` to `high`."""
+    """Which lanes, as bits, `parts` of them for each number from `start` on, are of numbers from `low` to `high`."""
     most, one = _INT64(lanes // parts), _INT64(1)
 
     def first(number):
-        """So many lanes, as bits."""
         count = builder.sub(number, start)
         count = builder.select(builder.icmp_signed("<", count, most), count, most)
         count = builder.select(builder.icmp_signed(">", count, _INT64(0)), count, _INT64(0))
@@ -61,9 +60,7 @@ def _between(builder, start, low, high, lanes, parts):
             bits = builder.select(builder.icmp_signed("==", count, most), _INT64(-1), bits)
         return bits
 
-    bits = builder.and_(first(high), builder.not_(first(low)))
-    bits = builder.trunc(bits, ir.IntType(lanes)) if lanes < 64 else bits
-    return builder.bitcast(bits, ir.VectorType(ir.IntType(1), lanes))
+    return builder.and_(first(high), builder.not_(first(low)))
 
 
 def _split(builder, vectors, words):
@@ -94,14 +91,65 @@ def _join(builder, residues, words):
     return [_pick(builder, residues, places[i * count : (i + 1) * count], words) for i in range(every)]
 
 
-def _for_turns(builder, lines, turns, count, emit):
-    """`emit(every, plane, row, turn)` for each plane, row and vector of turns."""
+class _Masks:
+    """Which lanes of vectors are used, for each vector of turns: of columns, and of patches for each group of taps."""
+
+    def __init__(self, builder, data, turns, lanes, parts):
+        self.builder, self.data, self.turns, self.lanes = builder, data, turns, lanes
+        count = lanes // parts
+        self.each = builder.add(turns.groups, turns.every)
+        # Where a block of turns ends another one begins.
+        size = builder.sub(builder.mul(turns.end, turns.every), turns.before)
+        size = builder.select(builder.icmp_signed("<", size, turns.size), size, turns.size)
+        with cgutils.for_range_slice(builder, turns.first, turns.end, _INT64(count), inc=True) as (turn, number):
+            row = builder.mul(number, self.each)
+            with cgutils.for_range(builder, turns.groups) as group:
+                high = builder.add(turns.positions, group.index)
+                high = builder.select(builder.icmp_signed("<", high, turns.end), high, turns.end)
+                bits = _between(builder, turn, group.index, high, lanes, parts)
+                builder.store(bits, builder.gep(data, [builder.add(row, group.index)]))
+            start = builder.sub(builder.mul(turn, turns.every), turns.before)
+            with cgutils.for_range(builder, turns.every) as vector:
+                column = builder.add(start, builder.mul(vector.index, _INT64(count)))
+                bits = _between(builder, column, _INT64(0), size, lanes, parts)
+                at = builder.add(builder.add(row, turns.groups), vector.index)
+                builder.store(bits, builder.gep(data, [at]))
+
+    def of_group(self, number, group):
+        return self._load(_sum(self.builder, number, group))
+
+    def of_column(self, number, i):
+        return self._load(_sum(self.builder, number, self.turns.groups, _INT64(i)))
+
+    def _load(self, at):
+        bits = self.builder.load(self.builder.gep(self.data, [at]), typ=_INT64)
+        bits = self.builder.trunc(bits, ir.IntType(self.lanes)) if self.lanes < 64 else bits
+        return self.builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.lanes))
+
+
+def _sum(builder, first, *more):
+    for each in more:
+        first = builder.add(first, each)
+    return first
+
+
+class _Chunk(NamedTuple):
+    """A vector of turns for each residue, in a row of a plane."""
+
+    every: int
+    plane: Any
+    row: Any
+    turn: Any
+    masks: Any  # where those of it begin
+
+
+def _for_turns(builder, lines, turns, masks, count, emit):
+    """`emit(chunk)` for each plane, row and vector of turns."""
 
     def loops(every):
-        step = _INT64(count)
         with cgutils.for_range(builder, lines.planes) as plane, cgutils.for_range(builder, lines.rows) as row:
-            with cgutils.for_range_slice(builder, turns.first, turns.end, step, inc=True) as (turn, _):
-                emit(every, plane.index, row.index, turn)
+            with cgutils.for_range_slice(builder, turns.first, turns.end, _INT64(count), inc=True) as (turn, number):
+                emit(_Chunk(every, plane.index, row.index, turn, builder.mul(number, masks.each)))
 
     end = builder.append_basic_block("end")
     for every in range(1, MOST + 1):
@@ -112,33 +160,31 @@ def _for_turns(builder, lines, turns, count, emit):
     builder.position_at_end(end)
 
 
-def _columns(builder, turns, every, turn, i, count):
+def _columns(builder, turns, chunk, i, count):
     """The first column of vector `i` of a number of turns."""
-    column = builder.add(_times(builder, turn, every), _INT64(i * count))
+    column = builder.add(_times(builder, chunk.turn, chunk.every), _INT64(i * count))
     return builder.sub(column, turns.before)
 
 
-def _for_taps(builder, table, taps, turns, every, row, turn, lanes, parts, body):
+def _for_taps(builder, table, taps, turns, masks, chunk, body):
     """`body(residue, offset, mask)` for each tap that a row meets, in the order of the taps."""
 
     def load(pointer, i):
         return builder.load(builder.gep(pointer, [i]), typ=_INT64)
 
-    begin, end = load(table, row), load(table, builder.add(row, _INT64(1)))
+    begin, end = load(table, chunk.row), load(table, builder.add(chunk.row, _INT64(1)))
     with cgutils.for_range_slice(builder, begin, end, _INT64(1), inc=True) as (at, _):
-        place = builder.add(load(table, at), turn)
+        place = builder.add(load(table, at), chunk.turn)
         with cgutils.for_range(builder, turns.groups) as group:
-            high = builder.add(turns.positions, group.index)
-            high = builder.select(builder.icmp_signed("<", high, turns.end), high, turns.end)
-            mask = _between(builder, turn, group.index, high, lanes, parts)
-            for residue in range(every):
-                offset = load(taps, builder.add(_times(builder, group.index, every), _INT64(residue)))
+            mask = masks.of_group(chunk.masks, group.index)
+            for residue in range(chunk.every):
+                offset = load(taps, builder.add(_times(builder, group.index, chunk.every), _INT64(residue)))
                 with builder.if_then(builder.icmp_signed("!=", offset, _INT64(NONE)), likely=True):
                     body(residue, builder.add(place, offset), mask)
 
 
 @intrinsic
-def split_lines(typingctx, array, source, out, target, lines, table, taps, turns):
+def split_lines(typingctx, array, source, out, target, lines, table, taps, masks, turns):
     """Copy what taps meet in lines of an array to patches, bit by bit; what they meet elsewhere is zero.
 
     The source begins at the first column between the padding of row 0, and its columns lie next to each other.
@@ -150,40 +196,43 @@ def split_lines(typingctx, array, source, out, target, lines, table, taps, turns
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        x, source_value, y, target_value, lines_value, table, taps, turns_value = args
+        x, source_value, y, target_value, lines_value, table, taps, bits, turns_value = args
         sizes, turns_ = unpack(builder, lines, lines_value), unpack(builder, turns, turns_value)
         first, read = _start(context, builder, array, x, unpack(builder, source, source_value), word, words)
         goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
 
-        def chunk(every, plane, row, turn):
-            line = _at(builder, first, word, builder.add(builder.mul(read.plane, plane), builder.mul(read.row, row)))
+        masks_ = _Masks(builder, bits, turns_, lanes, words)
+
+        def emit_chunk(chunk):
+            every, row = chunk.every, chunk.row
+            line = builder.add(builder.mul(read.plane, chunk.plane), builder.mul(read.row, row))
+            line = _at(builder, first, word, line)
             is_real = builder.and_(
                 builder.icmp_signed(">=", row, sizes.top), builder.icmp_signed("<", row, sizes.bottom)
             )
-            size = builder.select(is_real, turns_.size, _INT64(0))
             vectors = []
             for i in range(every):
-                column = _columns(builder, turns_, every, turn, i, count)
-                mask = _between(builder, column, _INT64(0), size, lanes, words)
+                column, mask = _columns(builder, turns_, chunk, i, count), masks_.of_column(chunk.masks, i)
+                mask = builder.select(is_real, mask, ir.Constant(mask.type, None))
                 at = _at(builder, line, word, _times(builder, column, words))
                 vectors.append(load_vector(builder, at, vector, mask))
             residues = _split(builder, vectors, words)
-            patches = _at(builder, goal, word, builder.mul(write.plane, plane))
+            patches = _at(builder, goal, word, builder.mul(write.plane, chunk.plane))
 
             def body(residue, offset, mask):
                 at = _at(builder, patches, word, _times(builder, offset, words))
                 store_vector(builder, residues[residue], at, mask)
 
-            _for_taps(builder, table, taps, turns_, every, row, turn, lanes, words, body)
+            _for_taps(builder, table, taps, turns_, masks_, chunk, body)
 
-        _for_turns(builder, sizes, turns_, count, chunk)
+        _for_turns(builder, sizes, turns_, masks_, count, emit_chunk)
         return context.get_dummy_value()
 
-    return types.void(array, source, out, target, lines, table, taps, turns), emit
+    return types.void(array, source, out, target, lines, table, taps, masks, turns), emit
 
 
 @intrinsic
-def join_lines(typingctx, out, target, array, source, lines, table, taps, turns):
+def join_lines(typingctx, out, target, array, source, lines, table, taps, masks, turns):
     """Write the sums of what taps put into lines, from patches, in the type that is computed with.
 
     The target begins at the first column between the padding of row 0. Positions of patches lie next to each other.
@@ -195,16 +244,18 @@ def join_lines(typingctx, out, target, array, source, lines, table, taps, turns)
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        y, target_value, x, source_value, lines_value, table, taps, turns_value = args
+        y, target_value, x, source_value, lines_value, table, taps, bits, turns_value = args
         sizes, turns_ = unpack(builder, lines, lines_value), unpack(builder, turns, turns_value)
         first, read = _start(context, builder, array, x, unpack(builder, source, source_value), stored, parts)
         goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), stored, parts)
 
-        def chunk(every, plane, row, turn):
-            sums = [cgutils.alloca_once(builder, vector) for _ in range(every)]
+        masks_ = _Masks(builder, bits, turns_, lanes, parts)
+
+        def emit_chunk(chunk):
+            sums = [cgutils.alloca_once(builder, vector) for _ in range(chunk.every)]
             for total in sums:
                 builder.store(ir.Constant(vector, None), total)
-            patches = _at(builder, first, stored, builder.mul(read.plane, plane))
+            patches = _at(builder, first, stored, builder.mul(read.plane, chunk.plane))
 
             def body(residue, offset, mask):
                 at = _at(builder, patches, stored, _times(builder, offset, parts))
@@ -212,19 +263,15 @@ def join_lines(typingctx, out, target, array, source, lines, table, taps, turns)
                 value = value if kind == stored else widen(builder, array, value)
                 builder.store(add(builder, builder.load(sums[residue]), value), sums[residue])
 
-            _for_taps(builder, table, taps, turns_, every, row, turn, lanes, parts, body)
-            line = builder.add(builder.mul(write.plane, plane), builder.mul(write.row, row))
+            _for_taps(builder, table, taps, turns_, masks_, chunk, body)
+            line = builder.add(builder.mul(write.plane, chunk.plane), builder.mul(write.row, chunk.row))
             line = _at(builder, goal, stored, line)
-            # Where a block of turns ends another one begins.
-            end = builder.sub(_times(builder, turns_.end, every), turns_.before)
-            end = builder.select(builder.icmp_signed("<", end, turns_.size), end, turns_.size)
             for i, value in enumerate(_join(builder, [builder.load(total) for total in sums], parts)):
-                column = _columns(builder, turns_, every, turn, i, count)
-                mask = _between(builder, column, _INT64(0), end, lanes, parts)
+                column, mask = _columns(builder, turns_, chunk, i, count), masks_.of_column(chunk.masks, i)
                 value = value if kind == stored else narrow(builder, out, value)
                 store_vector(builder, value, _at(builder, line, stored, _times(builder, column, parts)), mask)
 
-        _for_turns(builder, sizes, turns_, count, chunk)
+        _for_turns(builder, sizes, turns_, masks_, count, emit_chunk)
         return context.get_dummy_value()
 
-    return types.void(out, target, array, source, lines, table, taps, turns), emit
+    return types.void(out, target, array, source, lines, table, taps, masks, turns), emit

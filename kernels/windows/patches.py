@@ -28,6 +28,7 @@ from ..simd.boxes import (
     clear_sums,
     copy_box,
     copy_framed,
+    is_copied,
     store_box,
     zero_box,
 )
@@ -43,6 +44,7 @@ _WIDTH = 16  # planes of a block whose elements lie next to each other, plane by
 _LARGE = 512  # elements of a plane that is a block of its own: so results are written from first to last
 _TAPS = 1 << 17  # positions times taps of a block, so that large windows have several
 _LEAST = 256
+_APART = 1 << 13  # elements of a result that are copied
 _FRAMED = 4  # planes of a block, from which on it pays to tell which of their elements a tap meets
 _GAP = VECTOR_BYTES // 4  # elements between rows of sums: a vector that is read was not just written in part
 WORKSPACE_BYTES = max(16 * (_ROOM + 2 * _GAP), turns.WORKSPACE_BYTES)
@@ -193,6 +195,58 @@ def moved(place, offset):
 
 
 @kernel
+def lie_apart(axes, trailing):
+    """Whether no two windows have an element in common, nor gaps along the last axis: sums are copies."""
+    for a in range(axes.rank - trailing, axes.rank):
+        axis = load_axis(axes, a)
+        if axis.out > 1 and axis.stride < (axis.kernel - 1) * axis.dilation + 1:
+            return False
+    return spatial(axes, trailing, 1).dilation == 1
+
+
+@kernel
+def walk_apart(patches, axes, trailing):
+    """A walk over the result; blocks are rows of windows."""
+    leading, outers = axes.rank - trailing, 1
+    joined, planes, step = joined_axes(patches, axes, leading)
+    for a in range(leading, axes.rank - 2):
+        outers *= load_axis(axes, a).size
+    a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
+    width = even_part(a2.size, _APART, a2.stride)
+    height = even_part(a1.size, max(_APART // width, 1), a1.stride) if width == a2.size else 1
+    few = even_part(planes, max(_APART // (height * width), 1)) if height == a1.size else 1
+    return walk_in(axes, leading, joined, planes, step, Box(outers, a1.size, a2.size), Box(few, height, width))
+
+
+@kernel
+def put_block(patches, out, axes, trailing, taps, walk, block):
+    """The block of a result where windows lie apart."""
+    a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
+    tap_step, step = stride(patches, walk.leading), stride(patches, walk.leading + 1)
+    start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
+    plane = walk.rows * walk.columns
+    at = ((block.image * walk.planes + block.plane) * walk.outers + block.outer) * plane
+    at += block.row * walk.columns + block.column
+    zero_box(out, Place(at, walk.outers * plane, walk.columns, 1), size)
+    together = taps_without_overlap(a2, block)
+    for tap in range(0, taps, together):
+        rest, k2 = divmod(tap, a2.kernel)
+        rest, k1 = divmod(rest, a1.kernel)
+        is_met, outer = positions_of(axes, walk, block.outer, rest, True)
+        i1, i2 = k1 * a1.dilation - a1.before - block.row, k2 - a2.before - block.column
+        top, bottom = multiples_between(i1, a1.stride, size.rows, a1.out)
+        left, right = multiples_between(i2, a2.stride, size.columns, a2.out)
+        if not is_met or top == bottom or left == right:
+            continue
+        position = (outer * a1.out + top) * a2.out + left
+        source = Place(start + tap * tap_step + position * step, step, a2.out * step, tap_step)
+        to = at + (i1 + top * a1.stride) * walk.columns + i2 + left * a2.stride
+        goal, box = Place(to, a2.stride, a1.stride * walk.columns, 1), Box(right - left, bottom - top, together)
+        for i in range(size.planes):
+            copy(patches, moved(source, i * walk.step), out, moved(goal, i * walk.outers * plane), box)
+
+
+@kernel
 def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
     """The sums of a block, and store them."""
     a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
@@ -304,6 +358,12 @@ def combine(patches, out, numbers, workspace, team, threads, thread):
             rows = block.outer, block.row
             turns.join_block(patches, out, axes, windows.trailing, taps, walk, block, own, rows == last)
             last = rows
+            item = item + 1 if threads == 1 else take_item(team)
+    elif windows.trailing > 0 and is_copied(out) and lie_apart(axes, windows.trailing):
+        walk = walk_apart(patches, axes, windows.trailing)
+        item = 0 if threads == 1 else take_item(team)
+        while item < walk.items:
+            put_block(patches, out, axes, windows.trailing, taps, walk, block_of(walk, item))
             item = item + 1 if threads == 1 else take_item(team)
     else:
         walk, sums = walk_over(patches, axes, windows.trailing, taps, True, False), scratch_parts(own, 0, out)

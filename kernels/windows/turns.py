@@ -13,6 +13,7 @@ from ..jit import kernel
 from ..shapes import even_part
 from ..simd.boxes import PARTIAL, Box, Place, copy_box
 from ..simd.turns import MOST, NONE, Lines, Turns, join_lines, split_lines
+from ..simd.vectors import VECTOR_BYTES
 from ..strided import scratch_array, scratch_index, stride
 from ..window import load_axis
 from .walk import Block, extent, image_offset, joined_axes, positions_of, reach, spatial, walk_in
@@ -22,9 +23,13 @@ _LARGE = 8192  # of another one
 _TAPS = 512  # of a row of the window, counted with the gaps
 _ROWS = 512  # of a block
 _ENTRIES = 2048  # rows of patches that those of a block meet
+_MASKS = 1024  # of vectors of a row
+# Where tables and copies begin in the workspace, behind the table of taps.
 _TABLE = 8 * _TAPS
-_COPY = _TABLE + 8 * (_ROWS + 1 + _ENTRIES)
+_BITS = _TABLE + 8 * (_ROWS + 1 + _ENTRIES)
+_COPY = _BITS + 8 * _MASKS
 WORKSPACE_BYTES = _COPY + 16 * _ROOM
+_LEAST = VECTOR_BYTES // 16  # elements of a vector
 _SPARSE = 4  # elements of a padded input for each of patches, from which on most of them meet no tap
 
 
@@ -65,7 +70,8 @@ def walk_lines(array, axes, trailing, taps, is_sum):
     first, end = turns_of(a2, is_sum)
     columns = end - first
     room = _LARGE if is_sum or stride(array, axes.rank - 1) == 1 else _ROOM
-    width = even_part(columns, max(room // a2.stride, 1))
+    turns = min(room // a2.stride, _LEAST * (_MASKS // (groups_of(a2) + a2.stride)))
+    width = even_part(columns, turns)
     most = min(room // (width * a2.stride), _ROWS, _ENTRIES // (taps // a2.kernel))
     height = even_part(rows, max(most, 1)) if width == columns else 1
     few = 1
@@ -143,8 +149,8 @@ def outer_source(x, axes, walk, outer):
 
 @kernel
 def tables(workspace):
-    """Of the taps of a row, and of the rows that are met."""
-    return scratch_index(workspace, 0), scratch_index(workspace, _TABLE)
+    """Of the taps of a row, of the rows that are met, and of masks."""
+    return scratch_index(workspace, 0), scratch_index(workspace, _TABLE), scratch_index(workspace, _BITS)
 
 
 @kernel
@@ -152,7 +158,7 @@ def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace,
     """All that taps meet in the lines of a block."""
     a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
     s1, s2 = stride(x, axes.rank - 2) if trailing > 1 else 0, stride(x, axes.rank - 1)
-    size, (of_taps, table) = block.size, tables(workspace)
+    size, (of_taps, table, masks) = block.size, tables(workspace)
     if not is_known:
         write_table(table, axes, trailing, walk, block, taps, positions, False)
     is_real, offset = outer_source(x, axes, walk, block.outer)
@@ -166,7 +172,7 @@ def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace,
     turns = Turns(a2.stride, groups_of(a2), block.column, block.column + size.columns, a2.before, right, a2.out)
     lines, target = Lines(size.planes, size.rows, top, bottom), Place(to, taps * positions, 0, 1)
     if s2 == 1:
-        split_lines(x, Place(start, walk.step, s1, 1), out, target, lines, table, of_taps, turns)
+        split_lines(x, Place(start, walk.step, s1, 1), out, target, lines, table, of_taps, masks, turns)
         return
     copied, width = scratch_array(workspace, _COPY, x), right - left
     if top < bottom and width > 0:
@@ -174,7 +180,7 @@ def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace,
         box = Box(size.planes, bottom - top, width)
         copy_box(x, source, copied, Place(0, box.rows * width, width, 1), box)
     source = Place(-top * width - left, (bottom - top) * width, width, 1)
-    split_lines(copied, source, out, target, lines, table, of_taps, turns)
+    split_lines(copied, source, out, target, lines, table, of_taps, masks, turns)
 
 
 @kernel
@@ -182,7 +188,7 @@ def join_block(patches, out, axes, trailing, taps, walk, block, workspace, is_kn
     """The sums of the lines of a block."""
     a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
     step = stride(patches, walk.leading)
-    size, (of_taps, table) = block.size, tables(workspace)
+    size, (of_taps, table, masks) = block.size, tables(workspace)
     if not is_known:
         write_table(table, axes, trailing, walk, block, taps, step, True)
     start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
@@ -192,4 +198,4 @@ def join_block(patches, out, axes, trailing, taps, walk, block, workspace, is_kn
     turns = Turns(a2.stride, groups_of(a2), first, first + size.columns, a2.before, a2.size, a2.out)
     lines = Lines(size.planes, size.rows, 0, size.rows)
     target = Place(to, walk.outers * plane, a2.size, 1)
-    join_lines(out, target, patches, Place(start, walk.step, 0, 1), lines, table, of_taps, turns)
+    join_lines(out, target, patches, Place(start, walk.step, 0, 1), lines, table, of_taps, masks, turns)
