@@ -4,9 +4,10 @@ Windows that lie `every` columns apart meet, for each of their taps, the element
 holds next to each other. So the residues of a line are split once, by shuffles of vectors that lie next to each other,
 and written wherever a tap has them; for sums they are read from there, added up in registers, and joined to a line.
 
-Which rows of patches a line meets stands in a table, as offsets in elements: `table[j]` to `table[j + 1]` are the
-places of those of row `j` there. Another table has for each tap of a row of the window, at its column, the offset of
-its patches, `NONE` where no tap is. All vectors have masks.
+What a line meets stands in a table: `table[j]` to `table[j + 1]` are the places there of entries for row `j`, in the
+order of the taps. An entry is where patches of a tap begin, in elements, for a window that begins at turn 0 and with
+this tap at residue 0; the turn at which the tap lies in a window; and how many taps lie at this turn, one for each
+residue. All vectors have masks.
 """
 
 from typing import Any, NamedTuple
@@ -23,19 +24,20 @@ from .vectors import VECTOR_BYTES, add, keep_whole, load_vector, store_vector, u
 
 _INT64 = ir.IntType(64)
 MOST = 8  # residues
-NONE = -(1 << 62)
+ENTRY = 3  # numbers of an entry
 
 
 class Turns(NamedTuple):
     """Columns of a line, and the patches that they are of."""
 
     every: int  # residues
-    groups: int  # of so many taps each, the last of which may lack some
+    groups: int  # turns that a window meets
     first: int  # turn
     end: int  # after the last one
     before: int  # columns of padding
     size: int  # columns between the padding
     positions: int
+    step: int  # from the patches of a tap to those of the next
 
 
 class Lines(NamedTuple):
@@ -166,37 +168,49 @@ def _columns(builder, turns, chunk, i, count):
     return builder.sub(column, turns.before)
 
 
-def _for_taps(builder, table, taps, turns, masks, chunk, body):
+def _for_taps(builder, table, turns, masks, chunk, body):
     """`body(residue, offset, mask)` for each tap that a row meets, in the order of the taps."""
 
-    def load(pointer, i):
-        return builder.load(builder.gep(pointer, [i]), typ=_INT64)
+    def load(at):
+        return builder.load(builder.gep(table, [at]), typ=_INT64)
 
-    begin, end = load(table, chunk.row), load(table, builder.add(chunk.row, _INT64(1)))
-    with cgutils.for_range_slice(builder, begin, end, _INT64(1), inc=True) as (at, _):
-        place = builder.add(load(table, at), chunk.turn)
-        with cgutils.for_range(builder, turns.groups) as group:
-            mask = masks.of_group(chunk.masks, group.index)
-            for residue in range(chunk.every):
-                offset = load(taps, builder.add(_times(builder, group.index, chunk.every), _INT64(residue)))
-                with builder.if_then(builder.icmp_signed("!=", offset, _INT64(NONE)), likely=True):
-                    body(residue, builder.add(place, offset), mask)
+    begin, end = load(chunk.row), load(builder.add(chunk.row, _INT64(1)))
+    with cgutils.for_range_slice(builder, begin, end, _INT64(ENTRY), inc=True) as (at, _):
+        place, group, count = (load(builder.add(at, _INT64(i))) for i in range(ENTRY))
+        first, mask = builder.add(place, chunk.turn), masks.of_group(chunk.masks, group)
+
+        def tap(residue):
+            body(residue, builder.add(first, _times(builder, turns.step, residue)) if residue else first, mask)
+
+        with builder.if_else(builder.icmp_signed("==", count, _INT64(chunk.every))) as (all_, some):
+            with all_:
+                for residue in range(chunk.every):
+                    tap(residue)
+            with some:
+                for residue in range(chunk.every - 1):
+                    with builder.if_then(builder.icmp_signed("<", _INT64(residue), count)):
+                        tap(residue)
+
+
+def _lanes(bits):
+    """Numbers in a vector. Rows of bytes are mostly short: wider vectors would be parts of vectors."""
+    return (VECTOR_BYTES if bits > 8 else min(VECTOR_BYTES, 32)) * 8 // bits
 
 
 @intrinsic
-def split_lines(typingctx, array, source, out, target, lines, table, taps, masks, turns):
+def split_lines(typingctx, array, source, out, target, lines, table, masks, turns):
     """Copy what taps meet in lines of an array to patches, bit by bit; what they meet elsewhere is zero.
 
     The source begins at the first column between the padding of row 0, and its columns lie next to each other.
     """
     bits = _bits(array)
     word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
-    lanes = VECTOR_BYTES * 8 // word.width
+    lanes = _lanes(word.width)
     count, vector = lanes // words, ir.VectorType(word, lanes)
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        x, source_value, y, target_value, lines_value, table, taps, bits, turns_value = args
+        x, source_value, y, target_value, lines_value, table, bits, turns_value = args
         sizes, turns_ = unpack(builder, lines, lines_value), unpack(builder, turns, turns_value)
         first, read = _start(context, builder, array, x, unpack(builder, source, source_value), word, words)
         goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
@@ -223,28 +237,28 @@ def split_lines(typingctx, array, source, out, target, lines, table, taps, masks
                 at = _at(builder, patches, word, _times(builder, offset, words))
                 store_vector(builder, residues[residue], at, mask)
 
-            _for_taps(builder, table, taps, turns_, masks_, chunk, body)
+            _for_taps(builder, table, turns_, masks_, chunk, body)
 
         _for_turns(builder, sizes, turns_, masks_, count, emit_chunk)
         return context.get_dummy_value()
 
-    return types.void(array, source, out, target, lines, table, taps, masks, turns), emit
+    return types.void(array, source, out, target, lines, table, masks, turns), emit
 
 
 @intrinsic
-def join_lines(typingctx, out, target, array, source, lines, table, taps, masks, turns):
+def join_lines(typingctx, out, target, array, source, lines, table, masks, turns):
     """Write the sums of what taps put into lines, from patches, in the type that is computed with.
 
     The target begins at the first column between the padding of row 0. Positions of patches lie next to each other.
     """
     part, parts = _parts(array)
-    kind, lanes = llvm_type(part), VECTOR_BYTES * 8 // part.bitwidth
+    kind, lanes = llvm_type(part), _lanes(part.bitwidth)
     stored = kind if parts > 1 else llvm_type(array.dtype)
     count, vector = lanes // parts, ir.VectorType(kind, lanes)
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        y, target_value, x, source_value, lines_value, table, taps, bits, turns_value = args
+        y, target_value, x, source_value, lines_value, table, bits, turns_value = args
         sizes, turns_ = unpack(builder, lines, lines_value), unpack(builder, turns, turns_value)
         first, read = _start(context, builder, array, x, unpack(builder, source, source_value), stored, parts)
         goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), stored, parts)
@@ -263,7 +277,7 @@ def join_lines(typingctx, out, target, array, source, lines, table, taps, masks,
                 value = value if kind == stored else widen(builder, array, value)
                 builder.store(add(builder, builder.load(sums[residue]), value), sums[residue])
 
-            _for_taps(builder, table, taps, turns_, masks_, chunk, body)
+            _for_taps(builder, table, turns_, masks_, chunk, body)
             line = builder.add(builder.mul(write.plane, chunk.plane), builder.mul(write.row, chunk.row))
             line = _at(builder, goal, stored, line)
             for i, value in enumerate(_join(builder, [builder.load(total) for total in sums], parts)):
@@ -274,4 +288,4 @@ def join_lines(typingctx, out, target, array, source, lines, table, taps, masks,
         _for_turns(builder, sizes, turns_, masks_, count, emit_chunk)
         return context.get_dummy_value()
 
-    return types.void(out, target, array, source, lines, table, taps, masks, turns), emit
+    return types.void(out, target, array, source, lines, table, masks, turns), emit

@@ -44,7 +44,7 @@ _WIDTH = 16  # planes of a block whose elements lie next to each other, plane by
 _LARGE = 512  # elements of a plane that is a block of its own: so results are written from first to last
 _TAPS = 1 << 17  # positions times taps of a block, so that large windows have several
 _LEAST = 256
-_APART = 1 << 13  # elements of a result that are copied
+_APART = 1 << 15  # elements of a result that are copied
 _FRAMED = 4  # planes of a block, from which on it pays to tell which of their elements a tap meets
 _GAP = VECTOR_BYTES // 4  # elements between rows of sums: a vector that is read was not just written in part
 WORKSPACE_BYTES = max(16 * (_ROOM + 2 * _GAP), turns.WORKSPACE_BYTES)
@@ -205,6 +205,16 @@ def lie_apart(axes, trailing):
 
 
 @kernel
+def are_whole(axes, trailing):
+    """Whether windows that lie apart leave no element out."""
+    for a in range(axes.rank - trailing, axes.rank):
+        axis = load_axis(axes, a)
+        if axis.kernel < axis.stride or axis.dilation > 1 or axis.out * axis.stride < axis.size + axis.before:
+            return False
+    return True
+
+
+@kernel
 def walk_apart(patches, axes, trailing):
     """A walk over the result; blocks are rows of windows."""
     leading, outers = axes.rank - trailing, 1
@@ -219,7 +229,7 @@ def walk_apart(patches, axes, trailing):
 
 
 @kernel
-def put_block(patches, out, axes, trailing, taps, walk, block):
+def put_block(patches, out, axes, trailing, taps, walk, block, is_whole):
     """The block of a result where windows lie apart."""
     a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
     tap_step, step = stride(patches, walk.leading), stride(patches, walk.leading + 1)
@@ -227,7 +237,8 @@ def put_block(patches, out, axes, trailing, taps, walk, block):
     plane = walk.rows * walk.columns
     at = ((block.image * walk.planes + block.plane) * walk.outers + block.outer) * plane
     at += block.row * walk.columns + block.column
-    zero_box(out, Place(at, walk.outers * plane, walk.columns, 1), size)
+    if not is_whole:
+        zero_box(out, Place(at, walk.outers * plane, walk.columns, 1), size)
     together = taps_without_overlap(a2, block)
     for tap in range(0, taps, together):
         rest, k2 = divmod(tap, a2.kernel)
@@ -316,7 +327,6 @@ def extract(x, out, numbers, workspace, team, threads, thread):
     taps, positions = grid_of(axes, windows.trailing)
     if turns.goes_by_lines(x, axes, windows.trailing, taps, positions, False):
         walk, last = turns.walk_lines(x, axes, windows.trailing, taps, False), (-1, -1)
-        turns.write_taps(turns.tables(own)[0], spatial(axes, windows.trailing, 1), positions)
         item = 0 if threads == 1 else take_item(team)
         while item < walk.items:
             block = turns.lines_of(walk, item)
@@ -350,8 +360,6 @@ def combine(patches, out, numbers, workspace, team, threads, thread):
     taps, positions = grid_of(axes, windows.trailing)
     if turns.goes_by_lines(patches, axes, windows.trailing, taps, positions, True):
         walk, last = turns.walk_lines(patches, axes, windows.trailing, taps, True), (-1, -1)
-        step = stride(patches, walk.leading)
-        turns.write_taps(turns.tables(own)[0], spatial(axes, windows.trailing, 1), step)
         item = 0 if threads == 1 else take_item(team)
         while item < walk.items:
             block = turns.lines_of(walk, item)
@@ -360,10 +368,10 @@ def combine(patches, out, numbers, workspace, team, threads, thread):
             last = rows
             item = item + 1 if threads == 1 else take_item(team)
     elif windows.trailing > 0 and is_copied(out) and lie_apart(axes, windows.trailing):
-        walk = walk_apart(patches, axes, windows.trailing)
+        walk, is_whole = walk_apart(patches, axes, windows.trailing), are_whole(axes, windows.trailing)
         item = 0 if threads == 1 else take_item(team)
         while item < walk.items:
-            put_block(patches, out, axes, windows.trailing, taps, walk, block_of(walk, item))
+            put_block(patches, out, axes, windows.trailing, taps, walk, block_of(walk, item), is_whole)
             item = item + 1 if threads == 1 else take_item(team)
     else:
         walk, sums = walk_over(patches, axes, windows.trailing, taps, True, False), scratch_parts(own, 0, out)

@@ -12,24 +12,23 @@ is copied to the workspace block by block, which large windows make up for.
 from ..jit import kernel
 from ..shapes import even_part
 from ..simd.boxes import PARTIAL, Box, Place, copy_box
-from ..simd.turns import MOST, NONE, Lines, Turns, join_lines, split_lines
+from ..simd.turns import ENTRY, MOST, Lines, Turns, join_lines, split_lines
 from ..simd.vectors import VECTOR_BYTES
-from ..strided import scratch_array, scratch_index, stride
+from ..strided import item_size, scratch_array, scratch_index, stride
 from ..window import load_axis
 from .walk import Block, extent, image_offset, joined_axes, positions_of, reach, spatial, walk_in
 
 _ROOM = 4096  # elements of a block that is copied
 _LARGE = 8192  # of another one
-_TAPS = 512  # of a row of the window, counted with the gaps
 _ROWS = 512  # of a block
-_ENTRIES = 2048  # rows of patches that those of a block meet
+_ENTRIES = 1024  # of a table
 _MASKS = 1024  # of vectors of a row
-# Where tables and copies begin in the workspace, behind the table of taps.
-_TABLE = 8 * _TAPS
-_BITS = _TABLE + 8 * (_ROWS + 1 + _ENTRIES)
+# Where masks and copies begin in the workspace, behind the table.
+_BITS = 8 * (_ROWS + 1 + ENTRY * _ENTRIES)
 _COPY = _BITS + 8 * _MASKS
 WORKSPACE_BYTES = _COPY + 16 * _ROOM
 _LEAST = VECTOR_BYTES // 16  # elements of a vector
+_MOST = 5  # residues that lines are split to: more of them are transposed faster
 _SPARSE = 4  # elements of a padded input for each of patches, from which on most of them meet no tap
 
 
@@ -40,20 +39,33 @@ def groups_of(axis):
 
 
 @kernel
+def entries_of(last, taps):
+    """Entries that a row has at most."""
+    return taps // last.kernel * -(-last.kernel // last.stride)
+
+
+@kernel
 def goes_by_lines(array, axes, trailing, taps, positions, is_sum):
     """Whether patches of these axes are made here, or made to sums."""
     if not PARTIAL or trailing == 0:
         return False
     last = load_axis(axes, axes.rank - 1)
-    if last.stride > MOST or groups_of(last) * last.stride > _TAPS or taps // last.kernel > _ENTRIES:
+    if last.stride > MOST or (last.stride > 1 and last.dilation > 1) or entries_of(last, taps) > _ENTRIES:
+        return False
+    if groups_of(last) + last.stride > _MASKS:
         return False
     if is_sum:
         return stride(array, axes.rank - trailing + 1) == 1
-    if taps == 1 or (last.stride == 1 and stride(array, axes.rank - 1) == 1):
+    is_dense = stride(array, axes.rank - 1) == 1
+    if taps == 1 or last.stride > _MOST or (last.stride == 1 and is_dense):
         return False
-    cells = 1.0
+    cells, strides = 1.0, 1
     for a in range(axes.rank - trailing, axes.rank):
-        cells *= reach(load_axis(axes, a))
+        axis = load_axis(axes, a)
+        cells, strides = cells * reach(axis), min(strides * axis.stride, taps)
+    # Rows that are less than a vector are worth it only if each of their elements is written several times.
+    if last.out < VECTOR_BYTES // item_size(array) and (not is_dense or trailing == 1 or taps <= strides):
+        return False
     return cells <= _SPARSE * float(taps) * positions
 
 
@@ -72,7 +84,7 @@ def walk_lines(array, axes, trailing, taps, is_sum):
     room = _LARGE if is_sum or stride(array, axes.rank - 1) == 1 else _ROOM
     turns = min(room // a2.stride, _LEAST * (_MASKS // (groups_of(a2) + a2.stride)))
     width = even_part(columns, turns)
-    most = min(room // (width * a2.stride), _ROWS, _ENTRIES // (taps // a2.kernel))
+    most = min(room // (width * a2.stride), _ROWS, _ENTRIES // entries_of(a2, taps))
     height = even_part(rows, max(most, 1)) if width == columns else 1
     few = 1
     if height == rows and width == columns:
@@ -103,16 +115,8 @@ def lines_of(walk, item):
 
 
 @kernel
-def write_taps(taps, axis, step):
-    """Where patches of the taps of a row are, `step` apart, at each column of a window."""
-    for column in range(groups_of(axis) * axis.stride):
-        k, rest = divmod(column, axis.dilation)
-        taps[column] = NONE if rest != 0 or k >= axis.kernel else k * step - column // axis.stride
-
-
-@kernel
 def write_table(table, axes, trailing, walk, block, taps, step, is_sum):
-    """Where rows of patches begin that meet each row of a block, by taps; the patches of two taps are `step` apart."""
+    """What the rows of a block meet; the patches of two taps are `step` apart."""
     a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
     at = block.size.rows + 1
     for j in range(block.size.rows):
@@ -125,12 +129,23 @@ def write_table(table, axes, trailing, walk, block, taps, step, is_sum):
             p, residue = divmod(row, a1.stride)
             for k in range(a1.kernel):
                 if residue == 0 and 0 <= p < a1.out:
-                    table[at] = (rest * a1.kernel + k) * a2.kernel * step + (outer * a1.out + p) * a2.out
-                    at += 1
+                    place = (rest * a1.kernel + k) * a2.kernel * step + (outer * a1.out + p) * a2.out
+                    at = write_entries(table, at, a2, place, step)
                 residue -= a1.dilation
                 while residue < 0:
                     residue, p = residue + a1.stride, p - 1
     table[block.size.rows] = at
+
+
+@kernel
+def write_entries(table, at, axis, place, step):
+    """Those of a row of taps; where the next ones go. Taps with gaps between them are of one residue."""
+    for tap in range(0, axis.kernel, axis.stride):
+        turn = tap // axis.stride * axis.dilation
+        table[at], table[at + 1] = place + tap * step - turn, turn
+        table[at + 2] = min(axis.kernel - tap, axis.stride)
+        at += ENTRY
+    return at
 
 
 @kernel
@@ -149,8 +164,8 @@ def outer_source(x, axes, walk, outer):
 
 @kernel
 def tables(workspace):
-    """Of the taps of a row, of the rows that are met, and of masks."""
-    return scratch_index(workspace, 0), scratch_index(workspace, _TABLE), scratch_index(workspace, _BITS)
+    """Of what rows meet, and of masks."""
+    return scratch_index(workspace, 0), scratch_index(workspace, _BITS)
 
 
 @kernel
@@ -158,7 +173,7 @@ def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace,
     """All that taps meet in the lines of a block."""
     a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
     s1, s2 = stride(x, axes.rank - 2) if trailing > 1 else 0, stride(x, axes.rank - 1)
-    size, (of_taps, table, masks) = block.size, tables(workspace)
+    size, (table, masks) = block.size, tables(workspace)
     if not is_known:
         write_table(table, axes, trailing, walk, block, taps, positions, False)
     is_real, offset = outer_source(x, axes, walk, block.outer)
@@ -169,10 +184,10 @@ def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace,
     to = (block.image * walk.planes + block.plane) * taps * positions
     left = max(block.column * a2.stride - a2.before, 0)
     right = min((block.column + size.columns) * a2.stride - a2.before, a2.size)
-    turns = Turns(a2.stride, groups_of(a2), block.column, block.column + size.columns, a2.before, right, a2.out)
+    turns = Turns(a2.stride, groups_of(a2), block.column, block.column + size.columns, a2.before, right, a2.out, positions)
     lines, target = Lines(size.planes, size.rows, top, bottom), Place(to, taps * positions, 0, 1)
     if s2 == 1:
-        split_lines(x, Place(start, walk.step, s1, 1), out, target, lines, table, of_taps, masks, turns)
+        split_lines(x, Place(start, walk.step, s1, 1), out, target, lines, table, masks, turns)
         return
     copied, width = scratch_array(workspace, _COPY, x), right - left
     if top < bottom and width > 0:
@@ -180,7 +195,7 @@ def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace,
         box = Box(size.planes, bottom - top, width)
         copy_box(x, source, copied, Place(0, box.rows * width, width, 1), box)
     source = Place(-top * width - left, (bottom - top) * width, width, 1)
-    split_lines(copied, source, out, target, lines, table, of_taps, masks, turns)
+    split_lines(copied, source, out, target, lines, table, masks, turns)
 
 
 @kernel
@@ -188,14 +203,14 @@ def join_block(patches, out, axes, trailing, taps, walk, block, workspace, is_kn
     """The sums of the lines of a block."""
     a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
     step = stride(patches, walk.leading)
-    size, (of_taps, table, masks) = block.size, tables(workspace)
+    size, (table, masks) = block.size, tables(workspace)
     if not is_known:
         write_table(table, axes, trailing, walk, block, taps, step, True)
     start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
     plane = a1.size * a2.size
     to = ((block.image * walk.planes + block.plane) * walk.outers + block.outer) * plane + block.row * a2.size
     first = turns_of(a2, True)[0] + block.column
-    turns = Turns(a2.stride, groups_of(a2), first, first + size.columns, a2.before, a2.size, a2.out)
+    turns = Turns(a2.stride, groups_of(a2), first, first + size.columns, a2.before, a2.size, a2.out, step)
     lines = Lines(size.planes, size.rows, 0, size.rows)
     target = Place(to, walk.outers * plane, a2.size, 1)
-    join_lines(out, target, patches, Place(start, walk.step, 0, 1), lines, table, of_taps, masks, turns)
+    join_lines(out, target, patches, Place(start, walk.step, 0, 1), lines, table, masks, turns)
