@@ -37,6 +37,7 @@ from numba.np.numpy_support import as_dtype
 from .jit import kernel
 from .shapes import DTYPES, compute_dtype
 
+
 def assembly(source):
     """What LLVM makes of IR for the CPU that Numba compiles for: no list holds all that a CPU's name implies."""
     triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()

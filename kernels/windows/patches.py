@@ -12,7 +12,9 @@ blocks, and each adds its taps in one order: results do not depend on blocks or 
 
 Where patches are put down `stride` columns apart, the sums of each residue of the columns lie next to each other, and
 so all sums are made by vectors; they are put in order as they are stored. At large strides, where boxes are small, the
-taps of a row of the window are one box.
+taps of a row of the window are one box. Where no windows overlap at such strides, boxes go straight to the result.
+
+`turns` makes what it can line by line instead: small strides, inputs whose columns lie apart, and most sums.
 """
 
 from ..jit import entry, kernel
@@ -37,7 +39,7 @@ from ..strided import scratch_parts, stride
 from ..team import close_team, open_team, part_of, take_item
 from ..window import axes_of_windows, load_axis, load_windows
 from . import turns
-from .walk import extent, block_of, grid_of, image_offset, joined_axes, positions_of, spatial, walk_in
+from .walk import block_of, extent, grid_of, image_offset, joined_axes, positions_of, spatial, walk_in
 
 _ROOM = 4096  # elements of a block: what lies under it, for all taps, stays in the first cache
 _WIDTH = 16  # planes of a block whose elements lie next to each other, plane by plane

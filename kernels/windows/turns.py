@@ -16,7 +16,7 @@ from ..simd.turns import ENTRY, MOST, Lines, Turns, join_lines, split_lines
 from ..simd.vectors import VECTOR_BYTES
 from ..strided import item_size, scratch_array, scratch_index, stride
 from ..window import load_axis
-from .walk import Block, extent, image_offset, joined_axes, positions_of, reach, spatial, walk_in
+from .walk import Block, image_offset, joined_axes, positions_of, reach, spatial, walk_in
 
 _ROOM = 4096  # elements of a block that is copied
 _LARGE = 8192  # of another one
@@ -184,7 +184,9 @@ def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace,
     to = (block.image * walk.planes + block.plane) * taps * positions
     left = max(block.column * a2.stride - a2.before, 0)
     right = min((block.column + size.columns) * a2.stride - a2.before, a2.size)
-    turns = Turns(a2.stride, groups_of(a2), block.column, block.column + size.columns, a2.before, right, a2.out, positions)
+    turns = Turns(
+        a2.stride, groups_of(a2), block.column, block.column + size.columns, a2.before, right, a2.out, positions
+    )
     lines, target = Lines(size.planes, size.rows, top, bottom), Place(to, taps * positions, 0, 1)
     if s2 == 1:
         split_lines(x, Place(start, walk.step, s1, 1), out, target, lines, table, masks, turns)
