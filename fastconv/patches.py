@@ -207,7 +207,8 @@ def prepare_extract(problem: Sliding, x: Array, shape: tuple[int, ...]) -> Run:
 
     checks.check_size(problem.function, shape, x.itemsize)
     numbers, dtype, count = window_numbers(problem), x.dtype, math.prod(shape)
-    extract = _shared(entry_point(kernels.extract, *extract_formats(x.itemsize)), 0, count * x.itemsize)
+    extract = entry_point(kernels.extract, *extract_formats(x.itemsize))
+    extract = _shared(extract, kernels.WORKSPACE_BYTES, count * x.itemsize)
 
     def run(x: Array) -> Array:
         out = np.empty(shape, dtype)

@@ -20,9 +20,10 @@ An input may have another dtype than the result. It is then read as what the res
 import operator
 from typing import NamedTuple
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import (
     NativeValue,
     intrinsic,
@@ -35,6 +36,23 @@ from numba.np.numpy_support import as_dtype
 
 from .jit import kernel
 from .shapes import DTYPES, compute_dtype
+
+
+def assembly(source):
+    """What LLVM makes of IR for the CPU that Numba compiles for: no list holds all that a CPU's name implies."""
+    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    return machine.emit_assembly(binding.parse_assembly(source))
+
+
+# Where the CPU has no instruction for it, LLVM calls a function that processes may lack.
+_WIDENED = """
+define <8 x float> @widen(<8 x half> %a) {
+  %b = fpext <8 x half> %a to <8 x float>
+  ret <8 x float> %b
+}
+"""
+_HAS_HALVES = "cvtph2ps" in assembly(_WIDENED)
 
 _UNSIGNED = {"bool": types.uint8, "float16": types.uint16, "bfloat16": types.uint16}  # unpacked by hand
 _STORAGE = {name: _UNSIGNED.get(name) or getattr(types, name) for name in DTYPES}
@@ -195,7 +213,9 @@ def _same(value, number):
 
 
 def _half_to_float(builder, value):
-    """IEEE binary16 without hardware for it."""
+    """IEEE binary16, in a few operations where the hardware has none for it."""
+    if _HAS_HALVES:
+        return builder.fpext(builder.bitcast(value, _like(value, ir.HalfType())), _like(value, ir.FloatType()))
     word, floats = builder.zext(value, _like(value, _INT32)), _like(value, ir.FloatType())
     magnitude = builder.shl(builder.and_(word, _same(value, 0x7FFF)), _same(value, 13))
     # The exponents' biases differ by 112; a product also normalises subnormal numbers.
@@ -209,6 +229,12 @@ def _half_to_float(builder, value):
 
 
 def _float_to_half(builder, value):
+    if _HAS_HALVES:
+        half, words = _like(value, ir.HalfType()), _like(value, _INT16)
+        half = builder.bitcast(builder.fptrunc(value, half), words)
+        nan, sign = (words([bits] * words.count if words is not _INT16 else bits) for bits in (0x7E00, 0x8000))
+        nan = builder.or_(builder.and_(half, sign), nan)  # every NaN has the bits that are made below
+        return builder.select(builder.fcmp_unordered("uno", value, value), nan, half)
     word = builder.bitcast(value, _like(value, _INT32))
     sign = builder.and_(builder.lshr(word, _same(value, 16)), _same(value, 0x8000))
     magnitude = builder.and_(word, _same(value, 0x7FFFFFFF))

@@ -444,6 +444,25 @@ def patch_boxes(dtype):
         _there_and_back(end, guarded(values((2, 3, 5 * size), dtype), end=end, read_only=True), (1, 5), {"stride": 5})
 
 
+def patch_lines(dtype):
+    """Lines in turns of each number of residues, around vectors; copies of lines; windows that lie apart."""
+    for end, size in itertools.product((False, True), (1, 16, 33)):
+        print(f"{dtype} {size}, {'end' if end else 'start'} of the block", flush=True)
+        for every in range(1, 10):
+            x = values((2, 3, every * size + 1), dtype)
+            views = x, x[..., ::-1], LAYOUTS["channels_last"](x[:, None])[:, 0], np.repeat(x, 3, -1)[..., ::3]
+            for view, kernel in itertools.product(views, ((2, 2 * every + 1), (2, every), (1, 1))):
+                for padding in (every + 1, ((1, 0), (1, every))):
+                    options = {"stride": (1, every), "padding": padding}
+                    _there_and_back(end, guarded(view, end=end, read_only=True), kernel, options)
+        x = guarded(x[..., :size], end=end, read_only=True)
+        _there_and_back(end, x, (2, 1), {"stride": 3, "dilation": 2, "padding": 2})
+        for every in (9, 16):
+            x = guarded(values((2, 2 * every + 1, 3 * every + size), dtype), end=end, read_only=True)
+            for kernel, padding in ((every, 0), (every - 1, 5), (4, 0)):
+                _there_and_back(end, x, (kernel, kernel), {"stride": every, "padding": padding})
+
+
 def _there_and_back(end, x, kernel, options):
     y = guarded(_windows(end, "extract_patches", x, kernel, **options), end=end, read_only=True)
     _windows(end, "combine_patches", y, x.shape[-2:], kernel, **options)
@@ -668,6 +687,7 @@ CASES = {
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
     **{f"shared_pools-{dtype}": (shared_pools, dtype) for dtype in ("f4", "f8", "f2", "u1")},
     **{f"patch_boxes-{dtype}": (patch_boxes, dtype) for dtype in ("f4", "f8", "u1", "f2", "c16")},
+    **{f"patch_lines-{dtype}": (patch_lines, dtype) for dtype in ("f4", "f8", "u1", "f2", "c16")},
     **{f"ndimage-{dtype}": (ndimage_filters, dtype) for dtype in NDIMAGE},
     **{f"weights-{dtype}": (weights, dtype) for dtype in ("f4", "f8", "f2", "c8", "i8")},
     **{f.__name__: (f,) for f in (pools, converted_pools, unpools, patches, filters)},

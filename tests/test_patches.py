@@ -281,6 +281,34 @@ def test_large_strides(kernel, stride, dilation, pads, dtype):
     check_by_slices(values((2, 5, 20, 33), dtype), (3, 2, 8), (2, 1, 8), 1, ((1, 2), (0, 0), (0, 0)))
 
 
+@pytest.mark.parametrize("dtype", ["f4", "u1", slow("f8"), slow("c8"), slow("c16")])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 5, 6, 7, 8, 9, 16])
+def test_lines_in_turns(stride, dtype):
+    """Windows of less than a turn, of whole ones and of more; rows of several blocks, of padding, and of no window."""
+    for shape, rows in (((2, 9, 40), 1), ((3, 20, 300), 2), ((1, 70, 130), 5)):
+        x = values(shape, dtype)
+        for each in (x, np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0), np.repeat(x, 3, -1)[..., ::3]):
+            for columns in (stride, stride + 1, 2 * stride):
+                check_by_slices(each, (3, columns), (rows, stride), 1, ((7, 1), (0, columns + 3)))
+    check_by_slices(values((2, 3, 20_000), dtype), (1, 3), (1, stride), 1, ((0, 0), (2, 0)))
+    check_by_slices(values((2, 5, 4, 90), dtype), (2, 3, 3), (2, 1, stride), (2, 1, 1), ((1, 2), (1, 0), (1, 1)))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "?"])
+def test_windows_apart_are_put_where_they_were(dtype):
+    """Sums of one element each, and zeros where no window is, from patches in any layout."""
+    for kernel, stride, padding in ((9, 9, 0), (16, 16, 4), (9, 12, 3), (10, 11, ((5, 0), (0, 9)))):
+        x = rng(5).integers(0, 2, (2, 3, 50, 61)).astype(dtype)
+        options = {"stride": stride, "padding": padding}
+        patches = fastconv.extract_patches(x, (kernel, kernel), **options)
+        kept = fastconv.extract_patches(np.ones_like(x), (kernel, kernel), **options)
+        met = fastconv.combine_patches(kept, (50, 61), (kernel, kernel), **options)
+        for layout in LAYOUTS.values():
+            got = fastconv.combine_patches(layout(patches), (50, 61), (kernel, kernel), **options)
+            oracle.assert_same(got, np.where(met, x, np.zeros_like(x)), f"{kernel} {options}")
+    assert not met.all()
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
 def test_sums_of_small_integers_wrap(dtype):
     columns = np.full((9, 40), np.iinfo(dtype).max, dtype)

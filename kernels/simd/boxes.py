@@ -435,6 +435,16 @@ def _parts(array):
 
 
 @intrinsic
+def is_copied(typingctx, array):
+    """Whether a sum of one element is that element: a True that is added is 1."""
+
+    def emit(context, builder, signature, args):
+        return context.get_constant(types.boolean, array.format != "bool")
+
+    return types.boolean(array), emit
+
+
+@intrinsic
 def clear_sums(typingctx, sums, array, count):
     """Set the first sums to zero, so many elements of an array."""
     part, parts = _parts(array)

@@ -8,13 +8,13 @@ stands in this folder: register tiles in `tiles` and `rows`, packing and storing
 import math
 from typing import Any, NamedTuple
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from ..strided import narrow, widen
+from ..strided import assembly, narrow, widen
 
 FLOATS = {types.float32: "f32", types.float64: "f64"}
 _LLVM_FLOATS = (ir.FloatType(), ir.DoubleType())
@@ -28,13 +28,6 @@ define <16 x float> @sum(<16 x float> %a, <16 x float> %b) {
   ret <16 x float> %c
 }
 """
-
-
-def assembly(source):
-    """What LLVM makes of IR for the CPU that Numba compiles for: no list holds all that a CPU's name implies."""
-    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
-    return machine.emit_assembly(binding.parse_assembly(source))
 
 
 def target():

@@ -12,13 +12,13 @@ blocks, and each adds its taps in one order: results do not depend on blocks or 
 
 Where patches are put down `stride` columns apart, the sums of each residue of the columns lie next to each other, and
 so all sums are made by vectors; they are put in order as they are stored. At large strides, where boxes are small, the
-taps of a row of the window are one box.
+taps of a row of the window are one box. Where no windows overlap at such strides, boxes go straight to the result.
+
+`turns` makes what it can line by line instead: small strides, inputs whose columns lie apart, and most sums.
 """
 
-from typing import NamedTuple
-
 from ..jit import entry, kernel
-from ..shapes import UNIT, even_part
+from ..shapes import even_part
 from ..simd.boxes import (
     PARTIAL,
     STEPS,
@@ -30,6 +30,7 @@ from ..simd.boxes import (
     clear_sums,
     copy_box,
     copy_framed,
+    is_copied,
     store_box,
     zero_box,
 )
@@ -37,73 +38,25 @@ from ..simd.vectors import VECTOR_BYTES
 from ..strided import scratch_parts, stride
 from ..team import close_team, open_team, part_of, take_item
 from ..window import axes_of_windows, load_axis, load_windows
+from . import turns
+from .walk import block_of, extent, grid_of, image_offset, joined_axes, positions_of, spatial, walk_in
 
 _ROOM = 4096  # elements of a block: what lies under it, for all taps, stays in the first cache
 _WIDTH = 16  # planes of a block whose elements lie next to each other, plane by plane
 _LARGE = 512  # elements of a plane that is a block of its own: so results are written from first to last
 _TAPS = 1 << 17  # positions times taps of a block, so that large windows have several
 _LEAST = 256
+_APART = 1 << 15  # elements of a result that are copied
 _FRAMED = 4  # planes of a block, from which on it pays to tell which of their elements a tap meets
 _GAP = VECTOR_BYTES // 4  # elements between rows of sums: a vector that is read was not just written in part
-WORKSPACE_BYTES = 16 * (_ROOM + 2 * _GAP)
-
-
-class Walk(NamedTuple):
-    """Blocks of a grid of positions, or of elements: along the leading axes, the window's last two, and the others."""
-
-    leading: int  # leading axes, of which those before `joined` are walked over one place at a time
-    joined: int
-    planes: int  # places on the others
-    step: int  # from one to the next, in elements of the array that is read
-    rows: int
-    columns: int
-    block: Box  # the largest block
-    across: int  # blocks along columns
-    down: int  # along rows
-    outers: int  # places on the axes of the window before the last two
-    along: int  # blocks of planes
-    items: int  # blocks in all
-
-
-class Block(NamedTuple):
-    """What is made at a time: a box of the grid, at a place on the axes before it."""
-
-    image: int
-    outer: int
-    plane: int
-    row: int
-    column: int
-    size: Box
-
-
-@kernel
-def extent(axis, is_sum):
-    """How long an axis of the grid is."""
-    return axis.size if is_sum else axis.out
-
-
-@kernel
-def spatial(axes, trailing, i):
-    """The last axis of the window (1), or the one before it (2)."""
-    return load_axis(axes, axes.rank - i) if trailing >= i else UNIT
+WORKSPACE_BYTES = max(16 * (_ROOM + 2 * _GAP), turns.WORKSPACE_BYTES)
 
 
 @kernel
 def walk_over(array, axes, trailing, taps, is_sum, is_wide):
     """How to walk over a grid; `is_wide`: elements of planes that lie next to each other are read together."""
-    leading = axes.rank - trailing
-    planes, step, joined = 1, 0, leading
-    while joined > 0:
-        size, each = load_axis(axes, joined - 1).size, stride(array, joined - 1)
-        if size > 1:
-            if planes > 1 and each != planes * step:
-                break
-            step = each if planes == 1 else step
-            planes *= size
-        joined -= 1
-    images = outers = 1
-    for a in range(joined):
-        images *= load_axis(axes, a).size
+    leading, outers = axes.rank - trailing, 1
+    joined, planes, step = joined_axes(array, axes, leading)
     for a in range(leading, axes.rank - 2):
         outers *= extent(load_axis(axes, a), is_sum)
     last, room = spatial(axes, trailing, 1), max(_LEAST, min(_ROOM, _TAPS // taps))
@@ -114,9 +67,7 @@ def walk_over(array, axes, trailing, taps, is_sum, is_wide):
     height = even_part(rows, max(room // (few * pitch), 1)) if width == columns else 1
     if height == rows and width == columns and (is_sum or rows * columns < _LARGE):
         few = even_part(planes, max(room // (rows * pitch), 1))
-    across, down, along = -(-columns // width), -(-rows // height), -(-planes // few)
-    return Walk(leading, joined, planes, step, rows, columns, Box(few, height, width), across, down, outers, along,
-                images * along * outers * down * across)  # fmt: skip
+    return walk_in(axes, leading, joined, planes, step, Box(outers, rows, columns), Box(few, height, width))
 
 
 @kernel
@@ -124,30 +75,6 @@ def sums_of(axis, columns):
     """Of a row of sums, the residues, the length of one, and how far it is to the next row."""
     residues, length = min(axis.stride, columns), -(-columns // axis.stride)
     return residues, length, (residues * length + 2 * _GAP - 1) // _GAP * _GAP
-
-
-@kernel
-def block_of(walk, item):
-    """The block of a number."""
-    most = walk.block
-    item, i = divmod(item, walk.across)
-    item, j = divmod(item, walk.down)
-    item, outer = divmod(item, walk.outers)
-    image, plane = divmod(item, walk.along)
-    column, row, plane = i * most.columns, j * most.rows, plane * most.planes
-    size = Box(min(most.planes, walk.planes - plane), min(most.rows, walk.rows - row),
-               min(most.columns, walk.columns - column))  # fmt: skip
-    return Block(image, outer, plane, row, column, size)
-
-
-@kernel
-def image_offset(array, axes, walk, image):
-    """Offset of a place on the axes before the joined ones."""
-    offset = 0
-    for a in range(walk.joined - 1, -1, -1):
-        image, i = divmod(image, load_axis(axes, a).size)
-        offset += i * stride(array, a)
-    return offset
 
 
 @kernel
@@ -163,22 +90,6 @@ def source_of(x, axes, walk, outer, tap):
             return False, 0
         offset += i * stride(x, a)
     return True, offset
-
-
-@kernel
-def positions_of(axes, walk, outer, tap):
-    """From which positions on those axes a tap meets an element: whether from any, and their number."""
-    number, positions = 0, 1
-    for a in range(axes.rank - 3, walk.leading - 1, -1):
-        axis = load_axis(axes, a)
-        outer, i = divmod(outer, axis.size)
-        tap, k = divmod(tap, axis.kernel)
-        p, rest = divmod(i + axis.before - k * axis.dilation, axis.stride)
-        if rest != 0 or p < 0 or p >= axis.out:
-            return False, 0
-        number += p * positions
-        positions *= axis.out
-    return True, number
 
 
 @kernel
@@ -286,25 +197,88 @@ def moved(place, offset):
 
 
 @kernel
+def lie_apart(axes, trailing):
+    """Whether no two windows have an element in common, nor gaps along the last axis: sums are copies."""
+    for a in range(axes.rank - trailing, axes.rank):
+        axis = load_axis(axes, a)
+        if axis.out > 1 and axis.stride < (axis.kernel - 1) * axis.dilation + 1:
+            return False
+    return spatial(axes, trailing, 1).dilation == 1
+
+
+@kernel
+def are_whole(axes, trailing):
+    """Whether windows that lie apart leave no element out."""
+    for a in range(axes.rank - trailing, axes.rank):
+        axis = load_axis(axes, a)
+        if axis.kernel < axis.stride or axis.dilation > 1 or axis.out * axis.stride < axis.size + axis.before:
+            return False
+    return True
+
+
+@kernel
+def walk_apart(patches, axes, trailing):
+    """A walk over the result; blocks are rows of windows."""
+    leading, outers = axes.rank - trailing, 1
+    joined, planes, step = joined_axes(patches, axes, leading)
+    for a in range(leading, axes.rank - 2):
+        outers *= load_axis(axes, a).size
+    a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
+    width = even_part(a2.size, _APART, a2.stride)
+    height = even_part(a1.size, max(_APART // width, 1), a1.stride) if width == a2.size else 1
+    few = even_part(planes, max(_APART // (height * width), 1)) if height == a1.size else 1
+    return walk_in(axes, leading, joined, planes, step, Box(outers, a1.size, a2.size), Box(few, height, width))
+
+
+@kernel
+def put_block(patches, out, axes, trailing, taps, walk, block, is_whole):
+    """The block of a result where windows lie apart."""
+    a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
+    tap_step, step = stride(patches, walk.leading), stride(patches, walk.leading + 1)
+    start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
+    plane = walk.rows * walk.columns
+    at = ((block.image * walk.planes + block.plane) * walk.outers + block.outer) * plane
+    at += block.row * walk.columns + block.column
+    if not is_whole:
+        zero_box(out, Place(at, walk.outers * plane, walk.columns, 1), size)
+    together = taps_without_overlap(a2, block)
+    for tap in range(0, taps, together):
+        rest, k2 = divmod(tap, a2.kernel)
+        rest, k1 = divmod(rest, a1.kernel)
+        is_met, outer = positions_of(axes, walk, block.outer, rest, True)
+        i1, i2 = k1 * a1.dilation - a1.before - block.row, k2 - a2.before - block.column
+        top, bottom = multiples_between(i1, a1.stride, size.rows, a1.out)
+        left, right = multiples_between(i2, a2.stride, size.columns, a2.out)
+        if not is_met or top == bottom or left == right:
+            continue
+        position = (outer * a1.out + top) * a2.out + left
+        source = Place(start + tap * tap_step + position * step, step, a2.out * step, tap_step)
+        to = at + (i1 + top * a1.stride) * walk.columns + i2 + left * a2.stride
+        goal, box = Place(to, a2.stride, a1.stride * walk.columns, 1), Box(right - left, bottom - top, together)
+        for i in range(size.planes):
+            copy(patches, moved(source, i * walk.step), out, moved(goal, i * walk.outers * plane), box)
+
+
+@kernel
 def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
     """The sums of a block, and store them."""
     a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
     tap_step, step = stride(patches, walk.leading), stride(patches, walk.leading + 1)
     residues, length, pitch = sums_of(a2, size.columns)
     height = -(-size.rows // a1.stride)
-    turns, apart = min(a1.stride, size.rows), (height * length + _GAP - 1) // _GAP * _GAP
-    is_framed = is_run(walk, size, a2) and step == 1 and size.planes * turns * residues * apart <= _ROOM
+    phases, apart = min(a1.stride, size.rows), (height * length + _GAP - 1) // _GAP * _GAP
+    is_framed = is_run(walk, size, a2) and step == 1 and size.planes * phases * residues * apart <= _ROOM
     if is_framed:  # the sums of each residue of rows and of columns are a plane
-        to = Place(0, turns * residues * apart, length, 1)
+        to = Place(0, phases * residues * apart, length, 1)
     else:
-        turns, apart, to = 1, length, Place(0, size.rows * pitch, pitch, 1)
+        phases, apart, to = 1, length, Place(0, size.rows * pitch, pitch, 1)
     clear_sums(sums, out, size.planes * to.plane)
     start = image_offset(patches, axes, walk, block.image) + block.plane * walk.step
     together = 1 if is_framed or size.planes >= a2.kernel else taps_without_overlap(a2, block)
     for tap in range(0, taps, together):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
-        is_met, outer = positions_of(axes, walk, block.outer, rest)
+        is_met, outer = positions_of(axes, walk, block.outer, rest, True)
         i1 = k1 * a1.dilation - a1.before - block.row
         i2 = k2 * a2.dilation - a2.before - block.column
         top, bottom = multiples_between(i1, a1.stride, size.rows, a1.out)
@@ -333,11 +307,11 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
     plane = walk.rows * walk.columns
     at = ((block.image * walk.planes + block.plane) * walk.outers + block.outer) * plane
     at += block.row * walk.columns + block.column
-    if is_framed and turns * residues == 1:
+    if is_framed and phases * residues == 1:
         size = Box(size.planes, 1, size.rows * size.columns)
-    for turn in range(turns):
-        goal = Place(at + turn * walk.columns, walk.outers * plane, turns * walk.columns, 1)
-        box = Box(size.planes, (size.rows - turn + turns - 1) // turns, size.columns)
+    for turn in range(phases):
+        goal = Place(at + turn * walk.columns, walk.outers * plane, phases * walk.columns, 1)
+        box = Box(size.planes, (size.rows - turn + phases - 1) // phases, size.columns)
         store_box(out, goal, sums, moved(to, turn * residues * apart), box, residues, apart)
 
 
@@ -346,20 +320,30 @@ def extract(x, out, numbers, workspace, team, threads, thread):
     """Copy every window of `x (..., S*)` to a column of `out (..., K, P)`, which is contiguous; padding is 0.
 
     Bits are copied: dtypes of one size are alike. `threads` share the blocks; this is number `thread`, 0 the one that
-    calls. No workspace is used.
+    calls. Each thread has `WORKSPACE_BYTES` of the workspace.
     """
     if threads > 1 and thread == 0:
         threads = open_team(team, (x, out, numbers, workspace, team, threads), threads)
     windows = load_windows(numbers.data)
-    axes = axes_of_windows(numbers.data, windows)
+    axes, own = axes_of_windows(numbers.data, windows), part_of(workspace, thread * WORKSPACE_BYTES)
     taps, positions = grid_of(axes, windows.trailing)
-    last = spatial(axes, windows.trailing, 1)
-    is_wide = windows.trailing > 0 and stride(x, axes.rank - 1) * last.stride != 1
-    walk = walk_over(x, axes, windows.trailing, taps, False, is_wide)
-    item = 0 if threads == 1 else take_item(team)
-    while item < walk.items:
-        extract_block(x, out, axes, windows.trailing, taps, positions, walk, block_of(walk, item))
-        item = item + 1 if threads == 1 else take_item(team)
+    if turns.goes_by_lines(x, axes, windows.trailing, taps, positions, False):
+        walk, last = turns.walk_lines(x, axes, windows.trailing, taps, False), (-1, -1)
+        item = 0 if threads == 1 else take_item(team)
+        while item < walk.items:
+            block = turns.lines_of(walk, item)
+            rows = block.outer, block.row
+            turns.split_block(x, out, axes, windows.trailing, taps, positions, walk, block, own, rows == last)
+            last = rows
+            item = item + 1 if threads == 1 else take_item(team)
+    else:
+        every = spatial(axes, windows.trailing, 1).stride
+        is_wide = windows.trailing > 0 and stride(x, axes.rank - 1) * every != 1
+        walk = walk_over(x, axes, windows.trailing, taps, False, is_wide)
+        item = 0 if threads == 1 else take_item(team)
+        while item < walk.items:
+            extract_block(x, out, axes, windows.trailing, taps, positions, walk, block_of(walk, item))
+            item = item + 1 if threads == 1 else take_item(team)
     if threads > 1 and thread == 0:
         close_team(team)
     return True
@@ -374,24 +358,29 @@ def combine(patches, out, numbers, workspace, team, threads, thread):
     if threads > 1 and thread == 0:
         threads = open_team(team, (patches, out, numbers, workspace, team, threads), threads)
     windows = load_windows(numbers.data)
-    axes = axes_of_windows(numbers.data, windows)
-    taps, _ = grid_of(axes, windows.trailing)
-    walk = walk_over(patches, axes, windows.trailing, taps, True, False)
-    sums = scratch_parts(part_of(workspace, thread * WORKSPACE_BYTES), 0, out)
-    item = 0 if threads == 1 else take_item(team)
-    while item < walk.items:
-        combine_block(patches, out, axes, windows.trailing, taps, walk, block_of(walk, item), sums)
-        item = item + 1 if threads == 1 else take_item(team)
+    axes, own = axes_of_windows(numbers.data, windows), part_of(workspace, thread * WORKSPACE_BYTES)
+    taps, positions = grid_of(axes, windows.trailing)
+    if turns.goes_by_lines(patches, axes, windows.trailing, taps, positions, True):
+        walk, last = turns.walk_lines(patches, axes, windows.trailing, taps, True), (-1, -1)
+        item = 0 if threads == 1 else take_item(team)
+        while item < walk.items:
+            block = turns.lines_of(walk, item)
+            rows = block.outer, block.row
+            turns.join_block(patches, out, axes, windows.trailing, taps, walk, block, own, rows == last)
+            last = rows
+            item = item + 1 if threads == 1 else take_item(team)
+    elif windows.trailing > 0 and is_copied(out) and lie_apart(axes, windows.trailing):
+        walk, is_whole = walk_apart(patches, axes, windows.trailing), are_whole(axes, windows.trailing)
+        item = 0 if threads == 1 else take_item(team)
+        while item < walk.items:
+            put_block(patches, out, axes, windows.trailing, taps, walk, block_of(walk, item), is_whole)
+            item = item + 1 if threads == 1 else take_item(team)
+    else:
+        walk, sums = walk_over(patches, axes, windows.trailing, taps, True, False), scratch_parts(own, 0, out)
+        item = 0 if threads == 1 else take_item(team)
+        while item < walk.items:
+            combine_block(patches, out, axes, windows.trailing, taps, walk, block_of(walk, item), sums)
+            item = item + 1 if threads == 1 else take_item(team)
     if threads > 1 and thread == 0:
         close_team(team)
     return True
-
-
-@kernel
-def grid_of(axes, trailing):
-    """Taps of the window, and its positions."""
-    taps = positions = 1
-    for a in range(axes.rank - trailing, axes.rank):
-        axis = load_axis(axes, a)
-        taps, positions = taps * axis.kernel, positions * axis.out
-    return taps, positions

@@ -1,0 +1,291 @@
+"""Lines of columns in turns: element `m * every + r` of a padded line is that of turn `m` and residue `r`.
+
+Windows that lie `every` columns apart meet, for each of their taps, the elements of one residue, which a row of patches
+holds next to each other. So the residues of a line are split once, by shuffles of vectors that lie next to each other,
+and written wherever a tap has them; for sums they are read from there, added up in registers, and joined to a line.
+
+What a line meets stands in a table: `table[j]` to `table[j + 1]` are the places there of entries for row `j`, in the
+order of the taps. An entry is where patches of a tap begin, in elements, for a window that begins at turn 0 and with
+this tap at residue 0; the turn at which the tap lies in a window; and how many taps lie at this turn, one for each
+residue. All vectors have masks.
+"""
+
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..strided import narrow, widen
+from .boxes import _at, _bits, _parts, _pick, _start, _times
+from .elements import llvm_type
+from .vectors import VECTOR_BYTES, add, keep_whole, load_vector, store_vector, unpack
+
+_INT64 = ir.IntType(64)
+MOST = 8  # residues
+ENTRY = 3  # numbers of an entry
+
+
+class Turns(NamedTuple):
+    """Columns of a line, and the patches that they are of."""
+
+    every: int  # residues
+    groups: int  # turns that a window meets
+    first: int  # turn
+    end: int  # after the last one
+    before: int  # columns of padding
+    size: int  # columns between the padding
+    positions: int
+    step: int  # from the patches of a tap to those of the next
+
+
+class Lines(NamedTuple):
+    """Planes of rows, of which some are real and the others padding."""
+
+    planes: int
+    rows: int
+    top: int
+    bottom: int
+
+
+def _between(builder, start, low, high, lanes, parts):
+    """Which lanes, as bits, `parts` of them for each number from `start` on, are of numbers from `low` to `high`."""
+    most, one = _INT64(lanes // parts), _INT64(1)
+
+    def first(number):
+        count = builder.sub(number, start)
+        count = builder.select(builder.icmp_signed("<", count, most), count, most)
+        count = builder.select(builder.icmp_signed(">", count, _INT64(0)), count, _INT64(0))
+        bits = builder.sub(builder.shl(one, builder.and_(_times(builder, count, parts), _INT64(63))), one)
+        if lanes == 64:
+            bits = builder.select(builder.icmp_signed("==", count, most), _INT64(-1), bits)
+        return bits
+
+    return builder.and_(first(high), builder.not_(first(low)))
+
+
+def _split(builder, vectors, words):
+    """What `_join` joins. By twos where their number is even: that takes the fewest shuffles."""
+    every, count = len(vectors), vectors[0].type.count // words
+    if every == 1:
+        return vectors
+    if every % 2 == 0:
+        halves = []
+        for odd in range(2):
+            places = [divmod(2 * i + odd, count) for i in range(count)]
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            halves.append(_split(builder, [_pick(builder, pair, places, words) for pair in pairs], words))
+        return [vector for pair in zip(*halves, strict=True) for vector in pair]
+    return [_pick(builder, vectors, [divmod(i * every + r, count) for i in range(count)], words) for r in range(every)]
+
+
+def _join(builder, residues, words):
+    """The elements of vectors in turn, as many vectors of them."""
+    every, count = len(residues), residues[0].type.count // words
+    if every == 1:
+        return residues
+    if every % 2 == 0:
+        pairs = zip(*(_join(builder, residues[odd::2], words) for odd in range(2)), strict=True)
+        places = [[(i % 2, i // 2) for i in range(half * count, (half + 1) * count)] for half in range(2)]
+        return [_pick(builder, pair, each, words) for pair in pairs for each in places]
+    places = [(i % every, i // every) for i in range(every * count)]
+    return [_pick(builder, residues, places[i * count : (i + 1) * count], words) for i in range(every)]
+
+
+class _Masks:
+    """Which lanes of vectors are used, for each vector of turns: of columns, and of patches for each group of taps."""
+
+    def __init__(self, builder, data, turns, lanes, parts):
+        self.builder, self.data, self.turns, self.lanes = builder, data, turns, lanes
+        count = lanes // parts
+        self.each = builder.add(turns.groups, turns.every)
+        # Where a block of turns ends another one begins.
+        size = builder.sub(builder.mul(turns.end, turns.every), turns.before)
+        size = builder.select(builder.icmp_signed("<", size, turns.size), size, turns.size)
+        with cgutils.for_range_slice(builder, turns.first, turns.end, _INT64(count), inc=True) as (turn, number):
+            row = builder.mul(number, self.each)
+            with cgutils.for_range(builder, turns.groups) as group:
+                high = builder.add(turns.positions, group.index)
+                high = builder.select(builder.icmp_signed("<", high, turns.end), high, turns.end)
+                bits = _between(builder, turn, group.index, high, lanes, parts)
+                builder.store(bits, builder.gep(data, [builder.add(row, group.index)]))
+            start = builder.sub(builder.mul(turn, turns.every), turns.before)
+            with cgutils.for_range(builder, turns.every) as vector:
+                column = builder.add(start, builder.mul(vector.index, _INT64(count)))
+                bits = _between(builder, column, _INT64(0), size, lanes, parts)
+                at = builder.add(builder.add(row, turns.groups), vector.index)
+                builder.store(bits, builder.gep(data, [at]))
+
+    def of_group(self, number, group):
+        return self._load(_sum(self.builder, number, group))
+
+    def of_column(self, number, i):
+        return self._load(_sum(self.builder, number, self.turns.groups, _INT64(i)))
+
+    def _load(self, at):
+        bits = self.builder.load(self.builder.gep(self.data, [at]), typ=_INT64)
+        bits = self.builder.trunc(bits, ir.IntType(self.lanes)) if self.lanes < 64 else bits
+        return self.builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.lanes))
+
+
+def _sum(builder, first, *more):
+    for each in more:
+        first = builder.add(first, each)
+    return first
+
+
+class _Chunk(NamedTuple):
+    """A vector of turns for each residue, in a row of a plane."""
+
+    every: int
+    plane: Any
+    row: Any
+    turn: Any
+    masks: Any  # where those of it begin
+
+
+def _for_turns(builder, lines, turns, masks, count, emit):
+    """`emit(chunk)` for each plane, row and vector of turns."""
+
+    def loops(every):
+        with cgutils.for_range(builder, lines.planes) as plane, cgutils.for_range(builder, lines.rows) as row:
+            with cgutils.for_range_slice(builder, turns.first, turns.end, _INT64(count), inc=True) as (turn, number):
+                emit(_Chunk(every, plane.index, row.index, turn, builder.mul(number, masks.each)))
+
+    end = builder.append_basic_block("end")
+    for every in range(1, MOST + 1):
+        with builder.if_then(builder.icmp_signed("==", turns.every, _INT64(every))):
+            loops(every)
+            builder.branch(end)
+    builder.branch(end)
+    builder.position_at_end(end)
+
+
+def _columns(builder, turns, chunk, i, count):
+    """The first column of vector `i` of a number of turns."""
+    column = builder.add(_times(builder, chunk.turn, chunk.every), _INT64(i * count))
+    return builder.sub(column, turns.before)
+
+
+def _for_taps(builder, table, turns, masks, chunk, body):
+    """`body(residue, offset, mask)` for each tap that a row meets, in the order of the taps."""
+
+    def load(at):
+        return builder.load(builder.gep(table, [at]), typ=_INT64)
+
+    begin, end = load(chunk.row), load(builder.add(chunk.row, _INT64(1)))
+    with cgutils.for_range_slice(builder, begin, end, _INT64(ENTRY), inc=True) as (at, _):
+        place, group, count = (load(builder.add(at, _INT64(i))) for i in range(ENTRY))
+        first, mask = builder.add(place, chunk.turn), masks.of_group(chunk.masks, group)
+
+        def tap(residue):
+            body(residue, builder.add(first, _times(builder, turns.step, residue)) if residue else first, mask)
+
+        with builder.if_else(builder.icmp_signed("==", count, _INT64(chunk.every))) as (all_, some):
+            with all_:
+                for residue in range(chunk.every):
+                    tap(residue)
+            with some:
+                for residue in range(chunk.every - 1):
+                    with builder.if_then(builder.icmp_signed("<", _INT64(residue), count)):
+                        tap(residue)
+
+
+def _lanes(bits):
+    """Numbers in a vector. Rows of bytes are mostly short: wider vectors would be parts of vectors."""
+    return (VECTOR_BYTES if bits > 8 else min(VECTOR_BYTES, 32)) * 8 // bits
+
+
+@intrinsic
+def split_lines(typingctx, array, source, out, target, lines, table, masks, turns):
+    """Copy what taps meet in lines of an array to patches, bit by bit; what they meet elsewhere is zero.
+
+    The source begins at the first column between the padding of row 0, and its columns lie next to each other.
+    """
+    bits = _bits(array)
+    word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
+    lanes = _lanes(word.width)
+    count, vector = lanes // words, ir.VectorType(word, lanes)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        x, source_value, y, target_value, lines_value, table, bits, turns_value = args
+        sizes, turns_ = unpack(builder, lines, lines_value), unpack(builder, turns, turns_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), word, words)
+        goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
+
+        masks_ = _Masks(builder, bits, turns_, lanes, words)
+
+        def emit_chunk(chunk):
+            every, row = chunk.every, chunk.row
+            line = builder.add(builder.mul(read.plane, chunk.plane), builder.mul(read.row, row))
+            line = _at(builder, first, word, line)
+            is_real = builder.and_(
+                builder.icmp_signed(">=", row, sizes.top), builder.icmp_signed("<", row, sizes.bottom)
+            )
+            vectors = []
+            for i in range(every):
+                column, mask = _columns(builder, turns_, chunk, i, count), masks_.of_column(chunk.masks, i)
+                mask = builder.select(is_real, mask, ir.Constant(mask.type, None))
+                at = _at(builder, line, word, _times(builder, column, words))
+                vectors.append(load_vector(builder, at, vector, mask))
+            residues = _split(builder, vectors, words)
+            patches = _at(builder, goal, word, builder.mul(write.plane, chunk.plane))
+
+            def body(residue, offset, mask):
+                at = _at(builder, patches, word, _times(builder, offset, words))
+                store_vector(builder, residues[residue], at, mask)
+
+            _for_taps(builder, table, turns_, masks_, chunk, body)
+
+        _for_turns(builder, sizes, turns_, masks_, count, emit_chunk)
+        return context.get_dummy_value()
+
+    return types.void(array, source, out, target, lines, table, masks, turns), emit
+
+
+@intrinsic
+def join_lines(typingctx, out, target, array, source, lines, table, masks, turns):
+    """Write the sums of what taps put into lines, from patches, in the type that is computed with.
+
+    The target begins at the first column between the padding of row 0. Positions of patches lie next to each other.
+    """
+    part, parts = _parts(array)
+    kind, lanes = llvm_type(part), _lanes(part.bitwidth)
+    stored = kind if parts > 1 else llvm_type(array.dtype)
+    count, vector = lanes // parts, ir.VectorType(kind, lanes)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        y, target_value, x, source_value, lines_value, table, bits, turns_value = args
+        sizes, turns_ = unpack(builder, lines, lines_value), unpack(builder, turns, turns_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), stored, parts)
+        goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), stored, parts)
+
+        masks_ = _Masks(builder, bits, turns_, lanes, parts)
+
+        def emit_chunk(chunk):
+            sums = [cgutils.alloca_once(builder, vector) for _ in range(chunk.every)]
+            for total in sums:
+                builder.store(ir.Constant(vector, None), total)
+            patches = _at(builder, first, stored, builder.mul(read.plane, chunk.plane))
+
+            def body(residue, offset, mask):
+                at = _at(builder, patches, stored, _times(builder, offset, parts))
+                value = load_vector(builder, at, ir.VectorType(stored, lanes), mask)
+                value = value if kind == stored else widen(builder, array, value)
+                builder.store(add(builder, builder.load(sums[residue]), value), sums[residue])
+
+            _for_taps(builder, table, turns_, masks_, chunk, body)
+            line = builder.add(builder.mul(write.plane, chunk.plane), builder.mul(write.row, chunk.row))
+            line = _at(builder, goal, stored, line)
+            for i, value in enumerate(_join(builder, [builder.load(total) for total in sums], parts)):
+                column, mask = _columns(builder, turns_, chunk, i, count), masks_.of_column(chunk.masks, i)
+                value = value if kind == stored else narrow(builder, out, value)
+                store_vector(builder, value, _at(builder, line, stored, _times(builder, column, parts)), mask)
+
+        _for_turns(builder, sizes, turns_, masks_, count, emit_chunk)
+        return context.get_dummy_value()
+
+    return types.void(out, target, array, source, lines, table, masks, turns), emit
