@@ -18,6 +18,7 @@ is at most `(V + log2(L) + B / P + P + 3) u` times the sum of the terms' magnitu
 `n + 2` in place of that. All of it follows from sizes: the same call has the same bits for any number of threads.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +28,12 @@ from ..shapes import CALL_FIELDS, HUGE, PLAN, even_part, words_of
 from ..simd.boxes import Box, Part, Place
 from ..simd.dots import LINES, LINES_OF_ONE, ROWS, dot_tile
 from ..simd.lines import pointer_at
+from ..simd.products import TILE_ROWS, TILE_VECTORS
 from ..simd.vectors import VECTOR_BYTES, is_vector_type
 from ..strided import (
     Strides,
     add_product,
+    compute_size,
     elements,
     five_strides,
     is_aligned,
@@ -46,6 +49,16 @@ from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, write_tuple
 from .operands import ReductionBlock
 from .pack import columns_inside, pack_rows
+from .weight_panels import (
+    POSITIONS,
+    add_panels,
+    count_lines,
+    count_places,
+    panel_taps,
+    run_lines,
+    takes_panels,
+    tap_step,
+)
 
 SHARED, ALONE = 64, 50  # vectors of a block of positions: a tile's rows and lines, which taps share or not, fit in L1
 LINE_BYTES, GRADIENT_BYTES, SUMS_BYTES, PARTS_BYTES = 256 << 10, 256 << 10, 128 << 10, 512 << 10
@@ -76,6 +89,7 @@ class Plan(NamedTuple):
     groups: int
     outputs: int
     parts: int  # of the reduction
+    has_panels: int  # whether vectors lie along channels
 
 
 class Turns(NamedTuple):
@@ -119,6 +133,16 @@ class Layout(NamedTuple):
     channel: int
 
 
+class Steps(NamedTuple):
+    """How far an item's sums of the next row, channel and tap are."""
+
+    row: int
+    channel: int
+    k0: int
+    k1: int
+    k2: int
+
+
 class Side(NamedTuple):
     """An operand of the tiles, in place or packed: it starts at an element; steps lead to the next row, or channel."""
 
@@ -134,9 +158,15 @@ PLAN_WORDS = PLAN + words_of(Plan)
 
 
 @plain
-def turned(a0, a1, a2):
-    """The axes, a lone last one as rows of one column: then all of its taps share a line."""
-    return (a0, a2, a1) if a1.kernel == 1 and a1.out == 1 else (a0, a1, a2)
+def is_turned(a1, has_panels):
+    """Whether a lone last axis becomes rows of one column: then all of its taps share a line."""
+    return a1.kernel == 1 and a1.out == 1 and not has_panels
+
+
+@plain
+def turned(a0, a1, a2, has_panels):
+    """The axes as the plan has them."""
+    return (a0, a2, a1) if is_turned(a1, has_panels) else (a0, a1, a2)
 
 
 @plain
@@ -165,9 +195,20 @@ def count_items(call, a0, a1, a2, plan):
 
 
 @plain
-def choose_plan(call, axes, itemsize):
-    """A plan whose lines, gradients and sums fit."""
-    a0, a1, a2 = turned(axes[0], axes[1], axes[2])
+def choose_plan(call, axes, element):
+    """A plan whose lines or panels, gradients and sums fit."""
+    has_panels = int(takes_panels(call, axes[2], element))
+    a0, a1, a2 = turned(axes[0], axes[1], axes[2], has_panels)
+    if has_panels:
+        plan = panel_plan(call, a0, a1, a2, element.itemsize)
+    else:
+        plan = line_plan(call, a0, a1, a2, element.itemsize)
+    return split_plan(call, a0, a1, a2, plan, element.itemsize)
+
+
+@plain
+def line_plan(call, a0, a1, a2, itemsize):
+    """The plan of vectors along positions."""
     lanes, room = VECTOR_BYTES // itemsize, LINE_BYTES // itemsize
     most = (SHARED if a1.kernel > 1 else ALONE) * lanes
     columns = even_part(a2.out, most, lanes)
@@ -191,8 +232,30 @@ def choose_plan(call, axes, itemsize):
         groups = even_part(call.groups, max(1, min(fits, GRADIENT_BYTES // (itemsize * size * images * call.outputs))))
     fits = min(SUMS_BYTES // (channels * taps), GRADIENT_BYTES // (size * images)) // (itemsize * groups)
     outputs = even_part(call.outputs, fits, ROWS)
-    plan = Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, 1)
-    return split_plan(call, a0, a1, a2, plan, itemsize)
+    return Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, 1, 0)
+
+
+@plain
+def panel_plan(call, a0, a1, a2, itemsize):
+    """The plan of vectors along channels."""
+    lanes, room, sums = VECTOR_BYTES // itemsize, LINE_BYTES // itemsize, SUMS_BYTES // itemsize
+    unit = TILE_VECTORS * lanes
+    columns = even_part(a2.out, POSITIONS)
+    rows = even_part(a1.out, POSITIONS // columns)
+    size, images = rows * columns, 1
+    if rows == a1.out and columns == a2.out:
+        images = min(even_part(call.batch * a0.out, POSITIONS // size), SEGMENTS)
+    taps0, taps1, taps2 = panel_taps(a0, a1, a2, rows, columns, images, room // unit, sums // (unit * TILE_ROWS))
+    places = images * taps0 * count_places(a1, a2, rows, columns, taps1, taps2)
+    most = max(int(math.sqrt(sums / (taps0 * taps1 * taps2))), unit)
+    channels = even_part(call.channels, min(room // places, most), unit)
+    lines = count_lines(a2, taps0 * taps1, taps2, channels, lanes)
+    outputs = even_part(call.outputs, min(sums // lines, GRADIENT_BYTES // (size * images * itemsize)), TILE_ROWS)
+    groups = 1
+    if channels == call.channels and outputs == call.outputs:
+        fits = min(sums // lines, GRADIENT_BYTES // (size * images * itemsize)) // outputs
+        groups = even_part(call.groups, min(max(fits, 1), _GROUPS))
+    return Plan(columns, rows, images, 0, taps0, taps1, taps2, channels, groups, outputs, 1, 1)
 
 
 @plain
@@ -201,27 +264,28 @@ def split_plan(call, a0, a1, a2, plan, itemsize):
     weights = call.groups * call.outputs * call.channels * a0.kernel * a1.kernel * a2.kernel
     macs = float(weights) * call.batch * a0.out * a1.out * a2.out
     wanted = int(min(macs / _ITEM_MACS, _ITEMS))
-    columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts = plan
+    columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts, has_panels = plan
+    unit = TILE_VECTORS * VECTOR_BYTES // itemsize if has_panels else 1
     missing = -(-wanted // count_items(call, a0, a1, a2, plan))
     fits = min(count_blocks(call, a0, a1, a2, plan), PARTS_BYTES // (itemsize * weights))
     parts = max(1, min(missing, fits))
     while count_items(call, a0, a1, a2, plan) * parts < wanted:
-        if channels * taps0 * taps1 * taps2 > 8 * LINES and channels > 1:
-            channels = (channels + 1) // 2
+        if channels * taps0 * taps1 * taps2 > 8 * LINES and channels > unit:
+            channels = even_part(channels, (channels + 1) // 2, unit)
         elif groups > 1:
             groups = (groups + 1) // 2
         elif outputs > 4 * ROWS:
             outputs = even_part(outputs, (outputs + 1) // 2, ROWS)
         else:
             break
-        plan = Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts)
-    return Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts)
+        plan = Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts, has_panels)
+    return Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts, has_panels)
 
 
 @plain
 def write_plan(call, axes, element, numbers):
     """Write the plan behind the numbers of the call."""
-    write_tuple(numbers, PLAN, choose_plan(call, axes, element.itemsize))
+    write_tuple(numbers, PLAN, choose_plan(call, axes, element))
 
 
 # ---- dots
@@ -417,20 +481,23 @@ def first_weight(call, axes, item, row, c, k0, k1):
 
 
 @kernel
-def store_sums(out, parts, sums, call, axes, item, is_whole):
-    """Write an item's sums to the result, or to the sums of its part of the reduction."""
-    terms, i, first = item.terms, 0, item.part * count_weights(call, axes)
+def store_sums(out, parts, sums, call, axes, item, is_whole, c, channels, at, steps):
+    """Write an item's sums of some channels to the result, or to the sums of its part of the reduction.
+
+    They lie from `at` on, `steps` from one row, channel and tap to the next one.
+    """
+    terms, first = item.terms, item.part * count_weights(call, axes)
     for row in range(item.groups * item.outputs):
-        for c in range(terms.channels):
+        for i in range(channels):
             for k0 in range(terms.taps0):
                 for k1 in range(terms.taps1):
-                    at = first_weight(call, axes, item, row, c, k0, k1)
+                    to = first_weight(call, axes, item, row, c + i, k0, k1)
+                    place = at + row * steps.row + i * steps.channel + k0 * steps.k0 + k1 * steps.k1
                     for k2 in range(terms.taps2):
                         if is_whole:
-                            store(out, at + k2, sums[i])
+                            store(out, to + k2, sums[place + k2 * steps.k2])
                         else:
-                            parts[first + at + k2] = sums[i]
-                        i += 1
+                            parts[first + to + k2] = sums[place + k2 * steps.k2]
 
 
 @kernel
@@ -469,9 +536,9 @@ def differentiate(x, gradient, out, numbers, workspace, team, threads, thread):
         threads = open_team(team, (x, gradient, out, numbers, workspace, team, threads), threads)
     plan = load_tuple(numbers.data, PLAN, Plan)
     b0, b1, b2 = load_axes(numbers.data, CALL_FIELDS)
-    axes = turned(b0, b1, b2)
+    axes = turned(b0, b1, b2, plan.has_panels)
     xs, gs = five_strides(x, call.rank), five_strides(gradient, call.rank)
-    if b1.kernel == 1 and b1.out == 1:
+    if is_turned(b1, plan.has_panels):
         xs, gs = swapped(xs), swapped(gs)
     a0, a1, a2 = axes
     items = count_items(call, a0, a1, a2, plan) * plan.parts
@@ -519,7 +586,11 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
     """The sums of an item, and store them."""
     a0, a1, a2 = axes
     terms, sums, offsets = item.terms, scratch(workspace, _SUMS, out), scratch_index(workspace, _OFFSETS)
-    count = terms.channels * terms.taps0 * terms.taps1 * terms.taps2
+    lanes = VECTOR_BYTES // compute_size(out)
+    if plan.has_panels:
+        count = count_lines(a2, terms.taps0 * terms.taps1, terms.taps2, terms.channels, lanes)
+    else:
+        count = terms.channels * terms.taps0 * terms.taps1 * terms.taps2
     for i in range(item.groups * item.outputs * count):
         sums[i] = zero(out)
     images = -(-call.batch * a0.out // plan.images)
@@ -533,6 +604,21 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
             first, min(plan.images, call.batch * a0.out - first), p1, min(plan.rows, a1.out - p1), p2,
             min(plan.columns, a2.out - p2),
         )  # fmt: skip
+        if plan.has_panels:
+            is_ready = is_plain(gradient) and spreads(gs.channel, item_size(gradient), min(item.outputs, TILE_ROWS))
+        else:
+            adjoin = adjoins(gs, item_size(gradient), item, count, segments)
+            is_ready = is_plain(gradient) and not plan.is_joined and adjoin
+        if is_ready:
+            start = (item.group * call.outputs + item.o) * gs.channel + segments.p1 * gs.s1 + segments.p2 * gs.s2
+            factors = Side(elements(gradient), start, gs.channel)
+        else:
+            factors = pack_gradients(gradient, gs, workspace, call, axes, item, segments)
+        if plan.has_panels:
+            add_panels(
+                x, xs, scratch(workspace, 0, x), offsets, factors, call, axes, item, segments, gs, is_ready, sums
+            )
+            continue
         in_place = is_plain(x) and not plan.is_joined and reads_in_place(xs, item_size(x), axes, item, segments)
         layout = layout_of(axes, plan, terms, segments)
         width = 0 if in_place else segments.columns
@@ -543,16 +629,21 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
             lines = lines_in_place(x, xs, call, axes, item, segments)
         else:
             lines = pack_lines(x, xs, workspace, call, axes, layout, item, segments)
-        is_ready = is_plain(gradient) and not plan.is_joined and adjoins(gs, item_size(gradient), item, count, segments)
-        if is_ready:
-            start = (item.group * call.outputs + item.o) * gs.channel + segments.p1 * gs.s1 + segments.p2 * gs.s2
-            factors = Side(elements(gradient), start, gs.channel)
-        else:
-            factors = pack_gradients(gradient, gs, workspace, call, axes, item, segments)
         places = scratch_index(workspace, _SEGMENTS)
         for s in range(segments.images):
             n, p0 = divmod(segments.first + s, a0.out)
             places[2 * s] = n * xs.batch + p0 * a0.stride * xs.s0 if in_place else s * layout.image
             places[2 * s + 1] = n * gs.batch + p0 * gs.s0 if is_ready else s * segments.rows * segments.columns
         multiply(lines, offsets, factors, places, item, count, plan.is_joined, segments, sums)
-    store_sums(out, scratch(base, _PARTS, out), sums, call, axes, item, plan.parts == 1)
+    parts, is_whole, at, c = scratch(base, _PARTS, out), plan.parts == 1, np.int64(0), np.int64(0)
+    while c < terms.channels:
+        channels = terms.channels - c
+        if plan.has_panels:
+            channels = min(channels, TILE_VECTORS * lanes)
+            k2, k1 = tap_step(a2, terms.taps2, channels, lanes), run_lines(a2, terms.taps2, channels, lanes)
+            steps, size = Steps(count, 1, terms.taps1 * k1, k1, k2), terms.taps0 * terms.taps1 * k1
+        else:
+            k0 = terms.taps1 * terms.taps2
+            steps, size = Steps(count, terms.taps0 * k0, k0, terms.taps2, 1), count
+        store_sums(out, parts, sums, call, axes, item, is_whole, c, channels, at, steps)
+        at, c = at + size, c + channels
