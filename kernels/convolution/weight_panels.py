@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..jit import inlined, kernel, overload, plain
 from ..shapes import HUGE
 from ..simd.lines import pointer_at
-from ..simd.packing import pack_run, pack_transposed
+from ..simd.packing import pack_run, pack_transposed, prefetch_run
 from ..simd.products import TILE_ROWS, TILE_VECTORS, product_tile
 from ..simd.vectors import VECTOR_BYTES, is_vector_type
 from ..strided import compute_size, load, zero
@@ -120,8 +120,8 @@ def pack_places(x, start, step, channel, places, slab, at, width):
     lanes = VECTOR_BYTES // compute_size(x)
     if step == 1:
         last = (width - 1) // lanes * lanes
-        for j in range(0, places, lanes):
-            for c in range(last, -1, -lanes):  # downwards: what is past the last channel is another place's first
+        for c in range(last, -1, -lanes):  # downwards: what is past the last channel is another place's first
+            for j in range(0, places, lanes):
                 pack_transposed(
                     x, start + j + c * channel, channel, min(lanes, width - c), min(lanes, places - j),
                     slab, at + j * width + c, width,
@@ -196,6 +196,27 @@ def pack_panel(x, xs, call, axes, r1, r2, group, c, width, terms, segments, slab
 
 
 @kernel
+def fetch_panel(x, xs, call, axes, r1, r2, group, c, width, terms, segments):
+    """Ask for what a panel will be packed from."""
+    a0, a1, a2 = axes
+    i1 = segments.p1 * a1.stride + terms.k1 * a1.dilation - a1.before
+    top, bottom = columns_inside(i1, r1.count, with_stride(a1, r1.step))
+    i2 = segments.p2 * a2.stride + terms.k2 * a2.dilation - a2.before
+    left, right = columns_inside(i2, r2.count, with_stride(a2, r2.step))
+    for s in range(segments.images):
+        n, p0 = divmod(segments.first + s, a0.out)
+        i0 = p0 * a0.stride + (terms.k0 + terms.taps0 - 1) * a0.dilation - a0.before
+        if 0 <= i0 < a0.size:
+            for channel in range(width):
+                start = n * xs.batch + (group * call.channels + c + channel) * xs.channel + i0 * xs.s0
+                if r1.step * xs.s1 == r2.count:
+                    prefetch_run(x, start + (i1 + top * r1.step) * xs.s1 + i2 + left, (bottom - top) * r2.count)
+                    continue
+                for row in range(top, bottom):
+                    prefetch_run(x, start + (i1 + row * r1.step) * xs.s1 + (i2 + left), right - left)
+
+
+@kernel
 def list_positions(table, segments, a0, r1, r2, places, taps0, gs, is_ready):
     """Two words for each position of a block: where its gradients lie, and which place of a panel is its first."""
     at = 0
@@ -235,6 +256,11 @@ def _add_panels(x, xs, slab, table, factors, call, axes, item, segments, gs, is_
             for c in range(0, terms.channels, TILE_VECTORS * lanes):
                 width = min(TILE_VECTORS * lanes, terms.channels - c)
                 end = pack_panel(x, xs, call, axes, r1, r2, item.group + g, terms.c + c, width, terms, segments, slab, at)
+                if c + width < terms.channels:
+                    fetch_panel(
+                        x, xs, call, axes, r1, r2, item.group + g, terms.c + c + width,
+                        min(TILE_VECTORS * lanes, terms.channels - c - width), terms, segments,
+                    )  # fmt: skip
                 start = factors.start + g * call.outputs * factors.step
                 multiply_panel(
                     slab, at, width, lanes, a2, r1, r2, places, terms, factors, start, item.outputs, table, count, sums,

@@ -471,13 +471,13 @@ def multiply(lines, offsets, factors, places, item, count, is_joined, segments, 
 
 
 @kernel
-def first_weight(call, axes, item, row, c, k0, k1):
-    """Where the weights of a row of an item, and of its first channel and taps, lie in the result."""
+def first_weight(call, axes, item, row, c):
+    """Where the weights of a row of an item, from its channel `c` and first taps on, lie in the result."""
     a0, a1, a2 = axes
     terms = item.terms
     o = item.group * call.outputs + item.o + row
-    at = (o * call.channels + terms.c + c) * a0.kernel + terms.k0 + k0
-    return (at * a1.kernel + terms.k1 + k1) * a2.kernel + terms.k2
+    at = (o * call.channels + terms.c + c) * a0.kernel + terms.k0
+    return (at * a1.kernel + terms.k1) * a2.kernel + terms.k2
 
 
 @kernel
@@ -486,18 +486,20 @@ def store_sums(out, parts, sums, call, axes, item, is_whole, c, channels, at, st
 
     They lie from `at` on, `steps` from one row, channel and tap to the next one.
     """
-    terms, first = item.terms, item.part * count_weights(call, axes)
+    a0, a1, a2 = axes
+    terms, first, apart = item.terms, item.part * count_weights(call, axes), a0.kernel * a1.kernel * a2.kernel
     for row in range(item.groups * item.outputs):
-        for i in range(channels):
-            for k0 in range(terms.taps0):
-                for k1 in range(terms.taps1):
-                    to = first_weight(call, axes, item, row, c + i, k0, k1)
-                    place = at + row * steps.row + i * steps.channel + k0 * steps.k0 + k1 * steps.k1
-                    for k2 in range(terms.taps2):
+        start = first_weight(call, axes, item, row, c)
+        for k0 in range(terms.taps0):
+            for k1 in range(terms.taps1):
+                for k2 in range(terms.taps2):
+                    to = start + (k0 * a1.kernel + k1) * a2.kernel + k2
+                    place = at + row * steps.row + k0 * steps.k0 + k1 * steps.k1 + k2 * steps.k2
+                    for i in range(channels):
                         if is_whole:
-                            store(out, to + k2, sums[place + k2 * steps.k2])
+                            store(out, to + i * apart, sums[place + i * steps.channel])
                         else:
-                            parts[first + to + k2] = sums[place + k2 * steps.k2]
+                            parts[first + to + i * apart] = sums[place + i * steps.channel]
 
 
 @kernel
