@@ -85,20 +85,17 @@ def takes_panels(call, axis, element):
 
 
 @plain
-def panel_taps(a0, a1, a2, rows, columns, images, room, most):
-    """Taps of each axis, `most` in all, whose places are no more than there is room for; those of one tap always are."""
-    taps0, taps1, taps2 = a0.kernel, a1.kernel, a2.kernel
-    while taps0 * taps1 * taps2 > 1:
-        places = images * taps0 * count_places(a1, a2, rows, columns, taps1, taps2)
-        if places <= room and taps0 * taps1 * taps2 <= most:
+def panel_taps(a1, a2, rows, columns, room, most):
+    """Taps of the last two axes, `most` in all, whose places are no more than there is room for; a single tap's are."""
+    taps1, taps2 = a1.kernel, a2.kernel
+    while taps1 * taps2 > 1:
+        if taps1 * taps2 <= most and count_places(a1, a2, rows, columns, taps1, taps2) <= room:
             break
-        if taps0 > 1:
-            taps0 = (taps0 + 1) // 2
-        elif taps1 > 1:
+        if taps1 > 1:
             taps1 = (taps1 + 1) // 2
         else:
             taps2 = (taps2 + 1) // 2
-    return taps0, taps1, taps2
+    return taps1, taps2
 
 
 @plain
@@ -197,23 +194,23 @@ def pack_panel(x, xs, call, axes, r1, r2, group, c, width, terms, segments, slab
 
 @kernel
 def fetch_panel(x, xs, call, axes, r1, r2, group, c, width, terms, segments):
-    """Ask for what a panel will be packed from."""
+    """Ask for what a panel will be packed from: no hardware foresees so many channels that lie apart."""
     a0, a1, a2 = axes
     i1 = segments.p1 * a1.stride + terms.k1 * a1.dilation - a1.before
-    top, bottom = columns_inside(i1, r1.count, with_stride(a1, r1.step))
     i2 = segments.p2 * a2.stride + terms.k2 * a2.dilation - a2.before
+    top, bottom = columns_inside(i1, r1.count, with_stride(a1, r1.step))
     left, right = columns_inside(i2, r2.count, with_stride(a2, r2.step))
+    rows, count = bottom - top, right - left
+    if r1.step * xs.s1 == count:
+        rows, count = 1, rows * count
     for s in range(segments.images):
         n, p0 = divmod(segments.first + s, a0.out)
-        i0 = p0 * a0.stride + (terms.k0 + terms.taps0 - 1) * a0.dilation - a0.before
-        if 0 <= i0 < a0.size:
+        i0 = p0 * a0.stride + terms.k0 * a0.dilation - a0.before
+        start = n * xs.batch + (group * call.channels + c) * xs.channel + i0 * xs.s0
+        start += (i1 + top * r1.step) * xs.s1 + i2 + left
+        for row in range(rows if 0 <= i0 < a0.size and xs.s2 == 1 else 0):
             for channel in range(width):
-                start = n * xs.batch + (group * call.channels + c + channel) * xs.channel + i0 * xs.s0
-                if r1.step * xs.s1 == r2.count:
-                    prefetch_run(x, start + (i1 + top * r1.step) * xs.s1 + i2 + left, (bottom - top) * r2.count)
-                    continue
-                for row in range(top, bottom):
-                    prefetch_run(x, start + (i1 + row * r1.step) * xs.s1 + (i2 + left), right - left)
+                prefetch_run(x, start + row * r1.step * xs.s1 + channel * xs.channel, count)
 
 
 @kernel
@@ -233,17 +230,17 @@ def list_positions(table, segments, a0, r1, r2, places, taps0, gs, is_ready):
 # ---- products
 
 
-def add_panels(x, xs, slab, table, factors, call, axes, item, segments, gs, is_ready, sums):
+def add_panels(x, xs, slab, table, factors, call, axes, item, segments, coming, gs, is_ready, sums):
     """Pack the panels under a block of positions, group by group, and add their products to an item's sums."""
     raise NotImplementedError("compiled code only")
 
 
 @overload(add_panels)
-def _add_panels(x, xs, slab, table, factors, call, axes, item, segments, gs, is_ready, sums):
+def _add_panels(x, xs, slab, table, factors, call, axes, item, segments, coming, gs, is_ready, sums):
     if not is_vector_type(x.compute):
-        return lambda x, xs, slab, table, factors, call, axes, item, segments, gs, is_ready, sums: None
+        return lambda x, xs, slab, table, factors, call, axes, item, segments, coming, gs, is_ready, sums: None
 
-    def vectors(x, xs, slab, table, factors, call, axes, item, segments, gs, is_ready, sums):
+    def vectors(x, xs, slab, table, factors, call, axes, item, segments, coming, gs, is_ready, sums):
         a0, a1, a2 = axes
         terms, lanes = item.terms, VECTOR_BYTES // compute_size(x)
         r1 = reach_of(a1, segments.rows, terms.taps1, 1)
@@ -251,16 +248,19 @@ def _add_panels(x, xs, slab, table, factors, call, axes, item, segments, gs, is_
         places = r1.turns * r1.count * r2.turns * r2.count
         count = list_positions(table, segments, a0, r1, r2, places, terms.taps0, gs, is_ready)
         pitch = count_lines(a2, terms.taps0 * terms.taps1, terms.taps2, terms.channels, lanes)
+        first = min(TILE_VECTORS * lanes, terms.channels)
         for g in range(item.groups):  # LOOP 2
             at, line = 0, g * item.outputs * pitch
             for c in range(0, terms.channels, TILE_VECTORS * lanes):
                 width = min(TILE_VECTORS * lanes, terms.channels - c)
                 end = pack_panel(x, xs, call, axes, r1, r2, item.group + g, terms.c + c, width, terms, segments, slab, at)
                 if c + width < terms.channels:
-                    fetch_panel(
-                        x, xs, call, axes, r1, r2, item.group + g, terms.c + c + width,
-                        min(TILE_VECTORS * lanes, terms.channels - c - width), terms, segments,
-                    )  # fmt: skip
+                    after = min(TILE_VECTORS * lanes, terms.channels - c - width)
+                    fetch_panel(x, xs, call, axes, r1, r2, item.group + g, terms.c + c + width, after, terms, segments)
+                elif g + 1 < item.groups:
+                    fetch_panel(x, xs, call, axes, r1, r2, item.group + g + 1, 0, first, terms, segments)
+                else:
+                    fetch_panel(x, xs, call, axes, r1, r2, item.group, terms.c, first, terms, coming)
                 start = factors.start + g * call.outputs * factors.step
                 multiply_panel(
                     slab, at, width, lanes, a2, r1, r2, places, terms, factors, start, item.outputs, table, count, sums,

@@ -66,6 +66,8 @@ COLUMNS, SEGMENTS = 2048, 64  # lines of an item, with all taps; images of a blo
 _GROUPS = 16  # of an item, at most
 _ITEMS, _ITEM_MACS = 12, 1 << 20  # that threads share, where each is worth tens of microseconds
 _JOINED = 32  # outputs that are worth a line for each tap
+_COLUMNS = 32  # of a block whose rows are read by several taps: the fewer there are around it, the less is packed twice
+_WORTH = 64  # outputs that are worth to pack panels for
 _SLACK = 64
 _GRADIENT = LINE_BYTES + _SLACK
 _SUMS = _GRADIENT + GRADIENT_BYTES + _SLACK
@@ -240,22 +242,22 @@ def panel_plan(call, a0, a1, a2, itemsize):
     """The plan of vectors along channels."""
     lanes, room, sums = VECTOR_BYTES // itemsize, LINE_BYTES // itemsize, SUMS_BYTES // itemsize
     unit = TILE_VECTORS * lanes
-    columns = even_part(a2.out, POSITIONS)
+    columns = even_part(a2.out, _COLUMNS if a1.kernel > 1 else POSITIONS)
     rows = even_part(a1.out, POSITIONS // columns)
     size, images = rows * columns, 1
     if rows == a1.out and columns == a2.out:
         images = min(even_part(call.batch * a0.out, POSITIONS // size), SEGMENTS)
-    taps0, taps1, taps2 = panel_taps(a0, a1, a2, rows, columns, images, room // unit, sums // (unit * TILE_ROWS))
-    places = images * taps0 * count_places(a1, a2, rows, columns, taps1, taps2)
-    most = max(int(math.sqrt(sums / (taps0 * taps1 * taps2))), unit)
+    taps1, taps2 = panel_taps(a1, a2, rows, columns, room // (images * unit), sums // (unit * TILE_ROWS))
+    places = images * count_places(a1, a2, rows, columns, taps1, taps2)
+    most = max(int(math.sqrt(sums / (taps1 * taps2))), unit)
     channels = even_part(call.channels, min(room // places, most), unit)
-    lines = count_lines(a2, taps0 * taps1, taps2, channels, lanes)
-    outputs = even_part(call.outputs, min(sums // lines, GRADIENT_BYTES // (size * images * itemsize)), TILE_ROWS)
+    lines = count_lines(a2, taps1, taps2, channels, lanes)
+    outputs = even_part(call.outputs, min(sums // lines, GRADIENT_BYTES // (size * images * itemsize)), ROWS)
     groups = 1
     if channels == call.channels and outputs == call.outputs:
         fits = min(sums // lines, GRADIENT_BYTES // (size * images * itemsize)) // outputs
         groups = even_part(call.groups, min(max(fits, 1), _GROUPS))
-    return Plan(columns, rows, images, 0, taps0, taps1, taps2, channels, groups, outputs, 1, 1)
+    return Plan(columns, rows, images, 0, 1, taps1, taps2, channels, groups, outputs, 1, 1)
 
 
 @plain
@@ -274,7 +276,7 @@ def split_plan(call, a0, a1, a2, plan, itemsize):
             channels = even_part(channels, (channels + 1) // 2, unit)
         elif groups > 1:
             groups = (groups + 1) // 2
-        elif outputs > 4 * ROWS:
+        elif outputs > (_WORTH if has_panels else 4 * ROWS):
             outputs = even_part(outputs, (outputs + 1) // 2, ROWS)
         else:
             break
@@ -584,6 +586,17 @@ def item_of(call, axes, plan, item):
 
 
 @kernel
+def segments_of(call, axes, plan, block):
+    """The positions of a block."""
+    a0, a1, a2 = axes
+    rest, i = divmod(block, -(-call.batch * a0.out // plan.images))
+    i1, i2 = divmod(rest, -(-a2.out // plan.columns))
+    first, p1, p2 = i * plan.images, i1 * plan.rows, i2 * plan.columns
+    images = min(plan.images, call.batch * a0.out - first)
+    return Segments(first, images, p1, min(plan.rows, a1.out - p1), p2, min(plan.columns, a2.out - p2))
+
+
+@kernel
 def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
     """The sums of an item, and store them."""
     a0, a1, a2 = axes
@@ -595,17 +608,11 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
         count = terms.channels * terms.taps0 * terms.taps1 * terms.taps2
     for i in range(item.groups * item.outputs * count):
         sums[i] = zero(out)
-    images = -(-call.batch * a0.out // plan.images)
-    across, blocks = -(-a2.out // plan.columns), count_blocks(call, a0, a1, a2, plan)
     known = np.int64(-1)  # of what width the offsets are known, 0: in place
-    for block in range(item.part * blocks // plan.parts, (item.part + 1) * blocks // plan.parts):  # LOOP 3
-        rest, i = divmod(block, images)
-        i1, i2 = divmod(rest, across)
-        first, p1, p2 = i * plan.images, i1 * plan.rows, i2 * plan.columns
-        segments = Segments(
-            first, min(plan.images, call.batch * a0.out - first), p1, min(plan.rows, a1.out - p1), p2,
-            min(plan.columns, a2.out - p2),
-        )  # fmt: skip
+    blocks = count_blocks(call, a0, a1, a2, plan)
+    last = (item.part + 1) * blocks // plan.parts - 1
+    for block in range(item.part * blocks // plan.parts, last + 1):  # LOOP 3
+        segments = segments_of(call, axes, plan, block)
         if plan.has_panels:
             is_ready = is_plain(gradient) and spreads(gs.channel, item_size(gradient), min(item.outputs, TILE_ROWS))
         else:
@@ -617,9 +624,9 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
         else:
             factors = pack_gradients(gradient, gs, workspace, call, axes, item, segments)
         if plan.has_panels:
-            add_panels(
-                x, xs, scratch(workspace, 0, x), offsets, factors, call, axes, item, segments, gs, is_ready, sums
-            )
+            coming = segments_of(call, axes, plan, min(block + 1, last))
+            panels = scratch(workspace, 0, x)
+            add_panels(x, xs, panels, offsets, factors, call, axes, item, segments, coming, gs, is_ready, sums)
             continue
         in_place = is_plain(x) and not plan.is_joined and reads_in_place(xs, item_size(x), axes, item, segments)
         layout = layout_of(axes, plan, terms, segments)
