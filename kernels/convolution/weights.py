@@ -26,7 +26,7 @@ import numpy as np
 from ..jit import entry, inlined, kernel, overload, plain
 from ..shapes import CALL_FIELDS, HUGE, PLAN, even_part, words_of
 from ..simd.boxes import Box, Part, Place
-from ..simd.dots import LINES, LINES_OF_ONE, ROWS, dot_tile
+from ..simd.dots import LINES, LINES_OF_ONE, ROWS, SUMS, dot_tile, sum_runs
 from ..simd.lines import pointer_at
 from ..simd.products import TILE_ROWS, TILE_VECTORS
 from ..simd.vectors import VECTOR_BYTES, is_vector_type
@@ -39,6 +39,7 @@ from ..strided import (
     is_aligned,
     is_plain,
     item_size,
+    load,
     load_tuple,
     scratch,
     scratch_index,
@@ -65,8 +66,10 @@ LINE_BYTES, GRADIENT_BYTES, SUMS_BYTES, PARTS_BYTES = 256 << 10, 256 << 10, 128 
 COLUMNS, SEGMENTS = 2048, 64  # lines of an item, with all taps; images of a block
 _GROUPS = 16  # of an item, at most
 _ITEMS, _ITEM_MACS = 12, 1 << 20  # that threads share, where each is worth tens of microseconds
+_PANEL_ITEMS = 8
 _JOINED = 32  # outputs that are worth a line for each tap
 _COLUMNS = 32  # of a block whose rows are read by several taps: the fewer there are around it, the less is packed twice
+_TOGETHER = 256  # outputs that are summed at a time, where they lie side by side
 _WORTH = 64  # outputs that are worth to pack panels for
 _SLACK = 64
 _GRADIENT = LINE_BYTES + _SLACK
@@ -265,7 +268,7 @@ def split_plan(call, a0, a1, a2, plan, itemsize):
     """The plan, of smaller items if need be, so that threads have some to share."""
     weights = call.groups * call.outputs * call.channels * a0.kernel * a1.kernel * a2.kernel
     macs = float(weights) * call.batch * a0.out * a1.out * a2.out
-    wanted = int(min(macs / _ITEM_MACS, _ITEMS))
+    wanted = int(min(macs / _ITEM_MACS, _PANEL_ITEMS if plan.has_panels else _ITEMS))
     columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts, has_panels = plan
     unit = TILE_VECTORS * VECTOR_BYTES // itemsize if has_panels else 1
     missing = -(-wanted // count_items(call, a0, a1, a2, plan))
@@ -540,23 +543,123 @@ def differentiate(x, gradient, out, numbers, workspace, team, threads, thread):
         threads = open_team(team, (x, gradient, out, numbers, workspace, team, threads), threads)
     plan = load_tuple(numbers.data, PLAN, Plan)
     b0, b1, b2 = load_axes(numbers.data, CALL_FIELDS)
-    axes = turned(b0, b1, b2, plan.has_panels)
     xs, gs = five_strides(x, call.rank), five_strides(gradient, call.rank)
-    if is_turned(b1, plan.has_panels):
+    is_sum = sums_gradients(x, xs, call, b0, b1, b2)
+    together = _TOGETHER if lies_by_channels(gs, b0, b1, b2) else 1
+    a0, a1, a2 = axes = (b0, b1, b2) if is_sum else turned(b0, b1, b2, plan.has_panels)
+    if not is_sum and is_turned(b1, plan.has_panels):
         xs, gs = swapped(xs), swapped(gs)
-    a0, a1, a2 = axes
-    items = count_items(call, a0, a1, a2, plan) * plan.parts
+    items = -(-call.outputs // together) if is_sum else count_items(call, a0, a1, a2, plan) * plan.parts
     own = part_of(workspace, thread * WORKSPACE_BYTES)
     item = take_item(team) if threads > 1 else np.int64(0)
     while item < items:  # LOOP 4
-        sum_item(x, xs, gradient, gs, out, workspace, own, call, axes, plan, item_of(call, axes, plan, item))
+        if is_sum:
+            first = item * together
+            sum_outputs(gradient, gs, out, own, call, axes, first, min(together, call.outputs - first))
+        else:
+            sum_item(x, xs, gradient, gs, out, workspace, own, call, axes, plan, item_of(call, axes, plan, item))
         item = take_item(team) if threads > 1 else item + 1
     if thread == 0:
         if threads > 1:
             close_team(team)
-        if plan.parts > 1:
+        if plan.parts > 1 and not is_sum:
             add_parts(out, workspace, call, axes, plan.parts)
     return True
+
+
+@kernel
+def sums_gradients(x, xs, call, a0, a1, a2):
+    """Whether the input is a one that is everywhere, and met by a single tap: then gradients are only summed."""
+    if call.channels != 1 or call.groups != 1 or xs.batch | xs.s0 | xs.s1 | xs.s2 != 0 or load(x, 0) != 1:
+        return False
+    return is_bare(a0) and is_bare(a1) and is_bare(a2)
+
+
+@kernel
+def is_bare(axis):
+    return axis.kernel == 1 and axis.out == axis.size and axis.before == 0 and axis.stride == 1
+
+
+@kernel
+def lies_by_channels(gs, a0, a1, a2):
+    """Whether the gradients of neighbouring channels lie side by side, and those of neighbouring positions do not."""
+    return gs.channel == 1 and (gs.s2 != 1 or a0.out * a1.out * a2.out == 1)
+
+
+@kernel
+def sum_outputs(gradient, gs, out, workspace, call, axes, first, outputs):
+    """The gradients of so many outputs, summed over batch and positions, wherever they lie in order."""
+    a0, a1, a2 = axes
+    n0, n1, n2 = a0.out, a1.out, a2.out
+    if lies_by_channels(gs, a0, a1, a2):
+        sum_channels(gradient, gs, out, scratch(workspace, _SUMS, out), call, axes, first, outputs)
+        return
+    if gs.s1 == n2 * gs.s2:
+        n1, n2 = 1, n1 * n2
+        if gs.s0 == n2 * gs.s2:
+            n0, n2 = 1, n0 * n2
+    most = SHARED * SUMS * VECTOR_BYTES // compute_size(out)
+    images = min(call.batch, max(SHARED * most // (SHARED * n2 + SUMS * most), 1))
+    for o in range(first, first + outputs):
+        total = zero(out)
+        for n in range(0, call.batch, images):
+            for p0 in range(n0):
+                for p1 in range(n1):
+                    for p2 in range(0, n2, most):
+                        start = o * gs.channel + n * gs.batch + p0 * gs.s0 + p1 * gs.s1 + p2 * gs.s2
+                        runs, count = min(images, call.batch - n), min(most, n2 - p2)
+                        total += sum_lines(gradient, start, gs.batch, runs, gs.s2, count)
+        store(out, o, total)
+
+
+def sum_lines(array, start, apart, runs, step, count):
+    """`sum_runs` of elements that lie `step` apart, and of complex numbers."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(sum_lines)
+def _sum_lines(array, start, apart, runs, step, count):
+    def scalars(array, start, apart, runs, step, count):
+        total = zero(array)
+        for i in range(runs):
+            for p in range(count):
+                total += load(array, start + i * apart + p * step)
+        return total
+
+    def vectors(array, start, apart, runs, step, count):
+        if step == 1:
+            return sum_runs(array, start, apart, runs, count)
+        total = zero(array)
+        for i in range(runs):
+            line = zero(array)
+            for p in range(count):
+                line += load(array, start + i * apart + p * step)
+            total += line
+        return total
+
+    return vectors if is_vector_type(array.compute) else scalars
+
+
+@kernel
+def sum_channels(gradient, gs, out, sums, call, axes, first, outputs):
+    """`sum_outputs`, where they lie side by side: those of some positions, then of all."""
+    a0, a1, a2 = axes
+    positions = a0.out * a1.out * a2.out
+    for i in range(2 * outputs):
+        sums[i] = zero(out)
+    for block in range(0, call.batch * positions, SHARED):
+        for number in range(block, min(block + SHARED, call.batch * positions)):
+            n, p = divmod(number, positions)
+            p, p2 = divmod(p, a2.out)
+            p0, p1 = divmod(p, a1.out)
+            start = first + n * gs.batch + p0 * gs.s0 + p1 * gs.s1 + p2 * gs.s2
+            for i in range(outputs):
+                sums[outputs + i] += load(gradient, start + i)
+        for i in range(outputs):
+            sums[i] += sums[outputs + i]
+            sums[outputs + i] = zero(out)
+    for i in range(outputs):
+        store(out, first + i, sums[i])
 
 
 @kernel
