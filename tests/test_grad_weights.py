@@ -147,13 +147,19 @@ def test_layouts(layout, case):
 
 
 @pytest.mark.parametrize("dtype", representative(oracle.DTYPES), ids=str)
-@pytest.mark.parametrize("shape", [(2, 3, 5), (3, 70, 9, 8), (2, 1, 3, 40, 41)], ids=str)
-def test_biases(shape, dtype):
-    g = values(shape, dtype)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(2, 3, 5), (3, 70, 9, 8), (2, 1, 3, 40, 41), (150, 300, 1, 1), (1, 2, 5000)], ids=str)
+def test_biases(shape, layout, dtype):
+    g = LAYOUTS[layout](values(shape, dtype))
     ones = np.ones((shape[0], 1, *shape[2:]), dtype)
     want = expected(ones, (shape[1], 1, *(1,) * (len(shape) - 2)), g)
     flat = want._replace(value=want.value.ravel(), bound=None if want.bound is None else want.bound.ravel())
-    oracle.check(getattr(grad, f"conv{len(shape) - 2}d_bias")(g), flat)
+    bias = getattr(grad, f"conv{len(shape) - 2}d_bias")
+    with fastconv.num_threads(1):
+        alone = bias(g)
+    oracle.check(alone, flat)
+    with fastconv.num_threads(3):
+        oracle.assert_same(bias(g), alone, "3 threads")
 
 
 @st.composite
@@ -396,6 +402,8 @@ for case in (*tests.CASES, *tests.CHANNELS):
     tests.test_weights(case, {dtype!r})
 for case in tests.LARGE:
     tests.test_blocks(case, {dtype!r})
+for layout in ("contiguous", "channels_last"):
+    tests.test_biases((3, 70, 9, 8), layout, {dtype!r})
 tests.test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(1, {dtype!r})
 """
 

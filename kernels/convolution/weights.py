@@ -26,7 +26,7 @@ import numpy as np
 from ..jit import entry, inlined, kernel, overload, plain
 from ..shapes import CALL_FIELDS, HUGE, PLAN, even_part, words_of
 from ..simd.boxes import Box, Part, Place
-from ..simd.dots import LINES, LINES_OF_ONE, ROWS, SUMS, dot_tile, sum_runs
+from ..simd.dots import LINES, LINES_OF_ONE, ROWS, SUMS, dot_tile, sum_run
 from ..simd.lines import pointer_at
 from ..simd.products import TILE_ROWS, TILE_VECTORS
 from ..simd.vectors import VECTOR_BYTES, is_vector_type
@@ -69,7 +69,7 @@ _ITEMS, _ITEM_MACS = 12, 1 << 20  # that threads share, where each is worth tens
 _PANEL_ITEMS = 8
 _JOINED = 32  # outputs that are worth a line for each tap
 _COLUMNS = 32  # of a block whose rows are read by several taps: the fewer there are around it, the less is packed twice
-_TOGETHER = 256  # outputs that are summed at a time, where they lie side by side
+_TOGETHER, _RUN = 256, 1 << 16  # outputs that are summed at a time, of so many elements of an image
 _WORTH = 64  # outputs that are worth to pack panels for
 _SLACK = 64
 _GRADIENT = LINE_BYTES + _SLACK
@@ -545,7 +545,7 @@ def differentiate(x, gradient, out, numbers, workspace, team, threads, thread):
     b0, b1, b2 = load_axes(numbers.data, CALL_FIELDS)
     xs, gs = five_strides(x, call.rank), five_strides(gradient, call.rank)
     is_sum = sums_gradients(x, xs, call, b0, b1, b2)
-    together = _TOGETHER if lies_by_channels(gs, b0, b1, b2) else 1
+    together = min(_TOGETHER, max(_RUN // (b0.out * b1.out * b2.out), 1))
     a0, a1, a2 = axes = (b0, b1, b2) if is_sum else turned(b0, b1, b2, plan.has_panels)
     if not is_sum and is_turned(b1, plan.has_panels):
         xs, gs = swapped(xs), swapped(gs)
@@ -555,7 +555,8 @@ def differentiate(x, gradient, out, numbers, workspace, team, threads, thread):
     while item < items:  # LOOP 4
         if is_sum:
             first = item * together
-            sum_outputs(gradient, gs, out, own, call, axes, first, min(together, call.outputs - first))
+            sums = scratch(own, _SUMS, out)
+            sum_outputs(gradient, gs, out, sums, call, axes, first, min(together, call.outputs - first))
         else:
             sum_item(x, xs, gradient, gs, out, workspace, own, call, axes, plan, item_of(call, axes, plan, item))
         item = take_item(team) if threads > 1 else item + 1
@@ -587,79 +588,77 @@ def lies_by_channels(gs, a0, a1, a2):
 
 
 @kernel
-def sum_outputs(gradient, gs, out, workspace, call, axes, first, outputs):
-    """The gradients of so many outputs, summed over batch and positions, wherever they lie in order."""
+def sum_outputs(gradient, gs, out, sums, call, axes, first, outputs):
+    """The gradients of so many outputs, summed in the order of memory: over some positions or images, then over all."""
     a0, a1, a2 = axes
     n0, n1, n2 = a0.out, a1.out, a2.out
-    if lies_by_channels(gs, a0, a1, a2):
-        sum_channels(gradient, gs, out, scratch(workspace, _SUMS, out), call, axes, first, outputs)
-        return
-    if gs.s1 == n2 * gs.s2:
-        n1, n2 = 1, n1 * n2
-        if gs.s0 == n2 * gs.s2:
-            n0, n2 = 1, n0 * n2
-    most = SHARED * SUMS * VECTOR_BYTES // compute_size(out)
-    images = min(call.batch, max(SHARED * most // (SHARED * n2 + SUMS * most), 1))
-    for o in range(first, first + outputs):
-        total = zero(out)
-        for n in range(0, call.batch, images):
-            for p0 in range(n0):
-                for p1 in range(n1):
-                    for p2 in range(0, n2, most):
-                        start = o * gs.channel + n * gs.batch + p0 * gs.s0 + p1 * gs.s1 + p2 * gs.s2
-                        runs, count = min(images, call.batch - n), min(most, n2 - p2)
-                        total += sum_lines(gradient, start, gs.batch, runs, gs.s2, count)
-        store(out, o, total)
-
-
-def sum_lines(array, start, apart, runs, step, count):
-    """`sum_runs` of elements that lie `step` apart, and of complex numbers."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(sum_lines)
-def _sum_lines(array, start, apart, runs, step, count):
-    def scalars(array, start, apart, runs, step, count):
-        total = zero(array)
-        for i in range(runs):
-            for p in range(count):
-                total += load(array, start + i * apart + p * step)
-        return total
-
-    def vectors(array, start, apart, runs, step, count):
-        if step == 1:
-            return sum_runs(array, start, apart, runs, count)
-        total = zero(array)
-        for i in range(runs):
-            line = zero(array)
-            for p in range(count):
-                line += load(array, start + i * apart + p * step)
-            total += line
-        return total
-
-    return vectors if is_vector_type(array.compute) else scalars
+    by_channels = lies_by_channels(gs, a0, a1, a2)
+    for i in range(2 * outputs):
+        sums[i] = zero(out)
+    if by_channels:
+        rows = call.batch * n0 * n1 * n2
+    else:
+        rows = call.batch
+        if gs.s1 == n2 * gs.s2:
+            n1, n2 = 1, n1 * n2
+            if gs.s0 == n2 * gs.s2:
+                n0, n2 = 1, n0 * n2
+    for row in range(rows):
+        start = first * gs.channel
+        if by_channels:
+            rest, p2 = divmod(row, n2)
+            rest, p1 = divmod(rest, n1)
+            n, p0 = divmod(rest, n0)
+            start += n * gs.batch + p0 * gs.s0 + p1 * gs.s1 + p2 * gs.s2
+            for i in range(outputs):
+                sums[outputs + i] += load(gradient, start + i)
+        else:
+            start += row * gs.batch
+            for i in range(outputs):
+                sums[outputs + i] += sum_plane(gradient, start + i * gs.channel, gs, n0, n1, n2)
+        if row % SHARED == SHARED - 1 or row == rows - 1:
+            for i in range(outputs):
+                sums[i] += sums[outputs + i]
+                sums[outputs + i] = zero(out)
+    for i in range(outputs):
+        store(out, first + i, sums[i])
 
 
 @kernel
-def sum_channels(gradient, gs, out, sums, call, axes, first, outputs):
-    """`sum_outputs`, where they lie side by side: those of some positions, then of all."""
-    a0, a1, a2 = axes
-    positions = a0.out * a1.out * a2.out
-    for i in range(2 * outputs):
-        sums[i] = zero(out)
-    for block in range(0, call.batch * positions, SHARED):
-        for number in range(block, min(block + SHARED, call.batch * positions)):
-            n, p = divmod(number, positions)
-            p, p2 = divmod(p, a2.out)
-            p0, p1 = divmod(p, a1.out)
-            start = first + n * gs.batch + p0 * gs.s0 + p1 * gs.s1 + p2 * gs.s2
-            for i in range(outputs):
-                sums[outputs + i] += load(gradient, start + i)
-        for i in range(outputs):
-            sums[i] += sums[outputs + i]
-            sums[outputs + i] = zero(out)
-    for i in range(outputs):
-        store(out, first + i, sums[i])
+def sum_plane(gradient, start, gs, n0, n1, n2):
+    """The sum of an output's gradients in an image, of blocks of its rows."""
+    most = SHARED * SUMS * VECTOR_BYTES // compute_size(gradient)
+    total = zero(gradient)
+    for p0 in range(n0):
+        for p1 in range(n1):
+            for p2 in range(0, n2, most):
+                at = start + p0 * gs.s0 + p1 * gs.s1 + p2 * gs.s2
+                total += sum_line(gradient, at, gs.s2, min(most, n2 - p2))
+    return total
+
+
+def sum_line(array, start, step, count):
+    """`sum_run` of elements that lie `step` apart, and of complex numbers."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(sum_line)
+def _sum_line(array, start, step, count):
+    def scalars(array, start, step, count):
+        total = zero(array)
+        for p in range(count):
+            total += load(array, start + p * step)
+        return total
+
+    def vectors(array, start, step, count):
+        if step == 1:
+            return sum_run(array, start, count)
+        total = zero(array)
+        for p in range(count):
+            total += load(array, start + p * step)
+        return total
+
+    return vectors if is_vector_type(array.compute) else scalars
 
 
 @kernel

@@ -51,42 +51,40 @@ def dot_tile(typingctx, rows, lines, source, offsets, factors, step, segments, c
     return types.void(n, n, source, offsets, factors, n, segments, n, n, target, n), emit
 
 
-SUMS = 4  # of lanes that `sum_runs` makes side by side: one alone would wait for each addition
+SUMS = 4  # of lanes that `sum_run` makes side by side: one alone would wait for each addition
 
 
 @intrinsic
-def sum_runs(typingctx, array, start, apart, runs, count):
-    """The sum of `array[start + i * apart + p]` over `i < runs` and `p < count`, in what is computed with.
+def sum_run(typingctx, array, start, count):
+    """The sum of `array[start + p]` over `p < count`, in what is computed with.
 
-    Vectors of a run are added to sums of lanes in turn, what is left of them to the first and the second one. These are
-    then added, and their lanes by halves.
+    Vectors are added to sums of lanes in turn, what is left of them to the first and the second one. These are then
+    added, and their lanes by halves.
     """
     element = array.compute
     lanes = lanes_in(element)
     vector = ir.VectorType(llvm_type(element), lanes)
 
     def emit(context, builder, signature, args):
-        value, start, apart, runs, count = args
-        first = builder.gep(data_of(context, builder, array, value), [start])
+        value, start, count = args
+        line = builder.gep(data_of(context, builder, array, value), [start])
         sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(SUMS)]
         rest = builder.and_(count, _INT64(lanes - 1))
         whole = builder.sub(count, rest)
         turns = builder.and_(whole, _INT64(-SUMS * lanes))
         few = first_lanes(builder, rest, lanes)
 
-        def add_vector(line, at, total, mask=None):
+        def add_vector(at, total, mask=None):
             loaded = load_elements(context, builder, array, builder.gep(line, [at]), vector, mask)
             builder.store(add(builder, builder.load(total), loaded), total)
 
-        with cgutils.for_range(builder, runs) as run:
-            line = builder.gep(first, [builder.mul(run.index, apart)])
-            with cgutils.for_range_slice(builder, _INT64(0), turns, _INT64(SUMS * lanes), inc=True) as (at, _):
-                for i, total in enumerate(sums):
-                    add_vector(line, builder.add(at, _INT64(i * lanes)), total)
-            with cgutils.for_range_slice(builder, turns, whole, _INT64(lanes), inc=True) as (at, _):
-                add_vector(line, at, sums[0])
-            with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
-                add_vector(line, whole, sums[1], few)
+        with cgutils.for_range_slice(builder, _INT64(0), turns, _INT64(SUMS * lanes), inc=True) as (at, _):
+            for i, total in enumerate(sums):
+                add_vector(builder.add(at, _INT64(i * lanes)), total)
+        with cgutils.for_range_slice(builder, turns, whole, _INT64(lanes), inc=True) as (at, _):
+            add_vector(at, sums[0])
+        with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
+            add_vector(whole, sums[1], few)
         totals = [builder.load(total) for total in sums]
         while len(totals) > 1:
             totals = [add(builder, *totals[i : i + 2]) for i in range(0, len(totals), 2)]
@@ -96,7 +94,7 @@ def sum_runs(typingctx, array, start, apart, runs, count):
         return builder.extract_element(total, _INT64(0))
 
     n = types.intp
-    return element(array, n, n, n, n), emit
+    return element(array, n, n), emit
 
 
 def _add_dots(builder, element, vector, rows, lines, source, offsets, factors, step, segments, count, length, target,
