@@ -253,12 +253,13 @@ def _add_panels(x, xs, slab, table, factors, call, axes, item, segments, coming,
             at, line = 0, g * item.outputs * pitch
             for c in range(0, terms.channels, TILE_VECTORS * lanes):
                 width = min(TILE_VECTORS * lanes, terms.channels - c)
-                end = pack_panel(x, xs, call, axes, r1, r2, item.group + g, terms.c + c, width, terms, segments, slab, at)
+                group, channel = item.group + g, terms.c + c
+                end = pack_panel(x, xs, call, axes, r1, r2, group, channel, width, terms, segments, slab, at)
                 if c + width < terms.channels:
                     after = min(TILE_VECTORS * lanes, terms.channels - c - width)
-                    fetch_panel(x, xs, call, axes, r1, r2, item.group + g, terms.c + c + width, after, terms, segments)
+                    fetch_panel(x, xs, call, axes, r1, r2, group, channel + width, after, terms, segments)
                 elif g + 1 < item.groups:
-                    fetch_panel(x, xs, call, axes, r1, r2, item.group + g + 1, 0, first, terms, segments)
+                    fetch_panel(x, xs, call, axes, r1, r2, group + 1, 0, first, terms, segments)
                 else:
                     fetch_panel(x, xs, call, axes, r1, r2, item.group, terms.c, first, terms, coming)
                 start = factors.start + g * call.outputs * factors.step
@@ -285,7 +286,7 @@ def multiply_panel(
     height, higher = divmod(outputs, blocks)
     row = 0
     for m in range(blocks):  # LOOP 1
-        rows = height + (m < higher)
+        rows, given = height + (m < higher), pointer_at(factors.elements, start + row * factors.step)
         to = row * pitch + line
         for k0 in range(terms.taps0):
             for k1 in range(terms.taps1):
@@ -293,8 +294,8 @@ def multiply_panel(
                     place = k0 * places + k1 * r1.tap * r2.count * r2.turns + k2 * r2.tap
                     for v in range(0, vectors, TILE_VECTORS):
                         product_tile(
-                            rows, min(TILE_VECTORS, vectors - v), pointer_at(factors.elements, start + row * factors.step),
-                            factors.step, pointer_at(slab, at + place * width + v * lanes), width, table, count,
+                            rows, min(TILE_VECTORS, vectors - v), given, factors.step,
+                            pointer_at(slab, at + place * width + v * lanes), width, table, count,
                             pointer_at(sums, to + k2 * step + v * lanes), pitch,
                         )  # fmt: skip
                 to += lines

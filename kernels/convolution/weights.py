@@ -12,10 +12,15 @@ For each item, a block of groups, outputs, channels and taps and a part of the r
 An image is a plane of the last two axes. Where one is no whole number of vectors and there are outputs enough, all taps
 have lines of their own, so that images follow each other without a gap, too.
 
-A sum has blocks of at most `V` vectors of `L` lanes, `V` being `SHARED`: a term meets up to `V + log2(L)`
-additions in its block, then one for each block of its part, and one for each part. Of `B` blocks in `P` parts an error
-is at most `(V + log2(L) + B / P + P + 3) u` times the sum of the terms' magnitudes, to first order; direct sums have
-`n + 2` in place of that. All of it follows from sizes: the same call has the same bits for any number of threads.
+Groups with channels enough have panels in place of lines, and vectors along channels: `weight_panels` says how. The
+gradient of a bias is that of one tap which meets an input of ones, and is summed as it lies.
+
+A sum has blocks of at most `V` vectors of `L` lanes, `V` being `SHARED`: a term meets up to `V + log2(L)` additions in
+its block, of panels `POSITIONS`, then one for each block of its part, and one for each part. Of `B` blocks in `P` parts
+an error is at most `(V + log2(L) + B / P + P + 3) u` times the sum of the terms' magnitudes, to first order, of panels
+`(POSITIONS + B / P + P + 3) u`; direct sums have `n + 2` in place of that. Biases sum runs of up to `SHARED * SUMS`
+vectors, then those of an image, of `SHARED` images, and all. All of it follows from sizes and strides: the same call
+has the same bits for any number of threads.
 """
 
 import math
@@ -65,8 +70,7 @@ SHARED, ALONE = 64, 50  # vectors of a block of positions: a tile's rows and lin
 LINE_BYTES, GRADIENT_BYTES, SUMS_BYTES, PARTS_BYTES = 256 << 10, 256 << 10, 128 << 10, 512 << 10
 COLUMNS, SEGMENTS = 2048, 64  # lines of an item, with all taps; images of a block
 _GROUPS = 16  # of an item, at most
-_ITEMS, _ITEM_MACS = 12, 1 << 20  # that threads share, where each is worth tens of microseconds
-_PANEL_ITEMS = 8
+_ITEMS, _PANEL_ITEMS, _ITEM_MACS = 12, 8, 1 << 20  # that threads share, where each is worth tens of microseconds
 _JOINED = 32  # outputs that are worth a line for each tap
 _COLUMNS = 32  # of a block whose rows are read by several taps: the fewer there are around it, the less is packed twice
 _TOGETHER, _RUN = 256, 1 << 16  # outputs that are summed at a time, of so many elements of an image
