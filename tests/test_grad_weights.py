@@ -35,6 +35,20 @@ CASES = [
     ((2, 4, 4, 5, 6), (4, 1, 3, 3, 3), {"padding": 1, "groups": 4}),
     ((1, 2, 3, 4, 5), (3, 2, 1, 1, 1), {}),
 ]
+# Groups with channels enough for vectors along them: taps side by side, apart, with places of their own along either
+# axis; channels that are no whole number of vectors, in one panel and in several.
+CHANNELS = [
+    ((2, 16, 9, 11), (10, 8, 3, 3), {"padding": 1, "groups": 2}),
+    ((3, 24, 7, 7), (5, 24, 3, 3), {"padding": 2, "stride": 2}),
+    ((2, 40, 8, 19), (6, 40, 2, 3), {"dilation": (2, 3), "padding": 3}),
+    ((2, 48, 7, 7), (4, 48, 1, 1), {}),
+    ((2, 35, 10, 12), (4, 35, 1, 1), {"stride": (2, 3), "padding": (1, 2)}),
+    ((2, 16, 70), (28, 16, 2), {"dilation": 16}),
+    ((2, 16, 60), (4, 16, 5), {"dilation": 11, "padding": 9}),
+    ((1, 64, 50), (8, 32, 4), {"stride": 3, "padding": 4, "groups": 2}),
+    ((2, 12, 4, 5, 9), (4, 12, 3, 2, 3), {"padding": 1, "stride": (2, 1, 1)}),
+    ((1, 8, 9, 40), (4, 8, 3, 2), {"stride": (4, 7)}),
+]
 # Of more than one block: positions of one row, rows, images that follow each other, taps, channels, outputs, groups,
 # parts of the reduction.
 LARGE = [
@@ -48,6 +62,12 @@ LARGE = [
     ((4, 96, 20, 20), (96, 1, 5, 5), {"padding": 2, "groups": 96, "stride": 2}),
     ((2, 64, 32, 32), (96, 64, 1, 1), {}),  # channels so far apart that they share places in the caches
     ((2, 3, 70, 70), (24, 3, 7, 7), {"padding": 3, "stride": 2}),
+    ((9, 200, 7, 7), (150, 200, 1, 1), {}),
+    ((2, 50, 33, 35), (70, 50, 3, 3), {"padding": 1, "stride": 2}),
+    ((3, 64, 6, 30, 9), (33, 64, 3, 3, 3), {"padding": 1}),
+    ((2, 160, 15, 14), (160, 16, 3, 3), {"padding": 1, "groups": 10}),
+    ((1, 8, 60, 60), (8, 8, 31, 30), {"padding": 1}),
+    ((2, 40, 32, 32), (40, 40, 3, 3), {"padding": 1}),  # outputs so far apart that they share places in the caches
 ]
 
 
@@ -98,7 +118,7 @@ def arrays(case, dtype, seed=0):
     return values(x, dtype, seed), size, values(output_shape(x, size, **options), dtype, seed + 1), options
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *CHANNELS], ids=str)
 @pytest.mark.parametrize("dtype", representative(oracle.DTYPES), ids=str)
 def test_weights(case, dtype):
     x, size, g, options = arrays(case, dtype)
@@ -118,7 +138,7 @@ def test_blocks(case, dtype):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", [CASES[1], CASES[3], CASES[6], CASES[8], LARGE[4]], ids=str)
+@pytest.mark.parametrize("case", [CASES[1], CASES[3], CASES[6], CASES[8], LARGE[4], *CHANNELS[:5], LARGE[12]], ids=str)
 def test_layouts(layout, case):
     x, size, g, options = arrays(case, "f4")
     check(LAYOUTS[layout](x), size, g, **options)
@@ -127,19 +147,28 @@ def test_layouts(layout, case):
 
 
 @pytest.mark.parametrize("dtype", representative(oracle.DTYPES), ids=str)
-@pytest.mark.parametrize("shape", [(2, 3, 5), (3, 70, 9, 8), (2, 1, 3, 40, 41)], ids=str)
-def test_biases(shape, dtype):
-    g = values(shape, dtype)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 5), (3, 70, 9, 8), (2, 1, 3, 40, 41), (150, 300, 1, 1), (1, 2, 5000)], ids=str
+)
+def test_biases(shape, layout, dtype):
+    g = LAYOUTS[layout](values(shape, dtype))
     ones = np.ones((shape[0], 1, *shape[2:]), dtype)
     want = expected(ones, (shape[1], 1, *(1,) * (len(shape) - 2)), g)
     flat = want._replace(value=want.value.ravel(), bound=None if want.bound is None else want.bound.ravel())
-    oracle.check(getattr(grad, f"conv{len(shape) - 2}d_bias")(g), flat)
+    bias = getattr(grad, f"conv{len(shape) - 2}d_bias")
+    with fastconv.num_threads(1):
+        alone = bias(g)
+    oracle.check(alone, flat)
+    with fastconv.num_threads(3):
+        oracle.assert_same(bias(g), alone, "3 threads")
 
 
 @st.composite
 def problems(draw):
     rank, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    size = groups * draw(st.integers(1, 5)), draw(st.integers(1, 4)), *(draw(st.integers(1, 4)) for _ in range(rank))
+    channels = draw(st.sampled_from([1, 2, 3, 4, 8, 11, 17]))
+    size = groups * draw(st.integers(1, 5)), channels, *(draw(st.integers(1, 4)) for _ in range(rank))
     stride, dilation, padding = (tuple(draw(st.integers(least, 3)) for _ in range(rank)) for least in (1, 1, 0))
     sizes = [
         max(d * (k - 1) + 1 - 2 * p, 1) + draw(st.integers(0, 20))
@@ -194,11 +223,15 @@ def test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(padding, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("case", [((1, 2, 300_000), (3, 2, 1), {}), ((2, 3, 300, 301), (4, 3, 3, 3), {})], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [((1, 2, 300_000), (3, 2, 1), {}), ((2, 3, 300, 301), (4, 3, 3, 3), {}), ((2, 8, 300, 301), (4, 8, 3, 3), {})],
+    ids=str,
+)
 def test_errors_of_long_sums_are_those_of_their_blocks(case, dtype):
     """Numbers of one sign, whose errors in a sum one by one grow with its length: the bound of the kernel's module."""
     from fastconv.kernels.convolution import weights
-    from fastconv.kernels.shapes import UNIT, Call
+    from fastconv.kernels.shapes import UNIT, Call, element_of
     from fastconv.kernels.simd.vectors import VECTOR_BYTES
 
     x, size, g, options = arrays(case, dtype)
@@ -208,10 +241,11 @@ def test_errors_of_long_sums_are_those_of_their_blocks(case, dtype):
     axes = [UNIT._replace(size=n, kernel=k, out=p) for n, k, p in sizes]
     axes = [UNIT] * (3 - len(axes)) + axes
     call = Call(x.shape[0], 1, size[1], size[0], x.ndim - 2, 0, 0, 0, 0)
-    plan = weights.choose_plan(call, axes, x.itemsize)
-    blocks = weights.count_blocks(call, *weights.turned(*axes), plan)
-    depth = weights.SHARED + math.log2(VECTOR_BYTES // x.itemsize) + blocks / plan.parts + plan.parts + 3
-    assert depth < g[:, 0].size / 100
+    plan = weights.choose_plan(call, axes, element_of(x.dtype.name))
+    blocks = weights.count_blocks(call, *weights.turned(*axes, plan.has_panels), plan)
+    block = weights.POSITIONS if plan.has_panels else weights.SHARED + math.log2(VECTOR_BYTES // x.itemsize)
+    depth = block + blocks / plan.parts + plan.parts + 3
+    assert plan.has_panels == (size[1] == 8) and depth < g[:, 0].size / 100
     assert (abs(got - want) / want).max() <= depth * np.finfo(dtype).eps / 2
 
 
@@ -297,7 +331,7 @@ def compiled(rank):
 )
 def test_compiled_callers_get_the_same_bits(rank, dtype):
     call = compiled(rank)
-    for case in (*CASES, *LARGE[:5]):
+    for case in (*CASES, *CHANNELS, *LARGE[:5]):
         if len(case[0]) == rank + 2:
             x, size, g, options = arrays(case, dtype)
             named = {"stride": 1, "padding": 0, "dilation": 1, **options}
@@ -349,7 +383,7 @@ def test_types_of_compiled_callers_are_refused(x, size, g, message):
         compiled(2)(x, size, g, (1, 1), (0, 0), (1, 1), 1)
 
 
-@pytest.mark.parametrize("case", [*CASES, *LARGE], ids=str)
+@pytest.mark.parametrize("case", [*CASES, *CHANNELS, *LARGE], ids=str)
 def test_torch(case):
     torch = pytest.importorskip("torch")
     x, size, g, options = arrays(case, "f8")
@@ -367,10 +401,12 @@ sys.path.insert(0, {tests!r})
 import test_grad_weights as tests
 from fastconv.kernels.simd.vectors import VECTOR_BYTES
 assert VECTOR_BYTES == {width}, VECTOR_BYTES
-for case in tests.CASES:
+for case in (*tests.CASES, *tests.CHANNELS):
     tests.test_weights(case, {dtype!r})
 for case in tests.LARGE:
     tests.test_blocks(case, {dtype!r})
+for layout in ("contiguous", "channels_last"):
+    tests.test_biases((3, 70, 9, 8), layout, {dtype!r})
 tests.test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(1, {dtype!r})
 """
 

@@ -92,7 +92,7 @@ _EXAMPLES: dict[int, tuple[str, ...]] = {  # per rank: elements and sizes of the
     2: ("8", "2, 4", "1, 3", "2, 2", "array([[[[10., 14., 18.]]]])", "8"),
     3: ("8", "2, 1, 4", "1, 1, 3", "2, 1, 2", "array([[[[[10., 14., 18.]]]]])", "8"),
 }
-_SHARED_MACS = 3_000_000  # some 50 us on one core
+_SHARED_MACS, _SHARED_SUMS = 3_000_000, 500_000  # some 50 us on one core
 WEIGHTS = ("convolution.weights",)
 Run = Callable[..., Array]  # of input and grad_output, or grad_output alone
 _prepared: dict[Any, Run] = {}
@@ -230,11 +230,11 @@ def _prepare_bias(name: str, rank: int, grad_output: Array) -> Run:
     ones, weight = np.broadcast_to(one, (n, 1, *positions)), np.broadcast_to(one, (outputs, 1, *(1,) * rank))
     options = 1, 1, 0, 1, "constant", None, AUTO_NAME, False
     problem = checks.convolution(name, ones, weight, grad_output.dtype, rank, False, *options)
-    return functools.partial(_prepare(problem, (outputs,)), ones)
+    return functools.partial(_prepare(problem, (outputs,), _SHARED_SUMS), ones)
 
 
-def _prepare(problem: Problem, shape: tuple[int, ...]) -> Run:
-    """What runs a gradient with respect to weights that have a shape."""
+def _prepare(problem: Problem, shape: tuple[int, ...], least: int = _SHARED_MACS) -> Run:
+    """What runs a gradient with respect to weights that have a shape; threads share `least` products or more."""
     call, axes, dtype = problem.call, three_axes(problem.axes), problem.dtype
     macs = math.prod(shape) * call.batch * problem.positions
     if macs == 0:
@@ -245,7 +245,7 @@ def _prepare(problem: Problem, shape: tuple[int, ...]) -> Run:
     numbers = pack_numbers(call, axes, kernels.PLAN_WORDS)
     kernels.write_plan(call, axes, element_of(dtype.name), numbers)
     differentiate = entry_point(kernels.differentiate, *weight_formats(dtype.name))
-    is_shared = macs * (2 if dtype.itemsize > 4 else 1) >= _SHARED_MACS
+    is_shared = macs * (2 if dtype.itemsize > 4 else 1) >= least
 
     def run(input: Array, grad_output: Array) -> Array:
         out, count = np.empty(shape, dtype), get_num_threads() if is_shared else 1

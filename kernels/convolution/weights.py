@@ -12,12 +12,18 @@ For each item, a block of groups, outputs, channels and taps and a part of the r
 An image is a plane of the last two axes. Where one is no whole number of vectors and there are outputs enough, all taps
 have lines of their own, so that images follow each other without a gap, too.
 
-A sum has blocks of at most `V` vectors of `L` lanes, `V` being `SHARED`: a term meets up to `V + log2(L)`
-additions in its block, then one for each block of its part, and one for each part. Of `B` blocks in `P` parts an error
-is at most `(V + log2(L) + B / P + P + 3) u` times the sum of the terms' magnitudes, to first order; direct sums have
-`n + 2` in place of that. All of it follows from sizes: the same call has the same bits for any number of threads.
+Groups with channels enough have panels in place of lines, and vectors along channels: `weight_panels` says how. The
+gradient of a bias is that of one tap which meets an input of ones, and is summed as it lies.
+
+A sum has blocks of at most `V` vectors of `L` lanes, `V` being `SHARED`: a term meets up to `V + log2(L)` additions in
+its block, of panels `POSITIONS`, then one for each block of its part, and one for each part. Of `B` blocks in `P` parts
+an error is at most `(V + log2(L) + B / P + P + 3) u` times the sum of the terms' magnitudes, to first order, of panels
+`(POSITIONS + B / P + P + 3) u`; direct sums have `n + 2` in place of that. Biases sum runs of up to `SHARED * SUMS`
+vectors, then those of an image, of `SHARED` images, and all. All of it follows from sizes and strides: the same call
+has the same bits for any number of threads.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,17 +31,20 @@ import numpy as np
 from ..jit import entry, inlined, kernel, overload, plain
 from ..shapes import CALL_FIELDS, HUGE, PLAN, even_part, words_of
 from ..simd.boxes import Box, Part, Place
-from ..simd.dots import LINES, LINES_OF_ONE, ROWS, dot_tile
+from ..simd.dots import LINES, LINES_OF_ONE, ROWS, SUMS, dot_tile, sum_run
 from ..simd.lines import pointer_at
+from ..simd.products import TILE_ROWS, TILE_VECTORS
 from ..simd.vectors import VECTOR_BYTES, is_vector_type
 from ..strided import (
     Strides,
     add_product,
+    compute_size,
     elements,
     five_strides,
     is_aligned,
     is_plain,
     item_size,
+    load,
     load_tuple,
     scratch,
     scratch_index,
@@ -46,13 +55,26 @@ from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, write_tuple
 from .operands import ReductionBlock
 from .pack import columns_inside, pack_rows
+from .weight_panels import (
+    POSITIONS,
+    add_panels,
+    count_lines,
+    count_places,
+    panel_taps,
+    run_lines,
+    takes_panels,
+    tap_step,
+)
 
 SHARED, ALONE = 64, 50  # vectors of a block of positions: a tile's rows and lines, which taps share or not, fit in L1
 LINE_BYTES, GRADIENT_BYTES, SUMS_BYTES, PARTS_BYTES = 256 << 10, 256 << 10, 128 << 10, 512 << 10
 COLUMNS, SEGMENTS = 2048, 64  # lines of an item, with all taps; images of a block
 _GROUPS = 16  # of an item, at most
-_ITEMS, _ITEM_MACS = 12, 1 << 20  # that threads share, where each is worth tens of microseconds
+_ITEMS, _PANEL_ITEMS, _ITEM_MACS = 12, 8, 1 << 20  # that threads share, where each is worth tens of microseconds
 _JOINED = 32  # outputs that are worth a line for each tap
+_COLUMNS = 32  # of a block whose rows are read by several taps: the fewer there are around it, the less is packed twice
+_TOGETHER, _RUN = 256, 1 << 16  # outputs that are summed at a time, of so many elements of an image
+_WORTH = 64  # outputs that are worth to pack panels for
 _SLACK = 64
 _GRADIENT = LINE_BYTES + _SLACK
 _SUMS = _GRADIENT + GRADIENT_BYTES + _SLACK
@@ -76,6 +98,7 @@ class Plan(NamedTuple):
     groups: int
     outputs: int
     parts: int  # of the reduction
+    has_panels: int  # whether vectors lie along channels
 
 
 class Turns(NamedTuple):
@@ -119,6 +142,16 @@ class Layout(NamedTuple):
     channel: int
 
 
+class Steps(NamedTuple):
+    """How far an item's sums of the next row, channel and tap are."""
+
+    row: int
+    channel: int
+    k0: int
+    k1: int
+    k2: int
+
+
 class Side(NamedTuple):
     """An operand of the tiles, in place or packed: it starts at an element; steps lead to the next row, or channel."""
 
@@ -134,9 +167,15 @@ PLAN_WORDS = PLAN + words_of(Plan)
 
 
 @plain
-def turned(a0, a1, a2):
-    """The axes, a lone last one as rows of one column: then all of its taps share a line."""
-    return (a0, a2, a1) if a1.kernel == 1 and a1.out == 1 else (a0, a1, a2)
+def is_turned(a1, has_panels):
+    """Whether a lone last axis becomes rows of one column: then all of its taps share a line."""
+    return a1.kernel == 1 and a1.out == 1 and not has_panels
+
+
+@plain
+def turned(a0, a1, a2, has_panels):
+    """The axes as the plan has them."""
+    return (a0, a2, a1) if is_turned(a1, has_panels) else (a0, a1, a2)
 
 
 @plain
@@ -165,9 +204,20 @@ def count_items(call, a0, a1, a2, plan):
 
 
 @plain
-def choose_plan(call, axes, itemsize):
-    """A plan whose lines, gradients and sums fit."""
-    a0, a1, a2 = turned(axes[0], axes[1], axes[2])
+def choose_plan(call, axes, element):
+    """A plan whose lines or panels, gradients and sums fit."""
+    has_panels = int(takes_panels(call, axes[2], element))
+    a0, a1, a2 = turned(axes[0], axes[1], axes[2], has_panels)
+    if has_panels:
+        plan = panel_plan(call, a0, a1, a2, element.itemsize)
+    else:
+        plan = line_plan(call, a0, a1, a2, element.itemsize)
+    return split_plan(call, a0, a1, a2, plan, element.itemsize)
+
+
+@plain
+def line_plan(call, a0, a1, a2, itemsize):
+    """The plan of vectors along positions."""
     lanes, room = VECTOR_BYTES // itemsize, LINE_BYTES // itemsize
     most = (SHARED if a1.kernel > 1 else ALONE) * lanes
     columns = even_part(a2.out, most, lanes)
@@ -191,8 +241,30 @@ def choose_plan(call, axes, itemsize):
         groups = even_part(call.groups, max(1, min(fits, GRADIENT_BYTES // (itemsize * size * images * call.outputs))))
     fits = min(SUMS_BYTES // (channels * taps), GRADIENT_BYTES // (size * images)) // (itemsize * groups)
     outputs = even_part(call.outputs, fits, ROWS)
-    plan = Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, 1)
-    return split_plan(call, a0, a1, a2, plan, itemsize)
+    return Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, 1, 0)
+
+
+@plain
+def panel_plan(call, a0, a1, a2, itemsize):
+    """The plan of vectors along channels."""
+    lanes, room, sums = VECTOR_BYTES // itemsize, LINE_BYTES // itemsize, SUMS_BYTES // itemsize
+    unit = TILE_VECTORS * lanes
+    columns = even_part(a2.out, _COLUMNS if a1.kernel > 1 else POSITIONS)
+    rows = even_part(a1.out, POSITIONS // columns)
+    size, images = rows * columns, 1
+    if rows == a1.out and columns == a2.out:
+        images = min(even_part(call.batch * a0.out, POSITIONS // size), SEGMENTS)
+    taps1, taps2 = panel_taps(a1, a2, rows, columns, room // (images * unit), sums // (unit * TILE_ROWS))
+    places = images * count_places(a1, a2, rows, columns, taps1, taps2)
+    most = max(int(math.sqrt(sums / (taps1 * taps2))), unit)
+    channels = even_part(call.channels, min(room // places, most), unit)
+    lines = count_lines(a2, taps1, taps2, channels, lanes)
+    outputs = even_part(call.outputs, min(sums // lines, GRADIENT_BYTES // (size * images * itemsize)), ROWS)
+    groups = 1
+    if channels == call.channels and outputs == call.outputs:
+        fits = min(sums // lines, GRADIENT_BYTES // (size * images * itemsize)) // outputs
+        groups = even_part(call.groups, min(max(fits, 1), _GROUPS))
+    return Plan(columns, rows, images, 0, 1, taps1, taps2, channels, groups, outputs, 1, 1)
 
 
 @plain
@@ -200,28 +272,29 @@ def split_plan(call, a0, a1, a2, plan, itemsize):
     """The plan, of smaller items if need be, so that threads have some to share."""
     weights = call.groups * call.outputs * call.channels * a0.kernel * a1.kernel * a2.kernel
     macs = float(weights) * call.batch * a0.out * a1.out * a2.out
-    wanted = int(min(macs / _ITEM_MACS, _ITEMS))
-    columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts = plan
+    wanted = int(min(macs / _ITEM_MACS, _PANEL_ITEMS if plan.has_panels else _ITEMS))
+    columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts, has_panels = plan
+    unit = TILE_VECTORS * VECTOR_BYTES // itemsize if has_panels else 1
     missing = -(-wanted // count_items(call, a0, a1, a2, plan))
     fits = min(count_blocks(call, a0, a1, a2, plan), PARTS_BYTES // (itemsize * weights))
     parts = max(1, min(missing, fits))
     while count_items(call, a0, a1, a2, plan) * parts < wanted:
-        if channels * taps0 * taps1 * taps2 > 8 * LINES and channels > 1:
-            channels = (channels + 1) // 2
+        if channels * taps0 * taps1 * taps2 > 8 * LINES and channels > unit:
+            channels = even_part(channels, (channels + 1) // 2, unit)
         elif groups > 1:
             groups = (groups + 1) // 2
-        elif outputs > 4 * ROWS:
+        elif outputs > (_WORTH if has_panels else 4 * ROWS):
             outputs = even_part(outputs, (outputs + 1) // 2, ROWS)
         else:
             break
-        plan = Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts)
-    return Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts)
+        plan = Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts, has_panels)
+    return Plan(columns, rows, images, is_joined, taps0, taps1, taps2, channels, groups, outputs, parts, has_panels)
 
 
 @plain
 def write_plan(call, axes, element, numbers):
     """Write the plan behind the numbers of the call."""
-    write_tuple(numbers, PLAN, choose_plan(call, axes, element.itemsize))
+    write_tuple(numbers, PLAN, choose_plan(call, axes, element))
 
 
 # ---- dots
@@ -407,30 +480,35 @@ def multiply(lines, offsets, factors, places, item, count, is_joined, segments, 
 
 
 @kernel
-def first_weight(call, axes, item, row, c, k0, k1):
-    """Where the weights of a row of an item, and of its first channel and taps, lie in the result."""
+def first_weight(call, axes, item, row, c):
+    """Where the weights of a row of an item, from its channel `c` and first taps on, lie in the result."""
     a0, a1, a2 = axes
     terms = item.terms
     o = item.group * call.outputs + item.o + row
-    at = (o * call.channels + terms.c + c) * a0.kernel + terms.k0 + k0
-    return (at * a1.kernel + terms.k1 + k1) * a2.kernel + terms.k2
+    at = (o * call.channels + terms.c + c) * a0.kernel + terms.k0
+    return (at * a1.kernel + terms.k1) * a2.kernel + terms.k2
 
 
 @kernel
-def store_sums(out, parts, sums, call, axes, item, is_whole):
-    """Write an item's sums to the result, or to the sums of its part of the reduction."""
-    terms, i, first = item.terms, 0, item.part * count_weights(call, axes)
+def store_sums(out, parts, sums, call, axes, item, is_whole, c, channels, at, steps):
+    """Write an item's sums of some channels to the result, or to the sums of its part of the reduction.
+
+    They lie from `at` on, `steps` from one row, channel and tap to the next one.
+    """
+    a0, a1, a2 = axes
+    terms, first, apart = item.terms, item.part * count_weights(call, axes), a0.kernel * a1.kernel * a2.kernel
     for row in range(item.groups * item.outputs):
-        for c in range(terms.channels):
-            for k0 in range(terms.taps0):
-                for k1 in range(terms.taps1):
-                    at = first_weight(call, axes, item, row, c, k0, k1)
-                    for k2 in range(terms.taps2):
+        start = first_weight(call, axes, item, row, c)
+        for k0 in range(terms.taps0):
+            for k1 in range(terms.taps1):
+                for k2 in range(terms.taps2):
+                    to = start + (k0 * a1.kernel + k1) * a2.kernel + k2
+                    place = at + row * steps.row + k0 * steps.k0 + k1 * steps.k1 + k2 * steps.k2
+                    for i in range(channels):
                         if is_whole:
-                            store(out, at + k2, sums[i])
+                            store(out, to + i * apart, sums[place + i * steps.channel])
                         else:
-                            parts[first + at + k2] = sums[i]
-                        i += 1
+                            parts[first + to + i * apart] = sums[place + i * steps.channel]
 
 
 @kernel
@@ -469,23 +547,122 @@ def differentiate(x, gradient, out, numbers, workspace, team, threads, thread):
         threads = open_team(team, (x, gradient, out, numbers, workspace, team, threads), threads)
     plan = load_tuple(numbers.data, PLAN, Plan)
     b0, b1, b2 = load_axes(numbers.data, CALL_FIELDS)
-    axes = turned(b0, b1, b2)
     xs, gs = five_strides(x, call.rank), five_strides(gradient, call.rank)
-    if b1.kernel == 1 and b1.out == 1:
+    is_sum = sums_gradients(x, xs, call, b0, b1, b2)
+    together = min(_TOGETHER, max(_RUN // (b0.out * b1.out * b2.out), 1))
+    a0, a1, a2 = axes = (b0, b1, b2) if is_sum else turned(b0, b1, b2, plan.has_panels)
+    if not is_sum and is_turned(b1, plan.has_panels):
         xs, gs = swapped(xs), swapped(gs)
-    a0, a1, a2 = axes
-    items = count_items(call, a0, a1, a2, plan) * plan.parts
+    items = -(-call.outputs // together) if is_sum else count_items(call, a0, a1, a2, plan) * plan.parts
     own = part_of(workspace, thread * WORKSPACE_BYTES)
     item = take_item(team) if threads > 1 else np.int64(0)
     while item < items:  # LOOP 4
-        sum_item(x, xs, gradient, gs, out, workspace, own, call, axes, plan, item_of(call, axes, plan, item))
+        if is_sum:
+            first = item * together
+            sums = scratch(own, _SUMS, out)
+            sum_outputs(gradient, gs, out, sums, call, axes, first, min(together, call.outputs - first))
+        else:
+            sum_item(x, xs, gradient, gs, out, workspace, own, call, axes, plan, item_of(call, axes, plan, item))
         item = take_item(team) if threads > 1 else item + 1
     if thread == 0:
         if threads > 1:
             close_team(team)
-        if plan.parts > 1:
+        if plan.parts > 1 and not is_sum:
             add_parts(out, workspace, call, axes, plan.parts)
     return True
+
+
+@kernel
+def sums_gradients(x, xs, call, a0, a1, a2):
+    """Whether the input is a one that is everywhere, and met by a single tap: then gradients are only summed."""
+    if call.channels != 1 or call.groups != 1 or xs.batch | xs.s0 | xs.s1 | xs.s2 != 0 or load(x, 0) != 1:
+        return False
+    return is_bare(a0) and is_bare(a1) and is_bare(a2)
+
+
+@kernel
+def is_bare(axis):
+    return axis.kernel == 1 and axis.out == axis.size and axis.before == 0 and axis.stride == 1
+
+
+@kernel
+def lies_by_channels(gs, a0, a1, a2):
+    """Whether the gradients of neighbouring channels lie side by side, and those of neighbouring positions do not."""
+    return gs.channel == 1 and (gs.s2 != 1 or a0.out * a1.out * a2.out == 1)
+
+
+@kernel
+def sum_outputs(gradient, gs, out, sums, call, axes, first, outputs):
+    """The gradients of so many outputs, summed in the order of memory: over some positions or images, then over all."""
+    a0, a1, a2 = axes
+    n0, n1, n2 = a0.out, a1.out, a2.out
+    by_channels = lies_by_channels(gs, a0, a1, a2)
+    for i in range(2 * outputs):
+        sums[i] = zero(out)
+    if by_channels:
+        rows = call.batch * n0 * n1 * n2
+    else:
+        rows = call.batch
+        if gs.s1 == n2 * gs.s2:
+            n1, n2 = 1, n1 * n2
+            if gs.s0 == n2 * gs.s2:
+                n0, n2 = 1, n0 * n2
+    for row in range(rows):
+        start = first * gs.channel
+        if by_channels:
+            rest, p2 = divmod(row, n2)
+            rest, p1 = divmod(rest, n1)
+            n, p0 = divmod(rest, n0)
+            start += n * gs.batch + p0 * gs.s0 + p1 * gs.s1 + p2 * gs.s2
+            for i in range(outputs):
+                sums[outputs + i] += load(gradient, start + i)
+        else:
+            start += row * gs.batch
+            for i in range(outputs):
+                sums[outputs + i] += sum_plane(gradient, start + i * gs.channel, gs, n0, n1, n2)
+        if row % SHARED == SHARED - 1 or row == rows - 1:
+            for i in range(outputs):
+                sums[i] += sums[outputs + i]
+                sums[outputs + i] = zero(out)
+    for i in range(outputs):
+        store(out, first + i, sums[i])
+
+
+@kernel
+def sum_plane(gradient, start, gs, n0, n1, n2):
+    """The sum of an output's gradients in an image, of blocks of its rows."""
+    most = SHARED * SUMS * VECTOR_BYTES // compute_size(gradient)
+    total = zero(gradient)
+    for p0 in range(n0):
+        for p1 in range(n1):
+            for p2 in range(0, n2, most):
+                at = start + p0 * gs.s0 + p1 * gs.s1 + p2 * gs.s2
+                total += sum_line(gradient, at, gs.s2, min(most, n2 - p2))
+    return total
+
+
+def sum_line(array, start, step, count):
+    """`sum_run` of elements that lie `step` apart, and of complex numbers."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(sum_line)
+def _sum_line(array, start, step, count):
+    def scalars(array, start, step, count):
+        total = zero(array)
+        for p in range(count):
+            total += load(array, start + p * step)
+        return total
+
+    def vectors(array, start, step, count):
+        if step == 1:
+            return sum_run(array, start, count)
+        total = zero(array)
+        for p in range(count):
+            total += load(array, start + p * step)
+        return total
+
+    return vectors if is_vector_type(array.compute) else scalars
 
 
 @kernel
@@ -515,24 +692,48 @@ def item_of(call, axes, plan, item):
 
 
 @kernel
+def segments_of(call, axes, plan, block):
+    """The positions of a block."""
+    a0, a1, a2 = axes
+    rest, i = divmod(block, -(-call.batch * a0.out // plan.images))
+    i1, i2 = divmod(rest, -(-a2.out // plan.columns))
+    first, p1, p2 = i * plan.images, i1 * plan.rows, i2 * plan.columns
+    images = min(plan.images, call.batch * a0.out - first)
+    return Segments(first, images, p1, min(plan.rows, a1.out - p1), p2, min(plan.columns, a2.out - p2))
+
+
+@kernel
 def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
     """The sums of an item, and store them."""
     a0, a1, a2 = axes
     terms, sums, offsets = item.terms, scratch(workspace, _SUMS, out), scratch_index(workspace, _OFFSETS)
-    count = terms.channels * terms.taps0 * terms.taps1 * terms.taps2
+    lanes = VECTOR_BYTES // compute_size(out)
+    if plan.has_panels:
+        count = count_lines(a2, terms.taps0 * terms.taps1, terms.taps2, terms.channels, lanes)
+    else:
+        count = terms.channels * terms.taps0 * terms.taps1 * terms.taps2
     for i in range(item.groups * item.outputs * count):
         sums[i] = zero(out)
-    images = -(-call.batch * a0.out // plan.images)
-    across, blocks = -(-a2.out // plan.columns), count_blocks(call, a0, a1, a2, plan)
     known = np.int64(-1)  # of what width the offsets are known, 0: in place
-    for block in range(item.part * blocks // plan.parts, (item.part + 1) * blocks // plan.parts):  # LOOP 3
-        rest, i = divmod(block, images)
-        i1, i2 = divmod(rest, across)
-        first, p1, p2 = i * plan.images, i1 * plan.rows, i2 * plan.columns
-        segments = Segments(
-            first, min(plan.images, call.batch * a0.out - first), p1, min(plan.rows, a1.out - p1), p2,
-            min(plan.columns, a2.out - p2),
-        )  # fmt: skip
+    blocks = count_blocks(call, a0, a1, a2, plan)
+    last = (item.part + 1) * blocks // plan.parts - 1
+    for block in range(item.part * blocks // plan.parts, last + 1):  # LOOP 3
+        segments = segments_of(call, axes, plan, block)
+        if plan.has_panels:
+            is_ready = is_plain(gradient) and spreads(gs.channel, item_size(gradient), min(item.outputs, TILE_ROWS))
+        else:
+            adjoin = adjoins(gs, item_size(gradient), item, count, segments)
+            is_ready = is_plain(gradient) and not plan.is_joined and adjoin
+        if is_ready:
+            start = (item.group * call.outputs + item.o) * gs.channel + segments.p1 * gs.s1 + segments.p2 * gs.s2
+            factors = Side(elements(gradient), start, gs.channel)
+        else:
+            factors = pack_gradients(gradient, gs, workspace, call, axes, item, segments)
+        if plan.has_panels:
+            coming = segments_of(call, axes, plan, min(block + 1, last))
+            panels = scratch(workspace, 0, x)
+            add_panels(x, xs, panels, offsets, factors, call, axes, item, segments, coming, gs, is_ready, sums)
+            continue
         in_place = is_plain(x) and not plan.is_joined and reads_in_place(xs, item_size(x), axes, item, segments)
         layout = layout_of(axes, plan, terms, segments)
         width = 0 if in_place else segments.columns
@@ -543,16 +744,21 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
             lines = lines_in_place(x, xs, call, axes, item, segments)
         else:
             lines = pack_lines(x, xs, workspace, call, axes, layout, item, segments)
-        is_ready = is_plain(gradient) and not plan.is_joined and adjoins(gs, item_size(gradient), item, count, segments)
-        if is_ready:
-            start = (item.group * call.outputs + item.o) * gs.channel + segments.p1 * gs.s1 + segments.p2 * gs.s2
-            factors = Side(elements(gradient), start, gs.channel)
-        else:
-            factors = pack_gradients(gradient, gs, workspace, call, axes, item, segments)
         places = scratch_index(workspace, _SEGMENTS)
         for s in range(segments.images):
             n, p0 = divmod(segments.first + s, a0.out)
             places[2 * s] = n * xs.batch + p0 * a0.stride * xs.s0 if in_place else s * layout.image
             places[2 * s + 1] = n * gs.batch + p0 * gs.s0 if is_ready else s * segments.rows * segments.columns
         multiply(lines, offsets, factors, places, item, count, plan.is_joined, segments, sums)
-    store_sums(out, scratch(base, _PARTS, out), sums, call, axes, item, plan.parts == 1)
+    parts, is_whole, at, c = scratch(base, _PARTS, out), plan.parts == 1, np.int64(0), np.int64(0)
+    while c < terms.channels:
+        channels = terms.channels - c
+        if plan.has_panels:
+            channels = min(channels, TILE_VECTORS * lanes)
+            k2, k1 = tap_step(a2, terms.taps2, channels, lanes), run_lines(a2, terms.taps2, channels, lanes)
+            steps, size = Steps(count, 1, terms.taps1 * k1, k1, k2), terms.taps0 * terms.taps1 * k1
+        else:
+            k0 = terms.taps1 * terms.taps2
+            steps, size = Steps(count, terms.taps0 * k0, k0, terms.taps2, 1), count
+        store_sums(out, parts, sums, call, axes, item, is_whole, c, channels, at, steps)
+        at, c = at + size, c + channels

@@ -5,8 +5,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..strided import data_of
 from .elements import lanes_in, llvm_type
-from .vectors import REGISTERS, add, first_lanes, load_vector, multiply_add, pin, store_vector
+from .vectors import REGISTERS, add, first_lanes, load_elements, load_vector, multiply_add, pin, store_vector
 
 _INT64 = ir.IntType(64)
 
@@ -48,6 +49,52 @@ def dot_tile(typingctx, rows, lines, source, offsets, factors, step, segments, c
 
     n = types.intp
     return types.void(n, n, source, offsets, factors, n, segments, n, n, target, n), emit
+
+
+SUMS = 4  # of lanes that `sum_run` makes side by side: one alone would wait for each addition
+
+
+@intrinsic
+def sum_run(typingctx, array, start, count):
+    """The sum of `array[start + p]` over `p < count`, in what is computed with.
+
+    Vectors are added to sums of lanes in turn, what is left of them to the first and the second one. These are then
+    added, and their lanes by halves.
+    """
+    element = array.compute
+    lanes = lanes_in(element)
+    vector = ir.VectorType(llvm_type(element), lanes)
+
+    def emit(context, builder, signature, args):
+        value, start, count = args
+        line = builder.gep(data_of(context, builder, array, value), [start])
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(SUMS)]
+        rest = builder.and_(count, _INT64(lanes - 1))
+        whole = builder.sub(count, rest)
+        turns = builder.and_(whole, _INT64(-SUMS * lanes))
+        few = first_lanes(builder, rest, lanes)
+
+        def add_vector(at, total, mask=None):
+            loaded = load_elements(context, builder, array, builder.gep(line, [at]), vector, mask)
+            builder.store(add(builder, builder.load(total), loaded), total)
+
+        with cgutils.for_range_slice(builder, _INT64(0), turns, _INT64(SUMS * lanes), inc=True) as (at, _):
+            for i, total in enumerate(sums):
+                add_vector(builder.add(at, _INT64(i * lanes)), total)
+        with cgutils.for_range_slice(builder, turns, whole, _INT64(lanes), inc=True) as (at, _):
+            add_vector(at, sums[0])
+        with builder.if_then(builder.icmp_signed(">", rest, _INT64(0))):
+            add_vector(whole, sums[1], few)
+        totals = [builder.load(total) for total in sums]
+        while len(totals) > 1:
+            totals = [add(builder, *totals[i : i + 2]) for i in range(0, len(totals), 2)]
+        total = totals[0]
+        while total.type.count > 1:
+            total = _halved(builder, total, total, [0], total.type.count)
+        return builder.extract_element(total, _INT64(0))
+
+    n = types.intp
+    return element(array, n, n), emit
 
 
 def _add_dots(builder, element, vector, rows, lines, source, offsets, factors, step, segments, count, length, target,

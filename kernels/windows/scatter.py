@@ -168,11 +168,19 @@ def scatter(adds, name):
         for a in range(leading):
             planes *= load_axis(axes, a).size
         plane, own = plane_of(values, indices, axes, windows.trailing), part_of(workspace, thread * WORKSPACE_BYTES)
+        row = load_axis(axes, leading - 1).size if leading > 0 else 1
         together, is_good = max(_ITEM // max(windows.plane, 1), 1), True
         item = 0 if threads == 1 else take_item(team)
         while is_good and item * together < planes:
+            alike = np.int64(0)  # planes that follow along the last axis before theirs
+            start = first = np.int64(0)
             for number in range(item * together, min((item + 1) * together, planes)):
-                start, first = offset_of(values, axes, leading, number), offset_of(indices, axes, leading, number)
+                if alike == 0:
+                    start, first = offset_of(values, axes, leading, number), offset_of(indices, axes, leading, number)
+                    alike = row - number % row
+                else:
+                    start, first = start + stride(values, leading - 1), first + stride(indices, leading - 1)
+                alike -= 1
                 to = number * windows.plane
                 found = scatter_plane(adds, values, indices, out, plane, start, first, to, windows.plane, own)
                 if found >= 0:
