@@ -13,10 +13,11 @@ from fastconv.kernels.convolution.choose import FAMILIES, refusals
 from fastconv.kernels.shapes import ALGORITHMS, AUTO, UNIT, Axis, Call, element_of
 from fastconv.kernels.simd.winograd import KINDS
 from subprocesses import run_python
+from test_functional import expect_transposed, transposed
 from test_simd import machine_runs
 
 import fastconv
-from fastconv import extending
+from fastconv import dispatch, extending, grad
 
 PLACE = [family.name for family in FAMILIES].index("winograd")
 WINOGRAD = ALGORITHMS.index("winograd")
@@ -143,7 +144,8 @@ def threads():
 
 def test_the_same_bits_from_any_number_of_threads_and_images(threads):
     for x_shape, w_shape in (
-        ((5, 64, 14, 14), (130, 64, 3, 3)), ((1, 96, 30, 50), (96, 96, 3, 3)), ((3, 96, 14, 31), (70, 96, 2, 2))
+        ((1, 64, 14, 14), (16, 64, 3, 3)), ((2, 64, 6, 90), (17, 64, 2, 2)), ((5, 64, 14, 14), (130, 64, 3, 3)),
+        ((1, 96, 30, 50), (96, 96, 3, 3)), ((3, 96, 14, 31), (70, 96, 2, 2)), ((1, 96, 9, 300), (20, 96, 1, 2)),
     ):  # fmt: skip
         x, w = noise(x_shape), noise(w_shape, seed=1)
         x[0, 3, 4, 5] = 1e6  # tiles that are summed directly, too
@@ -167,6 +169,57 @@ def test_the_same_bits_from_compiled_code():
     assert not refusals[PLACE](*call_of(x.shape, 32, pad=0), AUTO)
     for got, algorithm in zip(both(x, w), ("auto", "winograd"), strict=True):
         np.testing.assert_array_equal(got, fastconv.correlate2d(x, w, algorithm=algorithm))
+
+
+# Phases of 2x2 taps; of 3x3 to 2x2; of 2x2 to 1x1, in groups; of two taps of a signal; of volumes.
+TRANSPOSED = [
+    ((2, 24, 13, 14), (24, 16, 4, 4), (2, 2), (1, 1), (0, 0), 1),
+    ((1, 27, 9, 12), (27, 20, 5, 5), (2, 2), (2, 2), (1, 1), 1),
+    ((1, 54, 10, 9), (54, 17, 3, 3), (2, 2), (1, 1), (1, 1), 2),
+    ((2, 48, 70), (48, 16, 16), (8,), (4,), (0,), 1),
+    ((1, 14, 3, 9, 8), (14, 16, 4, 4, 4), (2, 2, 2), (1, 1, 1), (0, 0, 0), 1),
+]
+
+
+@pytest.mark.parametrize("call", TRANSPOSED, ids=str)
+def test_phases_of_transposed_convolutions(call, threads, monkeypatch):
+    x_shape, w_shape, stride, padding, more, groups = call
+    names, prepare = [], dispatch.prepare
+
+    def recording(*arguments, **options):
+        names.append(prepare(*arguments, **options)[0])
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr("fastconv.transposed.prepare", recording)
+    x, w, bias = noise(x_shape), noise(w_shape, seed=1), noise(groups * w_shape[1], seed=2)
+    arguments = x, w, bias, stride, padding, more, groups, (1,) * len(stride)
+    fastconv.set_num_threads(1)
+    got, expected = transposed(*arguments), expect_transposed(*arguments)
+    oracle.check(got, expected._replace(bound=4 * expected.bound))
+    assert "winograd" in names
+    fastconv.set_num_threads(2)
+    np.testing.assert_array_equal(transposed(*arguments), got)
+    x[..., 2] = np.nan
+    finite = np.isfinite(transposed(*arguments))
+    np.testing.assert_array_equal(finite, np.isfinite(expect_transposed(*arguments).value))
+
+
+def test_gradients_of_inputs_from_compiled_code_have_the_same_bits():
+    extending.init()
+    y, w = noise((1, 48, 15, 14)), noise((48, 32, 3, 3), seed=1)
+    size = 1, 32, 30, 28
+
+    @numba.njit
+    def compiled(w, y):
+        return grad.conv2d_input((1, 32, 30, 28), w, y, 2, 1)
+
+    got = grad.conv2d_input(size, w, y, 2, 1)
+    np.testing.assert_array_equal(compiled(w, y), got)
+    wide = grad.conv2d_input(size, w.astype("f8"), y.astype("f8"), 2, 1)
+    weight = grad.conv2d_input(size, abs(w).astype("f8"), abs(y).astype("f8"), 2, 1)
+    assert (abs(got - wide) <= 4 * (48 * 4 + 2) * 2.0**-24 * weight).all()
+    with fastconv.algorithm("direct"):
+        assert (got != grad.conv2d_input(size, w, y, 2, 1)).any()  # a transform made it
 
 
 def ramps(shape):

@@ -88,6 +88,7 @@ SPREAD = 4
 FEW_INPUTS, FEW_TAPS = 6, 12  # of the largest one's size that a window, and a kernel, at least weigh
 _TILES = 128  # of a block
 _COLUMNS = 64  # of tiles, where they have more rows than one
+_FEW_COLUMNS = 8  # which are not worth splitting
 _CHANNELS = 128  # of a block of kernels
 _PACKED = 16  # of them that are packed, and weighed, at a time
 _FEWEST_CHANNELS = 32  # to have an image in one block, which then takes its kernels to the points but once
@@ -388,9 +389,9 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
     plan = load_tuple(numbers.data, PLAN, Plan)
-    blocks = plan.blocks
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
     batch, chunks = count_images(call, a1, a2), -(-call.outputs // width)
+    blocks = split_blocks(call, a0, a1, a2, plan.blocks, chunks, threads)
     out1, out2, images = outputs_of(a1), outputs_of(a2), -(-batch // blocks.images)
     height, breadth = blocks.rows * blocks.size1, blocks.columns * blocks.size2
     slabs0, slabs1, slabs2 = -(-a0.out // blocks.planes), -(-out1 // height), -(-out2 // breadth)
@@ -424,6 +425,30 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     if threads > 1 and thread == 0:
         close_team(team)
     return True
+
+
+@inlined
+def split_blocks(call, a0, a1, a2, blocks, chunks, threads):
+    """The blocks, or less of images, rows or columns where they and chunks of outputs are fewer than threads."""
+    batch = count_images(call, a1, a2)
+    while True:
+        images, rows, columns = blocks.images, blocks.rows, blocks.columns
+        slabs = -(-a0.out // blocks.planes) * -(-outputs_of(a1) // (rows * blocks.size1))
+        slabs *= -(-outputs_of(a2) // (columns * blocks.size2)) * -(-batch // images)
+        if slabs * call.groups * min(chunks, threads) >= threads:
+            return blocks
+        if images > 1:
+            images = (images + 1) // 2
+        elif rows > 1:
+            rows = (rows + 1) // 2
+        elif columns > _FEW_COLUMNS:
+            columns = (columns + 1) // 2
+        else:
+            return blocks
+        blocks = WinogradBlocks(
+            blocks.size1, blocks.size2, blocks.points1, blocks.points2, blocks.channels, images, blocks.planes, rows,
+            columns, blocks.keeps,
+        )  # fmt: skip
 
 
 @inlined

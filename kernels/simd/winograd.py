@@ -133,10 +133,16 @@ def weighed_of(taps):
 
 def _for_kind(builder, taps, emit, kinds=KINDS):
     """Code for every kind of tile, of which what is for these taps runs: `emit` has them as numbers of Python's."""
+    number = functools.reduce(lambda total, value: builder.add(builder.shl(total, _INT64(2)), value), taps)
+    end = builder.append_basic_block()
+    switch = builder.switch(number, end)
     for kind in kinds:
-        same = [builder.icmp_signed("==", value, _INT64(number)) for value, number in zip(taps, kind, strict=True)]
-        with builder.if_then(functools.reduce(builder.and_, same)):
-            emit(*kind)
+        block = builder.append_basic_block()
+        switch.add_case(_INT64(functools.reduce(lambda total, value: 4 * total + value, kind)), block)
+        builder.position_at_end(block)
+        emit(*kind)
+        builder.branch(end)
+    builder.position_at_end(end)
 
 
 def _vector_of(context, element):
@@ -174,6 +180,7 @@ def pack_phases(
         lanes = vector.count
         index = ir.VectorType(ir.IntType(32), lanes)
         source = builder.gep(source if is_pointer else data_of(context, builder, array, source), [start])
+        within = builder.sub(height, _INT64(1))  # a power of two less one: 1 or 4 rows
         filled = broadcast(builder, padding, vector)
 
         def shuffle(a, b, order):
@@ -202,9 +209,9 @@ def pack_phases(
                 with cgutils.for_range(builder, rows) as loop:
                     line = builder.gep(source, [builder.add(builder.mul(loop.index, step), begin)])
                     r = builder.add(row, loop.index)
-                    phase = builder.mul(builder.urem(r, height), builder.mul(plane, _INT64(inputs)))
+                    phase = builder.mul(builder.and_(r, within), builder.mul(plane, _INT64(inputs)))
                     to = builder.gep(target, [builder.add(phase, offset)])
-                    to = builder.gep(to, [builder.mul(builder.udiv(r, height), pitch)])
+                    to = builder.gep(to, [builder.mul(builder.lshr(r, builder.ctpop(within)), pitch)])
                     values = [load(builder.gep(line, [_INT64(i * lanes)]), *mask) for i, mask in enumerate(masks)]
                     for i in range(0, every * VECTOR_BYTES, _LINE):
                         prefetch(builder, builder.gep(line, [builder.add(ahead, _INT64(i * 8 // element.bitwidth))]))
