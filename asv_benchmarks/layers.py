@@ -358,6 +358,7 @@ PATCHES = [
 _TWICE = (("stride", 2), ("padding", 1))
 FUNCTIONAL = [  # transposed convolutions
     Filter("dcgan 4x4 stride 2", "functional.conv_transpose2d", (1, 512, 8, 8), (), (512, 256, 4, 4), options=_TWICE),
+    Filter("decoder 4x4 stride 2", "functional.conv_transpose2d", (1, 64, 32, 32), (), (64, 32, 4, 4), options=_TWICE),
     Filter("dcgan to rgb", "functional.conv_transpose2d", (16, 64, 32, 32), (), (64, 3, 4, 4), options=_TWICE),
     Filter("unet 2x2 stride 2", "functional.conv_transpose2d", (1, 128, 64, 64), (None, 2), (128, 64, 2, 2)),
     Filter("hifigan 16 stride 8", "functional.conv_transpose1d", (1, 256, 200), (None, 8, 4), (256, 128, 16)),

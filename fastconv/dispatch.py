@@ -23,6 +23,7 @@ MEANINGS = "auto", "direct"  # what "auto" may mean: the first two of `ALGORITHM
 AUTO_NAME = MEANINGS[0]
 _SHARED_MACS = 3_000_000  # some 50 us on one core; a thread that sleeps takes 30 us to wake, and more to come
 _ELEMENT_MACS = 2  # what reading an element of the input or writing one of the result takes, in multiply-adds
+_STEP_MACS = 24  # and what it takes to write one that does not lie beside the last
 
 
 def mean(name: str) -> None:
@@ -63,7 +64,7 @@ def prepare(problem: Problem, only: str | None = None, has_rows: bool = True) ->
         place = place_of(problem, first=place + 1)
     name = _families()[place].name
     chosen(problem, name, _refusals(problem, place))
-    return name, _do_nothing if is_empty else _run_family(problem, place)
+    return name, _do_nothing if is_empty else _run_family(problem, place, has_rows)
 
 
 def check_algorithm(function: str, algorithm: Any) -> None:
@@ -116,7 +117,7 @@ def _refusals(problem: Problem, end: int) -> Iterator[str]:
             yield f"{family.name}: {choose.reason(place, refusal, *facts)}"
 
 
-def _run_family(problem: Problem, place: int) -> Run:
+def _run_family(problem: Problem, place: int, has_rows: bool = True) -> Run:
     """What runs a problem with the kernels of a family."""
     family = _families()[place]
     module, facts = family.module, facts_of(problem)
@@ -125,7 +126,7 @@ def _run_family(problem: Problem, place: int) -> Run:
         module.write_plan(*facts, numbers)
     correlate = entry_point(module.correlate, *family_formats(module, problem.dtype.name, problem.read.name))
     if module.WORKSPACE_BYTES:
-        return _with_workspace(problem, correlate, numbers, module.WORKSPACE_BYTES)
+        return _with_workspace(problem, correlate, numbers, module.WORKSPACE_BYTES, has_rows)
     second: list[Run] = []  # what takes arrays that this family does not, made at the first need
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
@@ -141,12 +142,12 @@ def _run_family(problem: Problem, place: int) -> Run:
     return run
 
 
-def _with_workspace(problem: Problem, correlate: Any, numbers: Array, size: int) -> Run:
+def _with_workspace(problem: Problem, correlate: Any, numbers: Array, size: int, has_rows: bool) -> Run:
     """What runs kernels that take a workspace, and share their work among threads where there is enough of it."""
     take, give = workspace.take, workspace.give
     call, results = problem.call, math.prod(problem.out_shape)
     elements = call.batch * call.groups * call.channels * math.prod(axis.size for axis in problem.axes) + results
-    macs = results * call.channels * problem.taps + _ELEMENT_MACS * elements
+    macs = results * (call.channels * problem.taps + (0 if has_rows else _STEP_MACS)) + _ELEMENT_MACS * elements
     shared = macs * (2 if problem.dtype.itemsize > 4 else 1) >= _SHARED_MACS
 
     def run_alone(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:

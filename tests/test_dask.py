@@ -415,7 +415,7 @@ REFUSED = [
     ("correlate2d", (X, W), {"boundary": "mirror"}),
     ("correlate2d", (X, W), {"activation": "relu7"}),
     ("correlate2d", (X, W), {"algorithm": "fast"}),
-    ("correlate2d", (X, np.zeros((6, 4, 2, 2), "f4")), {"algorithm": "winograd"}),
+    ("correlate2d", (X, np.zeros((6, 4, 4, 2), "f4")), {"algorithm": "winograd"}),
     ("correlate2d", (X, W), {"dtype": "i4"}),
     ("correlate2d", (X.astype("u1"), W.astype("u1")), {"fillvalue": 300}),
     ("correlate2d", (X.astype("O"), W), {}),

@@ -11,11 +11,13 @@ from cases import LAYOUTS, OUT_LAYOUTS, call_convolution, poison, values
 from fastconv.kernels.convolution import costs, winograd
 from fastconv.kernels.convolution.choose import FAMILIES, refusals
 from fastconv.kernels.shapes import ALGORITHMS, AUTO, UNIT, Axis, Call, element_of
+from fastconv.kernels.simd.winograd import KINDS
 from subprocesses import run_python
+from test_functional import expect_transposed, transposed
 from test_simd import machine_runs
 
 import fastconv
-from fastconv import extending
+from fastconv import dispatch, extending, grad
 
 PLACE = [family.name for family in FAMILIES].index("winograd")
 WINOGRAD = ALGORITHMS.index("winograd")
@@ -78,6 +80,14 @@ SHAPES = [
     ((2, 32, 14, 13), (40, 32, 3, 3), {"padding_mode": 1, "boundary": "reflect"}),
     ((1, 16, 4, 17), (16, 16, 3, 3), {}),
     ((3, 24, 19, 3), (33, 24, 3, 3), {"dilation": (2, 1), "padding_mode": 1}),
+    ((2, 32, 12, 17), (33, 32, 2, 2), {"padding_mode": 1, "boundary": ("wrap", "edge")}),
+    ((3, 24, 7, 15), (20, 24, 2, 2), {}),
+    ((1, 20, 22, 19), (48, 20, 3, 2), {"padding_mode": ((1, 0), (0, 1))}),
+    ((1, 20, 6, 300), (17, 20, 2, 3), {"padding_mode": "same"}),
+    ((2, 32, 9, 40), (34, 16, 1, 2), {"groups": 2}),
+    ((1, 24, 43, 9), (16, 24, 2, 1), {"padding_mode": 1, "boundary": "reflect"}),
+    ((3, 16, 702), (20, 16, 2), {"padding_mode": 1, "dilation": 3}),
+    ((1, 12, 4, 9, 10), (16, 12, 2, 2, 2), {"padding_mode": 1}),
 ]
 
 
@@ -88,19 +98,22 @@ def test_shapes(x_shape, w_shape, options, dtypes=("f4", "f8")):
         check(operation, x, w, bias=bias, activation="relu" if operation == "correlate" else "gelu", times=8, **options)
 
 
-def test_the_bound_of_tiles():
+@pytest.mark.parametrize("taps, constant", [(3, 47), (2, 15)])
+def test_the_bound_of_tiles(taps, constant):
     """Asked for by name, each output is within the bound that the module states."""
+    inputs, reach = taps + 3, taps - 1
     for seed, (scale, size) in enumerate(
         itertools.product((0, 1, 4), (24, 22, 21))
     ):  # outputs: the last tiles are halves
-        x = noise((1, 24, 26, 26), seed=seed) * 10 ** np.random.default_rng(seed).uniform(-scale, scale, (26, 26))
-        x, w = x.astype("f4"), noise((16, 24, 3, 3), seed=seed + 9)
-        x[:, :, size + 2 :] = x[:, :, :, size + 2 :] = 0
-        got = fastconv.correlate2d(x[:, :, : size + 2, : size + 2], w, algorithm="winograd")[0]
+        shape = 24 + reach, 24 + reach
+        x = noise((1, 24, *shape), seed=seed) * 10 ** np.random.default_rng(seed).uniform(-scale, scale, shape)
+        x, w = x.astype("f4"), noise((16, 24, taps, taps), seed=seed + 9)
+        x[:, :, size + reach :] = x[:, :, :, size + reach :] = 0
+        got = fastconv.correlate2d(x[:, :, : size + reach, : size + reach], w, algorithm="winograd")[0]
         expected = oracle.correlate(x, w).value[0, :, :size, :size]
-        windows = np.lib.stride_tricks.sliding_window_view(abs(x[0].astype("f8")), (6, 6), (1, 2))
+        windows = np.lib.stride_tricks.sliding_window_view(abs(x[0].astype("f8")), (inputs, inputs), (1, 2))
         tiles = windows[:, ::4, ::4].sum((3, 4))
-        bound = (24 + 25) * 2.0**-24 * 47 * np.einsum("oc,chw->ohw", abs(w.astype("f8")).sum((2, 3)), tiles)
+        bound = (24 + 25) * 2.0**-24 * constant * np.einsum("oc,chw->ohw", abs(w.astype("f8")).sum((2, 3)), tiles)
         assert (abs(got - expected) <= bound.repeat(4, 1).repeat(4, 2)[:, :size, :size]).all()
 
 
@@ -130,7 +143,10 @@ def threads():
 
 
 def test_the_same_bits_from_any_number_of_threads_and_images(threads):
-    for x_shape, w_shape in (((5, 64, 14, 14), (130, 64, 3, 3)), ((1, 96, 30, 50), (96, 96, 3, 3))):
+    for x_shape, w_shape in (
+        ((1, 64, 14, 14), (16, 64, 3, 3)), ((2, 64, 6, 90), (17, 64, 2, 2)), ((5, 64, 14, 14), (130, 64, 3, 3)),
+        ((1, 96, 30, 50), (96, 96, 3, 3)), ((3, 96, 14, 31), (70, 96, 2, 2)), ((1, 96, 9, 300), (20, 96, 1, 2)),
+    ):  # fmt: skip
         x, w = noise(x_shape), noise(w_shape, seed=1)
         x[0, 3, 4, 5] = 1e6  # tiles that are summed directly, too
         fastconv.set_num_threads(1)
@@ -153,6 +169,57 @@ def test_the_same_bits_from_compiled_code():
     assert not refusals[PLACE](*call_of(x.shape, 32, pad=0), AUTO)
     for got, algorithm in zip(both(x, w), ("auto", "winograd"), strict=True):
         np.testing.assert_array_equal(got, fastconv.correlate2d(x, w, algorithm=algorithm))
+
+
+# Phases of 2x2 taps; of 3x3 to 2x2; of 2x2 to 1x1, in groups; of two taps of a signal; of volumes.
+TRANSPOSED = [
+    ((2, 24, 13, 14), (24, 16, 4, 4), (2, 2), (1, 1), (0, 0), 1),
+    ((1, 27, 9, 12), (27, 20, 5, 5), (2, 2), (2, 2), (1, 1), 1),
+    ((1, 54, 10, 9), (54, 17, 3, 3), (2, 2), (1, 1), (1, 1), 2),
+    ((2, 48, 70), (48, 16, 16), (8,), (4,), (0,), 1),
+    ((1, 14, 3, 9, 8), (14, 16, 4, 4, 4), (2, 2, 2), (1, 1, 1), (0, 0, 0), 1),
+]
+
+
+@pytest.mark.parametrize("call", TRANSPOSED, ids=str)
+def test_phases_of_transposed_convolutions(call, threads, monkeypatch):
+    x_shape, w_shape, stride, padding, more, groups = call
+    names, prepare = [], dispatch.prepare
+
+    def recording(*arguments, **options):
+        names.append(prepare(*arguments, **options)[0])
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr("fastconv.transposed.prepare", recording)
+    x, w, bias = noise(x_shape), noise(w_shape, seed=1), noise(groups * w_shape[1], seed=2)
+    arguments = x, w, bias, stride, padding, more, groups, (1,) * len(stride)
+    fastconv.set_num_threads(1)
+    got, expected = transposed(*arguments), expect_transposed(*arguments)
+    oracle.check(got, expected._replace(bound=4 * expected.bound))
+    assert "winograd" in names
+    fastconv.set_num_threads(2)
+    np.testing.assert_array_equal(transposed(*arguments), got)
+    x[..., 2] = np.nan
+    finite = np.isfinite(transposed(*arguments))
+    np.testing.assert_array_equal(finite, np.isfinite(expect_transposed(*arguments).value))
+
+
+def test_gradients_of_inputs_from_compiled_code_have_the_same_bits():
+    extending.init()
+    y, w = noise((1, 48, 15, 14)), noise((48, 32, 3, 3), seed=1)
+    size = 1, 32, 30, 28
+
+    @numba.njit
+    def compiled(w, y):
+        return grad.conv2d_input((1, 32, 30, 28), w, y, 2, 1)
+
+    got = grad.conv2d_input(size, w, y, 2, 1)
+    np.testing.assert_array_equal(compiled(w, y), got)
+    wide = grad.conv2d_input(size, w.astype("f8"), y.astype("f8"), 2, 1)
+    weight = grad.conv2d_input(size, abs(w).astype("f8"), abs(y).astype("f8"), 2, 1)
+    assert (abs(got - wide) <= 4 * (48 * 4 + 2) * 2.0**-24 * weight).all()
+    with fastconv.algorithm("direct"):
+        assert (got != grad.conv2d_input(size, w, y, 2, 1)).any()  # a transform made it
 
 
 def ramps(shape):
@@ -218,15 +285,16 @@ def one_tap(shape):
 KERNELS = [lambda shape: noise(shape, seed=1), smooth, edges, identity, pruned, one_tap]
 
 
+@pytest.mark.parametrize("taps", [3, 2])
 @pytest.mark.parametrize("data", DATA)
-def test_what_is_chosen_errs_no_more_than_four_direct_sums(data):
+def test_what_is_chosen_errs_no_more_than_four_direct_sums(data, taps):
     """With tiny and huge numbers products underflow or overflow, so that only kernels of ones are tried with them."""
     for channels, dtype in ((24, "f4"), (48, "f4"), (24, "f8")):
         shape = 1, channels, 22, 22
-        assert not refusals[PLACE](*call_of(shape, 16), AUTO)
+        assert not refusals[PLACE](*call_of(shape, 16, kernel=(taps, taps)), AUTO)
         x = data(shape).astype(dtype)
         for kernel in KERNELS if data not in (denormal, huge) and dtype == "f4" else KERNELS[:1]:
-            w = kernel((16, channels, 3, 3)).astype(dtype)
+            w = kernel((16, channels, 3, 3))[:, :, :taps, :taps].astype(dtype)
             w = np.sign(w) if data in (denormal, huge) else w
             with np.errstate(all="ignore"):
                 check("correlate", x, w, algorithm="auto", padding_mode=1)
@@ -257,17 +325,19 @@ def test_zeros_give_zeros():
     assert got[:, :, 14:].all()
 
 
+@pytest.mark.parametrize("taps", [3, 2])
 @pytest.mark.parametrize("shape, first", [((14, 18), (4, 8)), ((16, 20), (10, 14))], ids=["whole", "half"])
 @pytest.mark.parametrize("algorithm", ["auto", "winograd"])
-def test_a_value_that_is_not_finite_reaches_its_windows_only(algorithm, shape, first):
-    w = noise((16, 16, 3, 3), seed=1)
+def test_a_value_that_is_not_finite_reaches_its_windows_only(algorithm, shape, first, taps):
+    w = noise((16, 54, taps, taps), seed=1)
+    shape = shape[0] + taps - 3, shape[1] + taps - 3
     for i, value in zip(range(36), np.tile([np.nan, np.inf, -np.inf], 12), strict=True):
-        x = noise((1, 16, *shape))
-        row, column = first[0] + i // 6, first[1] + i % 6
-        x[0, i % 16, row, column] = value
+        x = noise((1, 54, *shape))
+        row, column = first[0] + i // 6 + taps - 3, first[1] + i % 6 + taps - 3
+        x[0, i % 54, row, column] = value
         got = fastconv.correlate2d(x, w, algorithm=algorithm)
         reached = np.zeros(got.shape, bool)
-        reached[:, :, row - 2 : row + 1, column - 2 : column + 1] = True
+        reached[:, :, row + 1 - taps : row + 1, column + 1 - taps : column + 1] = True
         np.testing.assert_array_equal(~np.isfinite(got), reached)
 
 
@@ -290,13 +360,15 @@ def test_a_kernel_that_is_not_finite_reaches_its_outputs_only(algorithm):
 @pytest.mark.parametrize(
     "shape, outputs, options, why",
     [
-        ((1, 16, 30, 30), 16, {"kernel": (5, 3)}, "the kernel has 1x5x3 taps of 16 channels, expected 3x3, 1x3 or 3x1"),
-        ((1, 16, 30, 30), 16, {"kernel": (1, 1)}, "the kernel has 1x1x1 taps"),
+        ((1, 16, 30, 30), 16, {"kernel": (5, 3)}, "the kernel has 1x5x3 taps of 16 channels, expected 7x3x3 at most"),
+        ((1, 16, 30, 30), 16, {"kernel": (1, 1)}, "the kernel has 1x1x1 taps .* more than one along"),
         ((1, 0, 30, 30), 16, {}, "of 0 channels"),
         ((1, 16, 30, 30), 16, {"stride": 2}, "an axis has a stride above 1, or a dilation above 8"),
         ((1, 16, 30, 30), 16, {"dilation": 9}, "an axis has a stride above 1, or a dilation above 8"),
         ((1, 4096, 8, 8), 16, {}, "a tile of 4096 channels does not fit in the workspace"),
         ((1, 23, 30, 30), 23, {}, "sums have 23 channels' taps, expected 216 terms: too few to be even"),
+        ((1, 23, 30, 30), 23, {"kernel": (2, 2)}, "sums have 23 channels' taps, expected 96 terms"),
+        ((1, 0, 30, 30), 16, {"kernel": (2, 4)}, "the kernel has 1x2x4 taps of 0 channels"),
     ],
     ids=str,
 )
@@ -334,7 +406,7 @@ def test_the_choice_does_not_depend_on_the_batch():
 def test_plans_fit_the_workspace(itemsize):
     sizes = np.random.default_rng(itemsize)
     for _ in range(300):
-        rank0, kernel = int(sizes.integers(1, 5)), [(3, 3), (1, 3), (3, 1)][sizes.integers(3)]
+        rank0, kernel = int(sizes.integers(1, 5)), KINDS[sizes.integers(len(KINDS))]
         shape = [int(2 ** sizes.uniform(0, most)) for most in (6, 10, 9, 9)]
         call, (_, a1, a2), _ = call_of(shape, int(2 ** sizes.uniform(0, 10)), WINOGRAD, kernel=kernel, pad=1)
         a0 = Axis(rank0 + 7, rank0, 1, 1, 0, 0, 0, 8)

@@ -1,8 +1,9 @@
-"""Winograd's convolution: windows of 3x3, 1x3 or 3x1 taps with steps of 1, over one to three spatial axes.
+"""Winograd's convolution: windows of up to 3x3 taps with steps of 1, over one to three spatial axes.
 
 An axis of 3 taps is cut into tiles of 4 outputs, which come from 6 inputs. Input tiles and kernels are taken to 6
 points (36, of a plane's tiles and kernels), multiplied there and summed over the channels, and the sums are taken
-back: 36 products instead of 144. The taps of a first axis, of any number, are summed like channels. A dilation splits
+back: 36 products instead of 144. With 2 taps, which phases of transposed convolutions have, they are 5 inputs and 5
+points: 25 products instead of 64. The taps of a first axis, of any number, are summed like channels. A dilation splits
 an image into as many along its axis, of which each has its own inputs and outputs.
 
 For each block of tiles (some rows of tiles of an image, or whole images):
@@ -17,18 +18,21 @@ For each block of tiles (some rows of tiles of an image, or whole images):
 A last tile of 1 or 2 outputs needs no more points than 0, +-3/4 and infinity. Its last three inputs, which are not
 needed, are made such that the same transform gives what these points ask for, and nothing at the others:
 `d3, d4, d5 = a^2 d1, a^2 d2, d3 + (a^4 - a^2) d1` with a = 3/4. A third of the products at infinity stands for those at
-3/2, and its negative for those at -3/2: so they come to the second output.
+3/2, and its negative for those at -3/2: so they come to the second output. With 2 taps there is no input d0, the
+others are one place further to the front, and 1 / (2 b) stands for a third, where the larger points are +-b.
 
-The points are 0, +-3/4, +-3/2 and infinity, whose squares and products are exact; that such points err less is from
-Vincent, Stephano, Frumkin, Ginsburg and Demouth, "On improving the numerical stability of Winograd convolutions"
-(2017). Barabasz, Anderson, Soodhalter and Gregg, "Error analysis and improving the accuracy of Winograd convolution
-for deep neural networks" (2020), bound the error by what passes through the transforms, with 25 roundings at most on
-the way of a value here, and one for each of C channels and planes of taps:
+The points are 0, +-3/4, +-3/2 and infinity for 3 taps, +-7/16, +-5/4 and infinity for 2, whose squares and products
+are exact; that such points err less is from Vincent, Stephano, Frumkin, Ginsburg and Demouth, "On improving the
+numerical stability of Winograd convolutions" (2017). Barabasz, Anderson, Soodhalter and Gregg, "Error analysis and
+improving the accuracy of Winograd convolution for deep neural networks" (2020), bound the error by what passes through
+the transforms, with 25 roundings at most on the way of a value here, and one for each of C channels and planes of taps:
 
     |error(o)| <= (C + 25) u * 47 * sum over the channels of |w|_1 |x|_1
 
 where `|w|_1` and `|x|_1` are sums of the magnitudes of a kernel's taps and of the inputs of the tile that holds `o`;
-47 is the square of the largest `sum over points p of |A_p,i| max_j |B_p,j| max_k |G_p,k|`, of output i of an axis.
+47 is the square of the largest `sum over points p of |A_p,i| max_j |B_p,j| max_k |G_p,k|`, of output i of an axis; for
+2 taps it is 15. On noise of 16 to 64 channels in float32, the largest error is 0.9 to 2.5 times that of direct sums
+with 3 taps, 0.7 to 1.9 times with 2.
 
 The error of a tile grows with all of its inputs, that of a direct sum with those of its window. Hence a guard where
 the algorithm is not asked for by name. If rounding errors are independent, as in Higham and Mary, "A new approach to
@@ -62,6 +66,7 @@ from ..simd.packing import pack_run
 from ..simd.tiles import Inputs, Taps, Target
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..simd.winograd import (
+    POINTS,
     measure_tiles,
     pack_phases,
     transform_inputs,
@@ -82,7 +87,8 @@ WORKSPACE_BYTES = 4 << 20
 SPREAD = 4
 FEW_INPUTS, FEW_TAPS = 6, 12  # of the largest one's size that a window, and a kernel, at least weigh
 _TILES = 128  # of a block
-_COLUMNS = 64  # of tiles
+_COLUMNS = 64  # of tiles, where they have more rows than one
+_FEW_COLUMNS = 8  # which are not worth splitting
 _CHANNELS = 128  # of a block of kernels
 _PACKED = 16  # of them that are packed, and weighed, at a time
 _FEWEST_CHANNELS = 32  # to have an image in one block, which then takes its kernels to the points but once
@@ -95,10 +101,11 @@ _TAPS = 9 * _PLANES
 _MOST_DILATION = 8
 _MOST_CHANNELS = 1 << 13  # bytes of a plane's channels at a point
 _LEAST_TERMS = 216  # of sums: with fewer, the guard finds most tiles uneven where many inputs are zeros
+_LEAST_OF_PAIRS = 96  # the same of kernels of two taps
 _LINE = 64
 _PHASE = 512 + 16  # elements of a phase of a channel, an odd number of cache lines
 _WIDTH_BYTES = VECTORS * VECTOR_BYTES  # a chunk of output channels
-_SQUARE, _FOURTH, _THIRD = 0.75**2, 0.75**4 - 0.75**2, 1 / 3  # what half tiles are completed with
+(_A3, _B3), (_A2, _B2) = POINTS[3], POINTS[2]
 OTHER_KERNEL, STEPS, LARGE_TILE, FEW_TERMS = range(1, 5)  # why a call is refused
 
 
@@ -107,6 +114,8 @@ class WinogradBlocks(NamedTuple):
 
     size1: int
     size2: int
+    points1: int  # and inputs of a tile
+    points2: int
     channels: int
     images: int
     planes: int  # of outputs
@@ -157,7 +166,7 @@ _PLAN_WORDS = PLAN + words_of(Plan)
 def refuses(call, axes, element):
     """Why other kernels should run a call: one of the four above; 0: they should not."""
     a0, a1, a2 = axes
-    if (a1.kernel != 3 and a1.kernel != 1) or (a2.kernel != 3 and a2.kernel != 1) or a1.kernel * a2.kernel == 1:
+    if min(a1.kernel, a2.kernel) < 1 or not 2 <= max(a1.kernel, a2.kernel) <= 3:
         return OTHER_KERNEL
     if a0.kernel > _PLANES or call.channels == 0:
         return OTHER_KERNEL
@@ -165,21 +174,28 @@ def refuses(call, axes, element):
         return STEPS
     if call.channels > _MOST_CHANNELS // (a0.kernel * element.itemsize):
         return LARGE_TILE
-    if call.algorithm == AUTO and call.channels * a0.kernel * a1.kernel * a2.kernel < _LEAST_TERMS:
+    if call.algorithm == AUTO and call.channels * a0.kernel * a1.kernel * a2.kernel < least_terms(a1, a2):
         return FEW_TERMS
     return 0
+
+
+@plain
+def least_terms(a1, a2):
+    """Terms that sums have at least: tiles of kernels of two taps have fewer inputs to outweigh a window with."""
+    return _LEAST_OF_PAIRS if max(a1.kernel, a2.kernel) == 2 else _LEAST_TERMS
 
 
 def reason(refusal, call, axes, element):
     """A refusal in words."""
     if refusal == OTHER_KERNEL:
         kernel = "x".join(str(axis.kernel) for axis in axes)
-        return f"the kernel has {kernel} taps of {call.channels} channels, expected 3x3, 1x3 or 3x1 of at most 7 planes"
+        taps = f"the kernel has {kernel} taps of {call.channels} channels"
+        return f"{taps}, expected 7x3x3 at most, and more than one along the last two axes"
     if refusal == STEPS:
         return f"an axis has a stride above 1, or a dilation above {_MOST_DILATION}"
     if refusal == LARGE_TILE:
         return f"a tile of {call.channels} channels does not fit in the workspace"
-    return f"sums have {call.channels} channels' taps, expected {_LEAST_TERMS} terms: too few to be even"
+    return f"sums have {call.channels} channels' taps, expected {least_terms(*axes[1:])} terms: too few to be even"
 
 
 @plain
@@ -187,7 +203,7 @@ def cost(call, axes, element):
     """Nanoseconds that an image takes, about."""
     a0, a1, a2 = axes
     blocks = choose_blocks(one_image(call), a0, a1, a2, element.itemsize)
-    points, lanes = points_of(blocks.size1) * points_of(blocks.size2), VECTOR_BYTES // element.itemsize
+    points, lanes = blocks.points1 * blocks.points2, VECTOR_BYTES // element.itemsize
     tiles1, tiles2 = -(-outputs_of(a1) // blocks.size1), -(-outputs_of(a2) // blocks.size2)
     tiles = float(count_images(one_image(call), a1, a2)) * float(a0.out) * float(tiles1) * float(tiles2)
     rounds = tiles / (blocks.images * blocks.planes * blocks.rows * blocks.columns)
@@ -195,7 +211,8 @@ def cost(call, axes, element):
     plane = blocks.rows * blocks.columns  # tiles that vectors run along
     inputs = call.channels * (blocks.planes + a0.kernel - 1) / blocks.planes * (-(-plane // lanes) * lanes / plane)
     kernels = float(a0.kernel * call.channels) * outputs
-    products = kernels * (1 - has_half(a1, blocks.size1) / 3 / tiles1) * (1 - has_half(a2, blocks.size2) / 3 / tiles2)
+    half1, half2 = has_half(a1) * 2 / blocks.points1 / tiles1, has_half(a2) * 2 / blocks.points2 / tiles2
+    products = kernels * (1 - half1) * (1 - half2)
     work = tiles * (products + WINOGRAD_COSTS.input * inputs + WINOGRAD_COSTS.output * outputs)
     work += kernels * (WINOGRAD_COSTS.kept_kernel if blocks.keeps else WINOGRAD_COSTS.kernel * max(rounds, 1.0))
     return call.groups * points * work * WINOGRAD_COSTS.product * larger(element)
@@ -216,9 +233,9 @@ def write_plan(call, axes, element, numbers):
 
 
 @plain
-def points_of(size):
-    """Points, and inputs, of a tile of so many outputs along an axis."""
-    return size + 2 if size > 1 else 1
+def size_of(taps):
+    """Outputs of a tile along an axis."""
+    return 4 if taps > 1 else 1
 
 
 @plain
@@ -228,9 +245,21 @@ def outputs_of(axis):
 
 
 @plain
-def has_half(axis, size):
+def has_half(axis):
     """Whether the last tile along an axis is one half, of 2 outputs at most: 1 or 0."""
-    return int(size == 4 and 0 < outputs_of(axis) % 4 <= 2)
+    return int(axis.kernel > 1 and 0 < outputs_of(axis) % 4 <= 2)
+
+
+@plain
+def count_weighed(points):
+    """How many of a tile's inputs along an axis are weighed one by one: the centre of 6, else all."""
+    return 4 if points == 6 else points
+
+
+@plain
+def count_weights(blocks):
+    """Rows that weights of tiles take: with the sum of all, and the largest."""
+    return count_weighed(blocks.points1) * count_weighed(blocks.points2) + 2
 
 
 @plain
@@ -250,8 +279,8 @@ def odd_lines(elements, itemsize):
 def find_room(call, a0, a1, a2, blocks, itemsize):
     """The parts of the workspace. Full vectors are written: behind the last element there is room for one."""
     lanes, width = VECTOR_BYTES // itemsize, _WIDTH_BYTES // itemsize
-    inputs1, inputs2 = points_of(blocks.size1), points_of(blocks.size2)
-    points, taps = inputs1 * inputs2, a0.kernel * a1.kernel * a2.kernel
+    inputs2 = blocks.points2
+    points, taps = blocks.points1 * inputs2, a0.kernel * a1.kernel * a2.kernel
     tiles, slots = blocks.images * blocks.rows * blocks.columns, blocks.planes + a0.kernel - 1
     measure_step = odd_lines(tiles * blocks.planes + lanes, itemsize)
     weight_step = odd_lines(tiles + lanes, itemsize)
@@ -269,7 +298,7 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     measures = limits + 2 * _CHUNKS * itemsize
     marks = measures + 3 * measure_step * itemsize
     weights = marks + 8 * odd_lines(tiles * blocks.planes, 8)
-    patch = weights + slots * (blocks.size1 * blocks.size2 + 2) * weight_step * itemsize
+    patch = weights + slots * count_weights(blocks) * weight_step * itemsize
     packed = min(call.channels, _PACKED)
     taps_at = patch + odd_lines(packed * a0.kernel * points, itemsize) * itemsize
     tap_weights = taps_at + packed * taps * _WIDTH_BYTES
@@ -286,8 +315,9 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
 @plain
 def choose_blocks(call, a0, a1, a2, itemsize):
     """The largest blocks that fit: whole rows of tiles, then images, or planes where they share inputs."""
-    size1, size2 = 4 if a1.kernel == 3 else 1, 4 if a2.kernel == 3 else 1
-    points, width = points_of(size1) * points_of(size2), _WIDTH_BYTES // itemsize
+    size1, size2 = size_of(a1.kernel), size_of(a2.kernel)
+    points1, points2, width = size1 + a1.kernel - 1, size2 + a2.kernel - 1, _WIDTH_BYTES // itemsize
+    points = points1 * points2
     batch, chunks = count_images(call, a1, a2), -(-call.outputs // width)
     tiles1, tiles2 = -(-outputs_of(a1) // size1), -(-outputs_of(a2) // size2)
     kept = float(points * a0.kernel * call.channels) * chunks * _WIDTH_BYTES
@@ -298,7 +328,7 @@ def choose_blocks(call, a0, a1, a2, itemsize):
     if keeps:
         most = max(min(most, _VALUES_BYTES // (points * call.channels * itemsize)), 1)
     while True:
-        columns = even_part(tiles2, min(most, _COLUMNS))
+        columns = even_part(tiles2, most if tiles1 == 1 else min(most, _COLUMNS))
         rows = even_part(tiles1, max(most // columns, 1))
         images = planes = 1
         if rows == tiles1 and columns == tiles2:
@@ -306,7 +336,7 @@ def choose_blocks(call, a0, a1, a2, itemsize):
                 planes = even_part(max(a0.out, 1), max(most // (rows * columns) - a0.kernel + 1, 1))
             else:
                 images = even_part(batch, max(most // (rows * columns), 1))
-        blocks = WinogradBlocks(size1, size2, channels, images, planes, rows, columns, keeps)
+        blocks = WinogradBlocks(size1, size2, points1, points2, channels, images, planes, rows, columns, keeps)
         if most == 1 or find_room(call, a0, a1, a2, blocks, itemsize).end <= WORKSPACE_BYTES:
             return blocks
         if not keeps and rows == tiles1 and columns == tiles2 and channels > _FEWEST_CHANNELS:
@@ -359,9 +389,9 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
     operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
     plan = load_tuple(numbers.data, PLAN, Plan)
-    blocks = plan.blocks
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
     batch, chunks = count_images(call, a1, a2), -(-call.outputs // width)
+    blocks = split_blocks(call, a0, a1, a2, plan.blocks, chunks, threads)
     out1, out2, images = outputs_of(a1), outputs_of(a2), -(-batch // blocks.images)
     height, breadth = blocks.rows * blocks.size1, blocks.columns * blocks.size2
     slabs0, slabs1, slabs2 = -(-a0.out // blocks.planes), -(-out1 // height), -(-out2 // breadth)
@@ -384,9 +414,9 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         rows, columns = -(-block.rows // blocks.size1), -(-block.columns // blocks.size2)
         task = Task(
             operands, call, axes, blocks, plan.room, min(blocks.planes, a0.out - p0), rows, columns,
-            has_half(a1, blocks.size1) * (p1 + block.rows == out1),
-            has_half(a2, blocks.size2) * (p2 + block.columns == out2),
-            block.images * rows * columns, points_of(blocks.size1) * points_of(blocks.size2),
+            has_half(a1) * (p1 + block.rows == out1),
+            has_half(a2) * (p2 + block.columns == out2),
+            block.images * rows * columns, blocks.points1 * blocks.points2,
             a0.kernel * a1.kernel * a2.kernel,
         )  # fmt: skip
         correlate_block(task, block, kept == owner)
@@ -395,6 +425,30 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     if threads > 1 and thread == 0:
         close_team(team)
     return True
+
+
+@inlined
+def split_blocks(call, a0, a1, a2, blocks, chunks, threads):
+    """The blocks, or less of images, rows or columns where they and chunks of outputs are fewer than threads."""
+    batch = count_images(call, a1, a2)
+    while True:
+        images, rows, columns = blocks.images, blocks.rows, blocks.columns
+        slabs = -(-a0.out // blocks.planes) * -(-outputs_of(a1) // (rows * blocks.size1))
+        slabs *= -(-outputs_of(a2) // (columns * blocks.size2)) * -(-batch // images)
+        if slabs * call.groups * min(chunks, threads) >= threads:
+            return blocks
+        if images > 1:
+            images = (images + 1) // 2
+        elif rows > 1:
+            rows = (rows + 1) // 2
+        elif columns > _FEW_COLUMNS:
+            columns = (columns + 1) // 2
+        else:
+            return blocks
+        blocks = WinogradBlocks(
+            blocks.size1, blocks.size2, blocks.points1, blocks.points2, blocks.channels, images, blocks.planes, rows,
+            columns, blocks.keeps,
+        )  # fmt: skip
 
 
 @inlined
@@ -446,10 +500,12 @@ def correlate_block(task, block, is_kept):
 @inlined
 def multiply_point(task, point, k0, c, taps, kernels, accumulate):
     """Products at a point, with the kernels of some channels from `c` on and of tap `k0` of the first axis."""
-    room, width, p1, p2 = task.room, kernels.width, *divmod(point, points_of(task.blocks.size2))
+    room, width, p1, p2 = task.room, kernels.width, *divmod(point, task.blocks.points2)
     values, products = part(task, room.values, 0), part(task, room.products, 0)
     # Half tiles are left out where they have nothing: runs end before them.
-    rows, columns = task.rows - task.half1 * (3 <= p1 <= 4), task.columns - task.half2 * (3 <= p2 <= 4)
+    last1, last2 = task.blocks.points1 - 1, task.blocks.points2 - 1
+    rows = task.rows - task.half1 * (last1 - 2 <= p1 < last1)
+    columns = task.columns - task.half2 * (last2 - 2 <= p2 < last2)
     run, step = rows * columns, task.rows * task.columns
     if run == step:
         run = step = task.tiles
@@ -470,7 +526,7 @@ def transform_panel(task, chunk, c, channels, vectors, first):
 
     So many channels at a time that their taps stay in L1.
     """
-    operands, call, blocks, room, taps = task.operands, task.call, task.blocks, task.room, task.taps
+    operands, call, room, taps = task.operands, task.call, task.room, task.taps
     a0, a1, a2 = task.axes
     lanes = lanes_of(part(task, 0, 0))
     width, plane = vectors * lanes, a1.kernel * a2.kernel
@@ -490,15 +546,8 @@ def transform_panel(task, chunk, c, channels, vectors, first):
                 target = part(task, room.kernels, at)
                 step1, channel, to = a2.kernel * step, taps * width, room.kernel_step
                 weights = part(task, room.tap_weights, (v * a0.kernel + k0) * (plane + 2) * lanes)
-                if blocks.size1 == 1:
-                    transform_kernels(1, 4, source, step1, step, count, channel, target, to, width)
-                    weigh_kernels(1, 4, source, step, count, channel, weights)
-                elif blocks.size2 == 1:
-                    transform_kernels(4, 1, source, step1, step, count, channel, target, to, width)
-                    weigh_kernels(4, 1, source, step, count, channel, weights)
-                else:
-                    transform_kernels(4, 4, source, step1, step, count, channel, target, to, width)
-                    weigh_kernels(4, 4, source, step, count, channel, weights)
+                transform_kernels(a1.kernel, a2.kernel, source, step1, step, count, channel, target, to, width)
+                weigh_kernels(a1.kernel, a2.kernel, source, step, count, channel, weights)
 
 
 @inlined
@@ -511,8 +560,8 @@ def packed_kernels(task, width, vectors, channels):
 def transform_block(task, block):
     """Pack the inputs of a block, channel by channel, and take them to the points."""
     call, blocks, room, columns, xs = task.call, task.blocks, task.room, task.columns, task.operands.x.strides
-    a0, _, _ = task.axes
-    tiles, rows = task.rows * columns, blocks.size1 * blocks.size2 + 2
+    a0, a1, a2 = task.axes
+    tiles, rows = task.rows * columns, count_weights(blocks)
     phases, weights = part(task, 0, 0), part(task, room.weights, 0)
     slots = task.planes + a0.kernel - 1
     for e in range(slots * rows * room.weight_step):
@@ -524,17 +573,15 @@ def transform_block(task, block):
                 image = image_of(task, block, n)
                 base = image.n * xs.batch + (block.group * call.channels + c) * xs.channel + i0 * xs.s0
                 pack_channel(task, image, base, i0 >= 0)
-                halve_tiles(task)
+                if task.half1 + task.half2 > 0:
+                    halve_tiles(task)
                 first = (slot * call.channels + c) * task.tiles + n * tiles
                 target = part(task, room.values, first)
                 weights = part(task, room.weights, slot * rows * room.weight_step + n * tiles)
-                step, weight_step = room.value_step, room.weight_step
-                if blocks.size1 == 1:
-                    transform_inputs(1, 4, phases, _PHASE, columns, tiles, target, step, weights, weight_step)
-                elif blocks.size2 == 1:
-                    transform_inputs(4, 1, phases, _PHASE, columns, tiles, target, step, weights, weight_step)
-                else:
-                    transform_inputs(4, 4, phases, _PHASE, columns, tiles, target, step, weights, weight_step)
+                transform_inputs(
+                    a1.kernel, a2.kernel, phases, _PHASE, columns, tiles, target, room.value_step, weights,
+                    room.weight_step,
+                )  # fmt: skip
 
 
 class Image(NamedTuple):
@@ -565,7 +612,7 @@ def pack_channel(task, image, base, is_inside):
     _, a1, a2 = task.axes
     size1, size2, padding = blocks.size1, blocks.size2, load(task.operands.fill, 0)
     first_row, start = image.first1 - a1.before, image.first2 - a2.before
-    height, count = (task.rows - 1) * size1 + points_of(size1), (columns - 1) * size2 + points_of(size2)
+    height, count = (task.rows - 1) * size1 + blocks.points1, (columns - 1) * size2 + blocks.points2
     left, right = columns_inside(start, count, with_stride(a2, a2.dilation))
     top, bottom = columns_inside(first_row, height, with_stride(a1, a1.dilation))
     step1, step2 = a1.dilation * xs.s1, a2.dilation * xs.s2
@@ -579,7 +626,7 @@ def pack_channel(task, image, base, is_inside):
         is_real, at = is_inside and i1 >= 0, base + i1 * xs.s1 + start * xs.s2
         begin, end = left if is_real else 0, right if is_real else 0
         if step2 == 1 and (not is_real or a2.boundary == CONSTANT or right - left == count):
-            rows = Rows(phases, size1, size2, row, run, columns)
+            rows = Rows(phases, size1, a2.kernel, row, run, columns)
             pack_rows(rows, x, at, step1, xs.channel, begin, end, padding)
         else:
             for r in range(run):
@@ -589,31 +636,36 @@ def pack_channel(task, image, base, is_inside):
                     if j < left or j >= right:
                         i2 = source_index(start + j * a2.dilation, a2.size, a2.boundary)
                         line[j] = load(x, first + (i2 - start) * xs.s2)
-                pack_rows(Rows(phases, size1, size2, row + r, 1, columns), line, 0, 0, 0, 0, count, padding)
+                pack_rows(Rows(phases, size1, a2.kernel, row + r, 1, columns), line, 0, 0, 0, 0, count, padding)
         row += run
 
 
 @kernel
 def halve_tiles(task):
-    """Change the last three inputs of half tiles, packed by phases, so that nothing is left of them at points +-3/2."""
-    phases, columns, blocks = part(task, 0, 0), task.columns, task.blocks
-    inputs1, inputs2 = points_of(blocks.size1), points_of(blocks.size2)
+    """Change the last inputs of half tiles, packed by phases, so that nothing is left of them at the larger points."""
+    phases, columns, size1 = part(task, 0, 0), task.columns, task.blocks.size1
+    inputs1, inputs2 = task.blocks.points1, task.blocks.points2
     if task.half1:
-        row, last = inputs2 * _PHASE, (task.rows - 1) * columns
+        row, last, e = inputs2 * _PHASE, (task.rows - 1) * columns, inputs1 - 5
+        second = last + columns
         for j2 in range(inputs2):
-            first, second = j2 * _PHASE + last + row, j2 * _PHASE + last + columns
-            halve(phases, (first, first + row, first + 2 * row, second, second + row), columns)
+            at = j2 * _PHASE
+            places = at + e * row + last, at + (e + 1) * row + last, at + (e + 2) * row + last
+            fourth = at + (3 * row + last if e == 0 else second)
+            halve(phases, (*places, fourth, at + e * row + second), columns, inputs1)
     if task.half2:
-        for r in range((task.rows - 1) * blocks.size1 + inputs1):
-            at = (r % blocks.size1 * inputs2 + 1) * _PHASE + (r // blocks.size1 + 1) * columns - 1
-            halve(phases, (at, at + _PHASE, at + 2 * _PHASE, at + 3 * _PHASE, at + 4 * _PHASE), 1)
+        for r in range((task.rows - 1) * size1 + inputs1):
+            at = (r % size1 * inputs2 + inputs2 - 5) * _PHASE + (r // size1 + 1) * columns - 1
+            halve(phases, (at, at + _PHASE, at + 2 * _PHASE, at + 3 * _PHASE, at + 4 * _PHASE), 1, inputs2)
 
 
 @inlined
-def halve(phases, places, count):
-    """Change the inputs of some half tiles; where those lie that are not the first ones of all."""
+def halve(phases, places, count, inputs):
+    """Change the inputs of some half tiles; where the last five of each lie."""
     kind, (d1, d2, d3, d4, d5) = type(phases[0]), places
-    square, fourth = kind(_SQUARE), kind(_FOURTH)
+    square, fourth = kind(_A3**2), kind(_A3**4 - _A3**2)
+    if inputs == 5:
+        square, fourth = kind(_A2**2), kind(_A2**4 - _A2**2)
     for i in range(count):
         phases[d5 + i] = phases[d3 + i] + fourth * phases[d1 + i]
         phases[d3 + i], phases[d4 + i] = square * phases[d1 + i], square * phases[d2 + i]
@@ -624,7 +676,7 @@ class Rows(NamedTuple):
 
     phases: Any
     size1: int
-    size2: int
+    taps2: int
     row: int
     rows: int
     columns: int  # of tiles
@@ -632,14 +684,11 @@ class Rows(NamedTuple):
 
 @kernel
 def pack_rows(rows, x, start, step, ahead, left, right, padding):
-    """`pack_phases` for tiles of any size."""
-    phases, row, count, columns = rows.phases, rows.row, rows.rows, rows.columns
-    if rows.size1 == 1:
-        pack_phases(1, 4, phases, _PHASE, columns, x, start, step, ahead, row, count, columns, left, right, padding)
-    elif rows.size2 == 1:
-        pack_phases(4, 1, phases, _PHASE, columns, x, start, step, ahead, row, count, columns, left, right, padding)
-    else:
-        pack_phases(4, 4, phases, _PHASE, columns, x, start, step, ahead, row, count, columns, left, right, padding)
+    """`pack_phases`, called with little: who has a block's task at hand would hand all of it on."""
+    pack_phases(
+        rows.size1, rows.taps2, rows.phases, _PHASE, rows.columns, x, start, step, ahead, rows.row, rows.rows,
+        rows.columns, left, right, padding,
+    )  # fmt: skip
 
 
 @kernel
@@ -658,18 +707,13 @@ def read_line(line, x, start, step, count, left, right, padding):
 def measure_block(task, block):
     """Of each tile of a block, by how much it outweighs the lightest of its windows, and its largest input does."""
     blocks, room = task.blocks, task.room
-    a0, _, _ = task.axes
+    a0, a1, a2 = task.axes
     size1, size2, step, to = blocks.size1, blocks.size2, room.weight_step, room.measure_step
-    slot = (size1 * size2 + 2) * step
+    slot = count_weights(blocks) * step
     low, high = weight_range(part(task, 0, 0))
     for p in range(task.planes):
         measures, weights = part(task, room.measures, p * task.tiles), part(task, room.weights, p * slot)
-        if size1 == 1:
-            measure_tiles(1, 4, weights, step, a0.kernel, slot, task.tiles, measures, to)
-        elif size2 == 1:
-            measure_tiles(4, 1, weights, step, a0.kernel, slot, task.tiles, measures, to)
-        else:
-            measure_tiles(4, 4, weights, step, a0.kernel, slot, task.tiles, measures, to)
+        measure_tiles(a1.kernel, a2.kernel, weights, step, a0.kernel, slot, task.tiles, measures, to)
         for i in range(task.tiles):
             r, j = divmod(i % (task.rows * task.columns), task.columns)
             image = image_of(task, block, i // (task.rows * task.columns))
@@ -688,17 +732,20 @@ def measure_block(task, block):
 @kernel
 def lightest_window(task, weights, i, windows1, windows2):
     """What `measure_tiles` says of tile `i`, where only the first windows of each axis are of outputs."""
-    size1, size2, step = task.blocks.size1, task.blocks.size2, task.room.weight_step
-    a0, _, _ = task.axes
-    lightest = weights[0] * 0 - 1
-    end1, end2 = 2 if task.half1 and windows1 <= 2 else size1, 2 if task.half2 and windows2 <= 2 else size2
+    blocks, step = task.blocks, task.room.weight_step
+    a0, a1, a2 = task.axes
+    lightest, slot = weights[0] * 0 - 1, count_weights(blocks)
+    rows1, rows2 = count_weighed(blocks.points1), count_weighed(blocks.points2)
+    first1, first2 = int(blocks.points1 == 6), int(blocks.points2 == 6)
+    # A half tile has no more than two of these inputs as they were.
+    end1, end2 = 2 if task.half1 and windows1 <= 2 else rows1, 2 if task.half2 and windows2 <= 2 else rows2
     for i1 in range(windows1):
         for i2 in range(windows2):
             window = weights[0] * 0
             for k0 in range(a0.kernel):
-                for c1 in range(max(i1 - 1, 0), min(i1 + 2, end1)):
-                    for c2 in range(max(i2 - 1, 0), min(i2 + 2, end2)):
-                        window += weights[(k0 * (size1 * size2 + 2) + c1 * size2 + c2) * step + i]
+                for c1 in range(max(i1 - first1, 0), min(i1 - first1 + a1.kernel, end1)):
+                    for c2 in range(max(i2 - first2, 0), min(i2 - first2 + a2.kernel, end2)):
+                        window += weights[(k0 * slot + c1 * rows2 + c2) * step + i]
             lightest = window if lightest < 0 or window < lightest else lightest
     return lightest
 
@@ -763,7 +810,7 @@ def sum_directly(task, chunk, vectors):
     operands, call, blocks, room, taps = task.operands, task.call, task.blocks, task.room, task.taps
     a0, a1, a2 = task.axes
     marks, lanes = scratch_index(operands.workspace, room.marks), lanes_of(part(task, 0, 0))
-    width, inputs1, inputs2 = vectors * lanes, points_of(blocks.size1), points_of(blocks.size2)
+    width, inputs1, inputs2 = vectors * lanes, blocks.points1, blocks.points2
     table = scratch_index(operands.workspace, room.table)
     for t in range(taps):
         k0, rest = divmod(t, a1.kernel * a2.kernel)
@@ -803,9 +850,9 @@ def pack_patch(task, chunk, i, c, channels):
     for channel in range(channels):
         for k0 in range(a0.kernel):
             i0 = source_index(p0 + k0, a0.size, a0.boundary)
-            for k1 in range(points_of(blocks.size1)):
+            for k1 in range(blocks.points1):
                 i1 = source_index(p1 + k1 * a1.dilation, a1.size, a1.boundary)
-                for k2 in range(points_of(blocks.size2)):
+                for k2 in range(blocks.points2):
                     i2 = source_index(p2 + k2 * a2.dilation, a2.size, a2.boundary)
                     is_real = i0 >= 0 and i1 >= 0 and i2 >= 0
                     where = start + channel * xs.channel + i0 * xs.s0 + i1 * xs.s1 + i2 * xs.s2
@@ -817,6 +864,7 @@ def pack_patch(task, chunk, i, c, channels):
 def store_chunk(task, chunk, vectors):
     """Products of a chunk to outputs, a row of tiles at a time, which are finished and stored."""
     room, size1, size2 = task.room, task.blocks.size1, task.blocks.size2
+    _, a1, a2 = task.axes
     sums, added = part(task, room.sums, 0), part(task, room.added, 0)
     marks = scratch_index(task.operands.workspace, room.marks)
     width, step, i = vectors * lanes_of(sums), room.product_step, 0
@@ -836,12 +884,8 @@ def store_chunk(task, chunk, vectors):
                         complete_products(task, i - 1, width, is_half1, is_half2)
                     if is_marked:
                         copy_outputs(task, products, target, row, width, min(columns, size2))
-                    elif size1 == 1:
-                        transform_outputs(1, 4, products, step, vectors, target, row, width, columns)
-                    elif size2 == 1:
-                        transform_outputs(4, 1, products, step, vectors, target, row, width, columns)
                     else:
-                        transform_outputs(4, 4, products, step, vectors, target, row, width, columns)
+                        transform_outputs(a1.kernel, a2.kernel, products, step, vectors, target, row, width, columns)
                 rows = min(size1, image.rows - r * size1)
                 if rows > 0 and image.columns > 0:
                     store_rows(task, chunk, image, chunk.p0 + p, r * size1, rows, Sums(sums, 0, width), added)
@@ -849,21 +893,23 @@ def store_chunk(task, chunk, vectors):
 
 @kernel
 def complete_products(task, i, width, is_half1, is_half2):
-    """Give tile `i` what it lacks at points +-3/2: then what it has at infinity comes to the second output."""
+    """Give tile `i` what it lacks at the larger points: then what it has at infinity comes to the second output."""
     step, products = task.room.product_step, part(task, task.room.products, i * width)
-    points2, third = points_of(task.blocks.size2), type(products[0])(_THIRD)
+    points1, points2 = task.blocks.points1, task.blocks.points2
     for p in range(points2 if is_half1 else 0):
-        complete(products, p * step, points2 * step, width, third)
-    for p in range(points_of(task.blocks.size1) if is_half2 else 0):
-        complete(products, p * points2 * step, step, width, third)
+        complete(products, p * step, points2 * step, width, points1)
+    for p in range(points1 if is_half2 else 0):
+        complete(products, p * points2 * step, step, width, points2)
 
 
 @inlined
-def complete(products, at, step, width, third):
+def complete(products, at, step, width, points):
     """The products of a row or column of points."""
+    kind, last = type(products[0]), at + (points - 1) * step
+    part_of_it = kind(0.5 / _B3) if points == 6 else kind(0.5 / _B2)
     for o in range(width):
-        value = products[at + 5 * step + o] * third
-        products[at + 3 * step + o], products[at + 4 * step + o] = value, -value
+        value = products[last + o] * part_of_it
+        products[last - 2 * step + o], products[last - step + o] = value, -value
 
 
 @inlined

@@ -126,6 +126,7 @@ def prefetch(builder, pointer):
     number = ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    pointer = builder.bitcast(pointer, function.args[0].type)  # that of the first call in the module
     builder.call(function, [pointer, number(0), number(3), number(1)])
 
 
