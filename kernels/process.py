@@ -15,11 +15,13 @@ import operator
 import os
 import sys
 import threading
+import time
 
 _importing = threading.RLock()
 _workers = set()  # the threads that `uninterrupted` began
 _running = []  # a lock for each of them, held until it is done
 _PATIENCE = 2.0  # seconds that someone at a terminal waits without a word
+_SLICE = 0.05  # seconds between looks at whether another thread has sent an exception: nothing else wakes a wait for it
 _told = threading.Lock()  # taken once and for all, by the thread that says what takes so long
 
 
@@ -33,10 +35,10 @@ def uninterrupted(function, *arguments):
         _thread.start_new_thread(_work, (function, arguments, done, outcome))
     except RuntimeError:  # the interpreter is shutting down, or has no room for a thread
         return function(*arguments)
-    if not done.acquire(timeout=_PATIENCE):
-        if _is_watched() and _told.acquire(blocking=False):
+    patience = time.monotonic() + _PATIENCE
+    while not done.acquire(timeout=_SLICE):
+        if time.monotonic() > patience and _is_watched() and _told.acquire(blocking=False):
             sys.stderr.write("fastconv: compiling, which takes some seconds once (FASTCONV_QUIET=1: no such line)\n")
-        done.acquire()
     result, error = outcome.pop()
     if error is None:
         return result

@@ -50,7 +50,7 @@ for count in range(1000):
     seen = 0
     def trace(frame, event, argument):
         global seen
-        if frame.f_code.co_filename == fastconv.threads.__file__:
+        if frame.f_code.co_filename == fastconv.team.__file__:
             frame.f_trace_opcodes = True
             if event == "opcode":
                 seen += 1
@@ -67,7 +67,7 @@ for count in range(1000):
         sys.settrace(None)
 assert 50 < stopped < 1000, stopped
 
-words = fastconv.threads._teams["fastconv"].words
+words = fastconv.team._teams["fastconv"].words
 end = time.monotonic() + 30
 words[JOINED] = 0
 while words[JOINED] == 0 and time.monotonic() < end:  # helpers may be late, not every time
@@ -104,7 +104,7 @@ for _ in range(3):
     except MemoryError:
         pass
 fastconv.workspace.take = take
-words = fastconv.threads._teams["fastconv"].words
+words = fastconv.team._teams["fastconv"].words
 end = time.monotonic() + 30
 words[JOINED] = 0
 while words[JOINED] == 0 and time.monotonic() < end:

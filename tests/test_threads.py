@@ -170,7 +170,7 @@ def test_helpers_come_and_others_are_not_asked(threads):
     x, w, options = large("many slabs")
     fastconv.set_num_threads(4)
     expected = fastconv.correlate2d(x, w, **options)
-    team = fastconv.threads._teams["fastconv"]
+    team = fastconv.team._teams["fastconv"]
     end = time.monotonic() + 60
     while team.words[JOINED] == 0 and time.monotonic() < end:  # they may be late, not every time
         fastconv.correlate2d(x, w, **options)
@@ -184,7 +184,7 @@ def test_a_call_does_not_wait_for_the_helpers_of_another(threads):
     x, w, options = large("many slabs")
     fastconv.set_num_threads(2)
     expected = fastconv.correlate2d(x, w, **options)
-    words = fastconv.threads._teams["fastconv"].words
+    words = fastconv.team._teams["fastconv"].words
     words[BUSY] = 1
     np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
     assert words[BUSY] == 1
