@@ -262,9 +262,8 @@ def _shared(kernel: Callable[..., bool], workspace: int, size: int) -> Callable[
     """A kernel on all threads, if it reads or writes patches of many bytes; each has so much workspace."""
 
     def run(*arguments: Any) -> bool:
-        done: bool = share(
-            kernel, arguments, workspace, get_num_threads() if size >= _SHARED_BYTES else 1, _BYTE * size
-        )
+        threads = get_num_threads() if size >= _SHARED_BYTES else 1
+        done: bool = share(kernel, arguments, workspace, threads, _BYTE * size)
         return done
 
     return run

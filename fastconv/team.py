@@ -25,12 +25,9 @@ from .problem import Array
 
 _SPIN = 0.5e-3  # seconds that a helper waits for the next call before it sleeps
 _TRIAL = 4_000  # pauses that tell how long one takes
-_LONG = (
-    50e6  # nanoseconds that a call is predicted to take, from which on it can be stopped: 1000 times what that costs
-)
-_SLICE = (
-    0.02  # seconds between looks at what only a running interpreter sees: an exception that another thread has sent
-)
+_LONG = 50e6  # nanoseconds that a call is predicted to take, from which on it can be stopped: 500 times what that costs
+_SLICE = 0.02  # seconds between looks at what only a running interpreter sees: exceptions that another thread has sent
+_MOST = 4 * (os.cpu_count() or 1)  # threads of a call: more of them would only take turns
 _NO_MORE = 1 << 40  # a number that no item has
 
 
@@ -45,6 +42,7 @@ def share(kernel: Callable[..., Any], arguments: tuple[Any, ...], size: int, cou
     words = _NO_WORDS
     if count > 1:
         team = _the_team()
+        count = min(count, _MOST)
         words, count = team.words, count if team.gather(count - 1) else 1
     if work > _LONG * count:
         return _LongCall(kernel, arguments, size, count).result()
@@ -205,19 +203,17 @@ class _LongCall:
 
     def _stop(self) -> None:
         """Have no more items begun, and wait until those are done that are: until then, `out` is written."""
-        from .kernels import team
-
         is_over = False
         while not is_over:
             with suppress(BaseException):  # of several interrupts, the first one is raised
+                from .kernels import team
+
                 self._is_stopped = True
                 self._words[team.COUNTER] = _NO_MORE  # again and again: the call may not have been open before
                 is_over = not self._is_begun or self._done.acquire(timeout=_SLICE)
 
     def _make(self) -> None:
-        self._is_begun = (
-            True  # in this order: either this sees that it is stopped, or who stops it sees that it is begun
-        )
+        self._is_begun = True  # in this order: either this sees that it is stopped, or `_stop` that it is begun
         try:
             if not self._is_stopped:
                 self._outcome.append((self._compute(), None))

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from .problem import as_int
 
@@ -16,8 +17,9 @@ _MOST = 1024  # as many as the largest machines have; each has a workspace of it
 def get_num_threads() -> int:
     """How many threads a call may use.
 
-    By default `FASTCONV_NUM_THREADS`, or else the processors that this process may use: its affinity, and the quota of
-    its control group.
+    By default `FASTCONV_NUM_THREADS`, or else the processors that this process may use: its affinity, the quota of its
+    control groups, and `NUMBA_NUM_THREADS`, by which joblib limits the processes that it starts. Where `threadpoolctl`
+    is installed, its `threadpool_limits` set the number, too.
 
     Returns
     -------
@@ -52,7 +54,8 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        From 1 to 1024. Results do not depend on it, to the last bit.
+        From 1 to 1024. Results do not depend on it, to the last bit. No more threads are started than four for each
+        processor.
 
     Raises
     ------
@@ -144,15 +147,79 @@ def _default_count() -> int:
             raise ValueError(f"FASTCONV_NUM_THREADS is {asked!r}, expected an int from 1 to {_MOST}")
         return count
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, _quota(), _MOST))
+    return max(1, min(count, _quota(), _numbas_limit(), _MOST))
 
 
-def _quota() -> int:
-    """Whole processors that the control group grants, rounded up; a large number where nothing limits them."""
-    unlimited = 1 << 30
+_UNLIMITED = 1 << 30
+
+
+def _numbas_limit() -> int:
+    """How many threads Numba is to have in this process: what joblib tells the workers that it starts."""
+    asked = os.environ.get("NUMBA_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() else _UNLIMITED
+
+
+def _quota(listed: str = "/proc/self/cgroup", mounted: str = "/sys/fs/cgroup") -> int:
+    """Whole processors that control groups grant, rounded up; a large number where nothing limits them."""
+    return min(map(_granted, _control_groups(listed, Path(mounted))))
+
+
+def _control_groups(listed: str, mounted: Path) -> Iterator[Path]:
+    """Folders of this process's control groups, of both versions, and of all that they are part of."""
+    yield mounted
     try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-        return unlimited if quota == "max" else -(-int(quota) // int(period))
-    except (OSError, ValueError):
-        return unlimited
+        lines = Path(listed).read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # A container may see its own group as the topmost one, under the path that it has outside.
+        parts = [] if ".." in path else path.strip("/").split("/")
+        for folder in {mounted / controllers, mounted / "cpu"} if controllers else {mounted, mounted / "unified"}:
+            for count in range(len(parts) + 1):
+                yield folder.joinpath(*parts[:count])
+
+
+def _granted(folder: Path) -> int:
+    """Whole processors that a control group grants."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return -(-int(quota) // int(period)) if int(quota) > 0 else _UNLIMITED
+    except (OSError, ValueError):  # there is none of it here; "max"
+        return _UNLIMITED
+
+
+def _obey_threadpoolctl() -> None:
+    """Have `threadpoolctl.threadpool_limits` limit these threads as those of other libraries, where it is installed.
+
+    It knows libraries by their files. Of all that has to be loaded, NumPy's is.
+    """
+    try:
+        import threadpoolctl
+    except ImportError:
+        return
+
+    class Controller(threadpoolctl.LibController):  # type: ignore[misc]
+        user_api = internal_api = "fastconv"
+        filename_prefixes = ("_multiarray_umath",)
+
+        def get_num_threads(self) -> int:
+            return _process_count()
+
+        def set_num_threads(self, num_threads: int) -> None:
+            set_num_threads(min(num_threads, _MOST))
+
+        def get_version(self) -> str:
+            from . import __version__
+
+            return __version__
+
+    threadpoolctl.register(Controller)
+
+
+_obey_threadpoolctl()

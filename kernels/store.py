@@ -72,7 +72,7 @@ def read(path):
 
 
 def write(path, payload):
-    """Keep a file where that is possible: a full disk, or a folder for reading only, costs the next process some time."""
+    """Keep a file where that is possible: a full disk, or a folder for reading only, costs the next process time."""
     try:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             whole = Path(folder, path.name)

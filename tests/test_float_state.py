@@ -1,4 +1,4 @@
-"""Results are the same whatever NumPy is to say of floating-point errors, and on all threads, however the caller rounds."""
+"""Results do not depend on what NumPy is to say of floating-point errors; all threads round as the caller does."""
 
 import ctypes
 import ctypes.util
@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from fastconv.kernels.team import JOINED
 
 import fastconv
 import fastconv.functional
@@ -14,7 +15,6 @@ import fastconv.grad
 import fastconv.ndimage
 import fastconv.numpy
 import fastconv.signal
-from fastconv.kernels.team import JOINED
 
 # Halves, singles and doubles that do not fit in what they are computed as, and what is not finite.
 TINY, HUGE = 1e-300, 1e300
