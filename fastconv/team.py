@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from . import workspace
+from .kernels.process import SLICE, start_once
 from .problem import Array
 
 _SPIN = 0.5e-3  # seconds that a helper waits for the next call before it sleeps
 _TRIAL = 4_000  # pauses that tell how long one takes
 _LONG = 50e6  # nanoseconds that a call is predicted to take, from which on it can be stopped: 500 times what that costs
-_SLICE = 0.02  # seconds between looks at what only a running interpreter sees: exceptions that another thread has sent
 _MOST = 4 * (os.cpu_count() or 1)  # threads of a call: more of them would only take turns
 _NO_MORE = 1 << 40  # a number that no item has
 
@@ -177,18 +177,15 @@ class _LongCall:
         self._kernel, self._arguments, self._size, self._count = kernel, arguments, size, count
         # Its own, and never used again: to stop this call means to write there, also when it has ended since.
         self._words = _new_words()
-        self._is_begun = self._is_stopped = False
+        self._starts: list[None] = [None]  # taken by who makes the call
+        self._is_begun = self._is_stopped = self._is_over = False
         self._done = _thread.allocate_lock()
         self._done.acquire()
         self._outcome: list[tuple[Any, BaseException | None]] = []
 
     def result(self) -> Any:
         try:
-            try:
-                _thread.start_new_thread(self._make, ())
-            except RuntimeError:  # the interpreter is shutting down, or has no room for a thread
-                return self._compute()
-            while not self._done.acquire(timeout=_SLICE):
+            while not self._done.acquire(timeout=start_once(self._starts, self._make)):
                 pass
         except BaseException:
             self._stop()
@@ -203,16 +200,21 @@ class _LongCall:
 
     def _stop(self) -> None:
         """Have no more items begun, and wait until those are done that are: until then, `out` is written."""
-        is_over = False
-        while not is_over:
+        is_needed = True
+        while is_needed:
             with suppress(BaseException):  # of several interrupts, the first one is raised
                 from .kernels import team
 
                 self._is_stopped = True
                 self._words[team.COUNTER] = _NO_MORE  # again and again: the call may not have been open before
-                is_over = not self._is_begun or self._done.acquire(timeout=_SLICE)
+                self._done.acquire(timeout=SLICE)  # in vain, if the interrupt came just after the one that succeeded
+                is_needed = self._is_begun and not self._is_over
 
     def _make(self) -> None:
+        try:
+            self._starts.pop()
+        except IndexError:  # another thread was started, and came first
+            return
         self._is_begun = True  # in this order: either this sees that it is stopped, or `_stop` that it is begun
         try:
             if not self._is_stopped:
@@ -220,6 +222,7 @@ class _LongCall:
         except BaseException as error:
             self._outcome.append((None, error))
         finally:
+            self._is_over = True
             self._done.release()
 
     def _compute(self) -> Any:

@@ -292,8 +292,13 @@ class _EntryCache(_Cache):
         if data.library.has_dynamic_globals:
             raise RuntimeError(f"{self._name} holds an address of this process and cannot be cached")
         path = self._path(sig, data.codegen)
-        if path is not None:
-            store.write(path, numba.core.serialize.dumps(data._reduce()))
+        if path is None:
+            return
+        try:
+            reduced = data._reduce()
+        except RuntimeError:  # LLVM's code came while an interrupt did, which ends in C: it can be run, but not kept
+            return
+        store.write(path, numba.core.serialize.dumps(reduced))
 
     def enable(self):
         """Nothing to switch: every entry has this cache."""
