@@ -26,7 +26,7 @@ from .problem import Array
 
 _SPIN = 0.5e-3  # seconds that a helper waits for the next call before it sleeps
 _TRIAL = 4_000  # pauses that tell how long one takes
-_LONG = 50e6  # nanoseconds that a call is predicted to take, from which on it can be stopped: 500 times what that costs
+_LONG = 50e6  # nanoseconds that a call is predicted to take, from which on it can be stopped: 250 times what that costs
 _MOST = 4 * (os.cpu_count() or 1)  # threads of a call: more of them would only take turns
 _NO_MORE = 1 << 40  # a number that no item has
 

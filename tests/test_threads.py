@@ -180,6 +180,16 @@ def test_helpers_come_and_others_are_not_asked(threads):
         np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
 
 
+def test_pools_of_large_arrays_are_shared_in_small_parts(threads):
+    x = np.resize(values((1 << 20) + 7, "f4"), (1, 20, 1 << 10, 1 << 10))  # more parts than four for each thread
+    for pool, window in ((fastconv.max_pool2d, 3), (fastconv.avg_pool2d, 1 << 10)):
+        results = []
+        for count in (1, 2):
+            fastconv.set_num_threads(count)
+            results.append(pool(x, window))
+        np.testing.assert_array_equal(*results)
+
+
 def test_a_call_does_not_wait_for_the_helpers_of_another(threads):
     x, w, options = large("many slabs")
     fastconv.set_num_threads(2)
