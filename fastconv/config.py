@@ -26,7 +26,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     dict or None
         With ``"dicts"``: ``version``, ``python``, ``numpy``, ``numba``, ``llvmlite``, ``cpu``, ``vector_bits``,
         ``threads``, ``threading_layer``, ``scipy_patched`` (whether `patch_scipy` is in force) and ``cache_directory``
-        (None where there is none and none can be made).
+        (None where there is none and none can be made, or others may write it).
 
     Raises
     ------

@@ -241,7 +241,7 @@ def converting(run: Run, read: np.dtype[Any], dtype: np.dtype[Any]) -> Run:
     """What converts the kernels, which are small, and of inputs those that cannot be converted as they are read."""
 
     def convert_and_run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        run(x.astype(read, copy=False), w.astype(dtype, copy=False), bias, fill, out)
+        run(checks.cast(x, read), checks.cast(w, dtype), bias, fill, out)
 
     return convert_and_run
 

@@ -13,8 +13,9 @@ from . import workspace
 from .extending import MEANING, TABLE
 from .kernels.shapes import ALGORITHMS, BOUNDARIES, CONSTANT, Axis, compute_dtype, element_of, pack_numbers, three_axes
 from .launch import entry_point, family_formats
-from .problem import Array, Problem, aligned, check_name
-from .threads import get_num_threads, share
+from .problem import Array, Problem, aligned, cast, check_name
+from .team import share
+from .threads import get_num_threads
 from .verbose import chosen
 
 Run = Callable[[Array, Array, Array | None, Array, Array], None]  # x, w, bias, fill, out
@@ -126,7 +127,7 @@ def _run_family(problem: Problem, place: int, has_rows: bool = True) -> Run:
         module.write_plan(*facts, numbers)
     correlate = entry_point(module.correlate, *family_formats(module, problem.dtype.name, problem.read.name))
     if module.WORKSPACE_BYTES:
-        return _with_workspace(problem, correlate, numbers, module.WORKSPACE_BYTES, has_rows)
+        return _with_workspace(problem, place, correlate, numbers, has_rows)
     second: list[Run] = []  # what takes arrays that this family does not, made at the first need
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
@@ -142,12 +143,15 @@ def _run_family(problem: Problem, place: int, has_rows: bool = True) -> Run:
     return run
 
 
-def _with_workspace(problem: Problem, correlate: Any, numbers: Array, size: int, has_rows: bool) -> Run:
+def _with_workspace(problem: Problem, place: int, correlate: Any, numbers: Array, has_rows: bool) -> Run:
     """What runs kernels that take a workspace, and share their work among threads where there is enough of it."""
-    take, give = workspace.take, workspace.give
+    from .kernels.convolution import choose
+
+    take, give, size = workspace.take, workspace.give, choose.FAMILIES[place].module.WORKSPACE_BYTES
     call, results = problem.call, math.prod(problem.out_shape)
     elements = call.batch * call.groups * call.channels * math.prod(axis.size for axis in problem.axes) + results
     macs = results * (call.channels * problem.taps + (0 if has_rows else _STEP_MACS)) + _ELEMENT_MACS * elements
+    work = problem.call.batch * choose.costs[place](*facts_of(problem))
     shared = macs * (2 if problem.dtype.itemsize > 4 else 1) >= _SHARED_MACS
 
     def run_alone(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
@@ -159,7 +163,7 @@ def _with_workspace(problem: Problem, correlate: Any, numbers: Array, size: int,
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
         arrays = x, w, fill if bias is None else bias, out, fill, numbers
-        if not share(correlate, arrays, size, get_num_threads()):
+        if not share(correlate, arrays, size, get_num_threads(), work):
             _run_aligned(run, x, w, bias, fill, out)
 
     return run if shared else run_alone
@@ -178,21 +182,20 @@ def _run_im2col(problem: Problem) -> Run:
     from .kernels.convolution import activation
 
     call, taps = problem.call, problem.taps
-    compute, numbers = compute_dtype(problem.dtype.name), pack_numbers(call, three_axes(problem.axes))
-    finish_sums = entry_point(activation.finish_sums, compute, problem.dtype.name, problem.dtype.name, "int64")
+    compute, numbers = np.dtype(compute_dtype(problem.dtype.name)), pack_numbers(call, three_axes(problem.axes))
+    finish_sums = entry_point(activation.finish_sums, compute.name, problem.dtype.name, problem.dtype.name, "int64")
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
         result = aligned(out)
         for g in range(call.groups):
             channels = slice(g * call.channels, (g + 1) * call.channels)
             outputs = slice(g * call.outputs, (g + 1) * call.outputs)
-            rows = w[outputs].astype(compute)
+            rows = cast(w[outputs], compute)
             if call.flip:
                 rows = np.flip(rows, tuple(range(2, rows.ndim)))
             rows = rows.reshape(call.outputs, call.channels * taps)
             for n in range(call.batch):
-                image = x[n, channels].astype(problem.dtype, copy=False)
-                columns = _columns(problem.axes, image, fill).astype(compute, copy=False)
+                columns = cast(_columns(problem.axes, cast(x[n, channels], problem.dtype), fill), compute)
                 with np.errstate(all="ignore"):  # infinity and NaN are results like any other
                     sums = rows @ columns
                 part = fill if bias is None else bias[outputs]

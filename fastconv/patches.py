@@ -12,7 +12,8 @@ from . import problem as checks
 from .extending import offer
 from .launch import PATCHES, entry_point, import_kernels, window_numbers
 from .problem import Array, Sliding, aligned
-from .threads import get_num_threads, share
+from .team import share
+from .threads import get_num_threads
 from .verbose import traced
 
 
@@ -241,6 +242,7 @@ def prepare_combine(problem: Sliding, patches: Array) -> Run:
 
 _WORDS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64", 16: "complex128"}
 _SHARED_BYTES = 1_000_000  # of patches, 40 us or more on one core
+_BYTE = 0.3  # nanoseconds of one core, about: memory that is new to the process takes the most of them
 
 
 def extract_formats(itemsize: int) -> tuple[str, ...]:
@@ -261,7 +263,8 @@ def _shared(kernel: Callable[..., bool], workspace: int, size: int) -> Callable[
     """A kernel on all threads, if it reads or writes patches of many bytes; each has so much workspace."""
 
     def run(*arguments: Any) -> bool:
-        done: bool = share(kernel, arguments, workspace, get_num_threads() if size >= _SHARED_BYTES else 1)
+        threads = get_num_threads() if size >= _SHARED_BYTES else 1
+        done: bool = share(kernel, arguments, workspace, threads, _BYTE * size)
         return done
 
     return run

@@ -13,7 +13,8 @@ from .extending import offer
 from .kernels.shapes import UNIT, three_axes
 from .launch import POOLS, entry_point, import_kernels, window_numbers
 from .problem import Array, Sliding, aligned
-from .threads import get_num_threads, share
+from .team import share
+from .threads import get_num_threads
 from .verbose import chosen, traced
 
 _WINDOW_DOC = """
@@ -161,6 +162,7 @@ def _rows_refuse(problem: Sliding, x: Array, result: np.dtype[Any]) -> str | Non
 
 
 _SHARED_BYTES = 600_000  # of input, 12 us or more on one core
+_ELEMENT = 0.5  # nanoseconds of one core for an element, about
 
 
 def _by_rows(
@@ -185,12 +187,13 @@ def _by_rows(
     pool = entry_point(kernel, *row_formats(x.dtype.name, dtypes[0].name))
     size = simd_fold.WORKSPACE_BYTES
     empty, several, shared = 0 in shape, len(dtypes) > 1, x.nbytes >= _SHARED_BYTES
+    work = _ELEMENT * (x.size + math.prod(shape) * sum(axis.kernel for axis in problem.axes))
 
     def run(x: Array) -> Any:
         results = tuple([np.empty(shape, dtype) for dtype in dtypes])
         out, indices = results[0], results[-1] if several else numbers
         if not empty:
-            share(pool, (x, out, indices, lowest, numbers), size, get_num_threads() if shared else 1)
+            share(pool, (x, out, indices, lowest, numbers), size, get_num_threads() if shared else 1, work)
         return results if several else out
 
     return run
@@ -492,7 +495,7 @@ def prepare_scatter(
     problem, shape = Sliding(name, leading, axes, dtype), (*leading, *size)
     numbers, is_empty = window_numbers(problem, plane=math.prod(size)), values.size == 0
     kernel = entry_point(scatter.scatter_add if adds else scatter.unpool, *scatter_formats(dtype.name))
-    is_shared = math.prod(shape) * dtype.itemsize >= _SHARED_BYTES
+    is_shared, work = math.prod(shape) * dtype.itemsize >= _SHARED_BYTES, _ELEMENT * (math.prod(shape) + values.size)
 
     def run(values: Array, indices: Array) -> Array:
         if is_empty:
@@ -500,7 +503,7 @@ def prepare_scatter(
         out, threads = np.empty(shape, dtype), get_num_threads() if is_shared else 1
         bad = np.full(threads, -1, np.int64)
         flat = indices.astype(np.int64, copy=False)
-        share(kernel, (aligned(values), aligned(flat), out, bad, numbers), scatter.WORKSPACE_BYTES, threads)
+        share(kernel, (aligned(values), aligned(flat), out, bad, numbers), scatter.WORKSPACE_BYTES, threads, work)
         if bad.max() >= 0:
             raise checks.bad_index(name, indices, int(bad[bad >= 0].min()), size)
         return out
@@ -535,12 +538,13 @@ def prepare_mean_adjoint(problem: Sliding, grad: Array, include_padding: bool) -
     kernel, numbers = entry_point(spread.spread, *spread_formats(grad.dtype.name, result.name)), window_numbers(problem)
     shape = *problem.leading, *(axis.size for axis in problem.axes)
     is_empty, is_shared = 0 in shape, math.prod(shape) * result.itemsize >= _SHARED_BYTES
+    work = _ELEMENT * (math.prod(shape) + grad.size)
 
     def run(grad: Array) -> Array:
         out = np.empty(shape, result)
         if not is_empty:
             arguments = aligned(grad), out, numbers, include_padding
-            share(kernel, arguments, spread.WORKSPACE_BYTES, get_num_threads() if is_shared else 1)
+            share(kernel, arguments, spread.WORKSPACE_BYTES, get_num_threads() if is_shared else 1, work)
         return out
 
     return traced(run, problem, "rows", grad_output=grad.shape, window=problem.window)

@@ -386,6 +386,17 @@ def check_size(function: str, shape: Sequence[int], itemsize: int, in_chunks: bo
         np.empty(math.prod(shape) * itemsize, dtype=np.uint8)
 
 
+def cast(array: Array, dtype: np.dtype[Any]) -> Array:
+    """An array in another type, itself where it has it. What does not fit becomes infinity, or 0, without a word.
+
+    Kernels say none either, whatever `np.seterr` asks NumPy to say: results do not depend on which of the two casts.
+    """
+    if array.dtype == dtype:
+        return array
+    with np.errstate(all="ignore"):
+        return array.astype(dtype)
+
+
 def as_bias(function: str, bias: Any, outputs: int, dtype: np.dtype[Any]) -> Array:
     """`bias` in the result's dtype."""
     if (  # as most are: the checks below take longer than a small call
@@ -403,7 +414,7 @@ def as_bias(function: str, bias: Any, outputs: int, dtype: np.dtype[Any]) -> Arr
         )
     if not np.can_cast(bias.dtype, dtype, "same_kind"):
         raise TypeError(f"{function}(): bias has dtype {bias.dtype}, which does not cast to the result's {dtype}")
-    return aligned(bias.astype(dtype, copy=False))
+    return aligned(cast(bias, dtype))
 
 
 _UNHELD = "{}(): fillvalue is {!r}, which the result's dtype {} cannot hold"

@@ -2,9 +2,8 @@
 
 `kernel` marks inner functions, inlined into whoever calls them; `entry` marks what the frontend calls. Entries are
 kept on disk. Numba's own cache looks only at the file of the function that it keeps, and two processes that fill it
-together can swap their files; here the folder's name holds a hash of all kernel sources, each file's name a hash of
-what it was compiled for, and each file begins with one of its content: damaged machine code would end the process.
-A process whose sources have changed under it reads and keeps nothing.
+together can swap their files; here the folder's name holds a hash of all kernel sources and each file's name a hash of
+what it was compiled for; `store` reads and writes them. A process whose sources have changed under it does neither.
 
 Numba optimises each function alone and makes machine code of it, and then does so again for each of its callers. Here
 inner functions stay as they were lowered until an entry, with all that it calls, is optimised, once. Of Numba's own
@@ -13,10 +12,8 @@ passes only those run that kernels need: they use no arrays of Numba's, no closu
 
 import functools
 import hashlib
-import os
 import pickle
 import sys
-import tempfile
 from pathlib import Path
 from types import FunctionType
 
@@ -46,6 +43,7 @@ from numba.core.untyped_passes import (
 )
 from numba.extending import overload as numba_overload
 
+from . import store
 from .process import guard_forks, uninterrupted
 from .sources import KERNELS
 
@@ -61,7 +59,6 @@ _FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "no_c
 # What the environment may tell Numba that changes the code; nothing here sets any of it.
 _SETTINGS = "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"
 
-_DIGEST = hashlib.sha256().digest_size
 _names: dict[str, FunctionType] = {}
 _offered: set[FunctionType] = set()  # to Numba, by `plain`
 
@@ -246,36 +243,20 @@ def compiled(dispatcher, *types):
     return uninterrupted(dispatcher.compile, types)
 
 
-def _base():
-    """Folder of all that is kept: `NUMBA_CACHE_DIR` where it is set, else the user's cache folder."""
-    if config.CACHE_DIR:
-        return Path(config.CACHE_DIR).absolute()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir()))
-    if sys.platform == "darwin":
-        return Path(os.path.expanduser("~/Library/Caches"))
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-
-
-_BASE = _base()  # the working directory may change
+_BASE = store.base(config.CACHE_DIR)  # the working directory may change
 
 
 def cache_directory():
     """Folder of the compiled kernels; None where there is none and none can be made, or sources have changed.
 
-    It may be one that can only be read.
+    It may be one that can only be read, but none that others may write.
     """
     sources = KERNELS.hash()
-    if sources is None or not _BASE.is_absolute():  # no home: "~" stays as it is
+    if sources is None or _BASE is None:
         return None
     versions = f"{sources} {numba.__version__} {llvmlite.__version__} {sys.version}"
-    path = _BASE / "fastconv" / hashlib.sha256(versions.encode()).hexdigest()[:20]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        if not path.is_dir():
-            return None
-    return str(path)
+    folder = store.open_folder(_BASE, hashlib.sha256(versions.encode()).hexdigest()[:20])
+    return folder and str(folder)
 
 
 class _EntryCache(_Cache):
@@ -299,16 +280,13 @@ class _EntryCache(_Cache):
     def load_overload(self, sig, target_context):
         target_context.refresh()
         path = self._path(sig, target_context.codegen())
-        if path is None:
+        payload = path and store.read(path)
+        if not payload:
             return None
         try:
-            content = path.read_bytes()
-        except OSError:
+            return CompileResult._rebuild(target_context, *pickle.loads(payload))
+        except Exception:  # whoever wrote it, it holds no code of this entry: compile and write it anew
             return None
-        digest, payload = content[:_DIGEST], content[_DIGEST:]
-        if digest != hashlib.sha256(payload).digest():  # damaged: compile and write it anew
-            return None
-        return CompileResult._rebuild(target_context, *pickle.loads(payload))
 
     def save_overload(self, sig, data):
         if data.library.has_dynamic_globals:
@@ -316,14 +294,11 @@ class _EntryCache(_Cache):
         path = self._path(sig, data.codegen)
         if path is None:
             return
-        payload = numba.core.serialize.dumps(data._reduce())
         try:
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                whole = Path(folder, path.name)
-                whole.write_bytes(hashlib.sha256(payload).digest() + payload)
-                os.replace(whole, path)
-        except OSError:  # a full disk, or a folder for reading only: costs a compilation in the next process
+            reduced = data._reduce()
+        except RuntimeError:  # LLVM's code came while an interrupt did, which ends in C: it can be run, but not kept
             return
+        store.write(path, numba.core.serialize.dumps(reduced))
 
     def enable(self):
         """Nothing to switch: every entry has this cache."""

@@ -15,11 +15,13 @@ import operator
 import os
 import sys
 import threading
+import time
 
 _importing = threading.RLock()
 _workers = set()  # the threads that `uninterrupted` began
 _running = []  # a lock for each of them, held until it is done
 _PATIENCE = 2.0  # seconds that someone at a terminal waits without a word
+SLICE = 0.02  # seconds between looks at what only a running interpreter sees: exceptions that another thread has sent
 _told = threading.Lock()  # taken once and for all, by the thread that says what takes so long
 
 
@@ -27,16 +29,12 @@ def uninterrupted(function, *arguments):
     """`function(*arguments)`, on a thread of its own. What interrupts this one ends the wait, not the work."""
     if _thread.get_ident() in _workers:
         return function(*arguments)
-    done, outcome = _thread.allocate_lock(), []
+    done, outcome, starts = _thread.allocate_lock(), [], [None]
     done.acquire()
-    try:
-        _thread.start_new_thread(_work, (function, arguments, done, outcome))
-    except RuntimeError:  # the interpreter is shutting down, or has no room for a thread
-        return function(*arguments)
-    if not done.acquire(timeout=_PATIENCE):
-        if _is_watched() and _told.acquire(blocking=False):
+    patience = time.monotonic() + _PATIENCE
+    while not done.acquire(timeout=start_once(starts, _work, function, arguments, done, outcome, starts)):
+        if time.monotonic() > patience and _is_watched() and _told.acquire(blocking=False):
             sys.stderr.write("fastconv: compiling, which takes some seconds once (FASTCONV_QUIET=1: no such line)\n")
-        done.acquire()
     result, error = outcome.pop()
     if error is None:
         return result
@@ -44,6 +42,20 @@ def uninterrupted(function, *arguments):
         raise error
     finally:
         del error
+
+
+def start_once(starts, work, *arguments):
+    """Have another thread do what nobody has begun, who would have taken the one item of `starts`; how long to wait.
+
+    To be called again as long as that is there: CPython takes a thread that has not begun for the one that started it,
+    and hands it an exception which is sent to that one. Then neither of the two comes to do anything.
+    """
+    if starts:
+        try:
+            _thread.start_new_thread(work, arguments)
+        except RuntimeError:  # the interpreter is shutting down, or has no room for a thread
+            work(*arguments)
+    return SLICE
 
 
 def _is_watched():
@@ -55,7 +67,11 @@ def _is_watched():
         return False
 
 
-def _work(function, arguments, done, outcome):
+def _work(function, arguments, done, outcome, starts):
+    try:
+        starts.pop()
+    except IndexError:  # another one was started, and came first
+        return
     thread = _thread.get_ident()
     _workers.add(thread)
     _running.append(done)

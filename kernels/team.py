@@ -3,7 +3,8 @@
 A team is a block of words. Who has work takes the team, writes down a function and its arguments and opens it; helpers
 wait in `serve`, spinning, and run what they find: from sleep they would take some 100 us to come. Nobody waits for a
 helper that did not come: those who run take numbered items from a counter until none is left. Who has the team gives it
-back once all that came have left, so that nobody reads an array after the call that it belongs to.
+back once all that came have left, so that nobody reads an array after the call that it belongs to. Helpers compute as
+the caller does: with its rounding mode, and subnormal numbers where it has them.
 
 A team is taken and given back within one call of a kernel. An interrupt is an exception between two instructions of the
 interpreter: it finds the team free, or in the hands of another thread's compiled code, which gives it back.
@@ -19,7 +20,7 @@ from .jit import entry, kernel
 from .strided import address, data_of
 
 # Words that several threads write lie on cache lines of their own.
-COUNTER, STATE, LEFT, JOINED, BODY, THREADS, BUSY, ARGUMENTS = 0, 16, 32, 48, 49, 50, 56, 64
+COUNTER, STATE, LEFT, JOINED, BODY, THREADS, FLOATS, BUSY, ARGUMENTS = 0, 16, 32, 48, 49, 50, 51, 56, 64
 WORDS = 128
 # The state: the number of the call, whether helpers may join it, how many have.
 _OPEN = 1 << 20
@@ -27,7 +28,7 @@ _HELPERS = _OPEN - 1
 _NUMBER = ~(2 * _OPEN - 1)
 _PAUSES = 1000  # tens of microseconds, in which helpers end their last items; then the core is left to them
 
-_INT64 = ir.IntType(64)
+_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 _BODY = types.void, (types.intp, types.intp)  # what helpers call, with the arguments' address and their number
 
 
@@ -77,18 +78,53 @@ def take_item(typingctx, team):
     return types.intp(team), codegen
 
 
+def _machine():
+    """The kind of processor that is compiled for."""
+    triple = cpu_target.target_context.codegen().magic_tuple()[0]
+    kinds = {"x86": ("x86", "i386", "i686"), "arm": ("aarch64", "arm64")}
+    return next((kind for kind, heads in kinds.items() if triple.startswith(heads)), "")
+
+
+def _call(builder, name, result, *arguments):
+    kind = ir.FunctionType(result, [each.type for each in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def _float_state(builder):
+    """How this thread rounds, and what it does with subnormal numbers."""
+    if _machine() == "x86":
+        place = cgutils.alloca_once(builder, _INT32)
+        _call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), builder.bitcast(place, cgutils.voidptr_t))
+        return builder.zext(builder.load(place), _INT64)
+    return _call(builder, "llvm.aarch64.get.fpcr", _INT64) if _machine() == "arm" else _INT64(0)
+
+
+@intrinsic
+def compute_like(typingctx, state):
+    """Have this thread round, and treat subnormal numbers, as the one does that opened the team."""
+
+    def codegen(context, builder, signature, args):
+        if _machine() == "x86":
+            place = cgutils.alloca_once(builder, _INT32)
+            builder.store(builder.trunc(args[0], _INT32), place)
+            _call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), builder.bitcast(place, cgutils.voidptr_t))
+        elif _machine() == "arm":
+            _call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
 @intrinsic
 def pause(typingctx):
     """Tell the core that it waits."""
-    triple = cpu_target.target_context.codegen().magic_tuple()[0]
+    machine = _machine()
 
     def codegen(context, builder, signature, args):
-        name, hint = ("llvm.aarch64.hint", [ir.IntType(32)(1)]) if triple.startswith(("aarch64", "arm64")) else ("", [])
-        if triple.startswith(("x86", "i386", "i686")):
-            name = "llvm.x86.sse2.pause"
-        if name:
-            kind = ir.FunctionType(ir.VoidType(), [number.type for number in hint])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), hint)
+        if machine == "x86":
+            _call(builder, "llvm.x86.sse2.pause", ir.VoidType())
+        elif machine == "arm":
+            _call(builder, "llvm.aarch64.hint", ir.VoidType(), _INT32(1))
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -101,8 +137,7 @@ def leave_core(typingctx):
 
     def codegen(context, builder, signature, args):
         if has_call:
-            kind = ir.FunctionType(ir.IntType(32), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+            _call(builder, "sched_yield", _INT32)
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -140,8 +175,10 @@ def open_team(typingctx, team, arguments, threads):
             raise ValueError(f"{arguments} does not fit in a team")
         packed, state = (_word(context, builder, team, words, _INT64(i)) for i in (ARGUMENTS, STATE))
         builder.store(values, builder.bitcast(packed, values.type.as_pointer()), align=8)
-        for i, value in ((COUNTER, 0), (LEFT, 0), (BODY, outline(context, builder)), (THREADS, count)):
-            value = _INT64(value) if isinstance(value, int) else value
+        body, state_of_floats = outline(context, builder), _float_state(builder)
+        for i, value in (
+            (COUNTER, _INT64(0)), (LEFT, _INT64(0)), (BODY, body), (THREADS, count), (FLOATS, state_of_floats),
+        ):  # fmt: skip
             builder.store(value, _word(context, builder, team, words, _INT64(i)))
         number = builder.and_(builder.load(state), _INT64(_NUMBER))
         builder.atomic_rmw("xchg", state, builder.add(number, _INT64(3 * _OPEN)), "seq_cst")
@@ -200,6 +237,7 @@ def serve(team, pauses):
                 thread = (state & _HELPERS) + 1
                 if thread < words[THREADS]:
                     quiet = 0
+                    compute_like(words[FLOATS])
                     invoke(words[BODY], address(team) + 8 * ARGUMENTS, thread)
                 add(team, LEFT, 1)
         else:

@@ -33,7 +33,7 @@ def check_large():
 def child():
     signal.alarm(100)  # one that hangs dies
     first_calls()
-    if work is large_calls:
+    if work is not first_calls:
         check_large()
 
 def fork():
@@ -47,8 +47,12 @@ def fork():
             os._exit(1)
     return pid
 
+def first_large_call():
+    check_large()
+    stop.set()
+
 stop = threading.Event()
-work = large_calls if sys.argv[2] == "large" else first_calls
+work = {"first": first_calls, "large": large_calls, "first large": first_large_call}[sys.argv[2]]
 if work is large_calls:
     check_large()
 thread = threading.Thread(target=work)
@@ -76,6 +80,14 @@ def test_forks_while_another_thread_compiles(tmp_path):
 def test_forks_while_another_thread_reads_compiled_code():
     done = run_python(FORKS, "f8 f4 i2", "first", 8, 0.15)
     assert int(done.stdout) >= 1
+
+
+def test_forks_while_another_thread_imports_kernels():
+    assert int(run_python(FORKS, "f8", "first", 5, 0.06).stdout) >= 1
+
+
+def test_forks_while_another_thread_makes_its_first_large_call():
+    assert int(run_python(FORKS, "f8", "first large", 5, 0.25).stdout) >= 1
 
 
 def test_forks_while_helpers_compute():

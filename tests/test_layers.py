@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 # Lowest first; a module imports from its own row and the rows before it. Packages stand for all that they hold.
 LAYERS = [
     {"fastconv.kernels.shapes", "fastconv.kernels.sources", "fastconv.kernels.process", "fastconv.kernels"},
+    {"fastconv.kernels.store"},
     {"fastconv.kernels.jit"},
     {"fastconv.kernels.strided"},
     {"fastconv.kernels.window", "fastconv.kernels.team", "fastconv.kernels.lessons"},
@@ -21,6 +22,7 @@ LAYERS = [
     {"fastconv.hints", "fastconv.problem", "fastconv.scipy_patch", "fastconv.sources"},
     {"fastconv.torch_names"},
     {"fastconv.launch", "fastconv.workspace", "fastconv.threads", "fastconv.verbose", "fastconv.extending"},
+    {"fastconv.team"},
     {"fastconv.dispatch", "fastconv.config", "fastconv.transforms", "fastconv.prepared", "fastconv.torch_windows"},
     {"fastconv.algorithms", "fastconv.conv", "fastconv.pool", "fastconv.patches", "fastconv.filters"},
     {"fastconv.transposed"},

@@ -1,6 +1,7 @@
 """Where compiled kernels are kept: folders that are read only, relative, or of another version than what runs."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -158,3 +159,126 @@ def test_sources_that_change_have_no_hash_any_more(tmp_path):
     (tmp_path / "b.py").write_text("")
     assert Sources(tmp_path).hash() not in (None, second._digest)
     assert Sources(tmp_path / "none").hash() is None
+
+
+# ---- files that are not to be believed, and places that others may write
+
+
+def spoil(path, payload):
+    """Write a file as the store does, with a right digest of what is no machine code."""
+    from fastconv.kernels import store
+
+    path.write_bytes(store._digest(path, payload) + payload)
+
+
+SPOILT = {
+    "nothing": b"",
+    "no pickle": b"x" * 100,
+    "another pickle": pickle.dumps(([1, 2], "three")),
+    "a name that is gone": b"cfastconv.kernels.jit\ngone\n.",
+}
+
+
+@pytest.fixture
+def copied(warm, tmp_path):
+    """A folder that holds what `CALL` needs, to be spoilt: where it is, and the file of its kernel."""
+    shutil.copytree(warm, tmp_path / "kept")
+    (kernel,) = (path for path in files(tmp_path / "kept") if path.name.startswith("windows.patches.extract."))
+    return tmp_path / "kept", kernel
+
+
+@pytest.mark.parametrize("payload", SPOILT.values(), ids=SPOILT)
+def test_what_holds_no_code_is_compiled_anew(copied, payload):
+    folder, kernel = copied
+    spoil(kernel, payload)
+    assert run_python(COUNTED, NUMBA_CACHE_DIR=folder).stdout == "0\n"
+    assert run_python(COUNTED, NUMBA_CACHE_DIR=folder).stdout == "1\n"
+
+
+def test_the_code_of_another_kernel_or_version_is_not_believed(copied):
+    from fastconv.kernels import store
+
+    _, kernel = copied
+    assert store.read(kernel)
+    other, version = kernel.with_name("another"), kernel.parent.with_name("version")
+    version.mkdir()
+    for place in (other, version / kernel.name):
+        shutil.copy(kernel, place)
+        assert store.read(place) is None
+    assert store.read(kernel)
+
+
+def test_a_place_that_is_no_file_is_not_read(tmp_path):
+    from fastconv.kernels import store
+
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")  # reading it would never end
+    for name in ("folder", "pipe", "none"):
+        assert store.read(tmp_path / name) is None
+
+
+posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners and permissions of this kind")
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_files_and_folders_that_others_may_write_are_not_trusted(tmp_path, mode):
+    from fastconv.kernels import store
+
+    folder = store.open_folder(tmp_path, "version")
+    store.write(folder / "kernel", b"code")
+    assert store.read(folder / "kernel") == b"code"
+    (folder / "kernel").chmod(mode)
+    assert store.read(folder / "kernel") is None
+    for each in (folder, folder.parent):
+        each.chmod(mode | 0o111)
+        assert store.open_folder(tmp_path, "version") is None
+        each.chmod(0o755)
+    assert store.open_folder(tmp_path, "version") == folder
+
+
+@posix
+def test_what_another_user_owns_is_not_trusted(tmp_path, monkeypatch):
+    from fastconv.kernels import store
+
+    folder = store.open_folder(tmp_path, "version")
+    store.write(folder / "kernel", b"code")
+    (folder / "link").symlink_to(folder / "kernel")
+    assert store.is_trusted(folder / "link", os.path.isfile)
+    owner = os.lstat(folder).st_uid
+    stranger = owner + 1 if owner else 1
+    if owner == 0:  # the superuser's files are everybody's to read: this one belongs to somebody else
+        for path in (folder / "kernel", folder):
+            os.chown(path, stranger, -1)
+            assert not store.is_trusted(path, os.path.exists)
+            os.chown(path, owner, -1)
+        os.lchown(folder / "link", stranger, -1)  # a link that somebody else made to a file of one's own
+        assert not store.is_trusted(folder / "link", os.path.isfile)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: stranger)
+        assert store.read(folder / "kernel") is None
+        assert store.open_folder(tmp_path, "version") is None
+
+
+@posix
+def test_what_is_kept_nobody_else_may_write_whatever_the_mask(tmp_path):
+    from fastconv.kernels import store
+
+    before = os.umask(0)
+    try:
+        folder = store.open_folder(tmp_path / "new", "version")
+        store.write(folder / "kernel", b"code")
+    finally:
+        os.umask(before)
+    assert store.read(folder / "kernel") == b"code"
+    assert {path.stat().st_mode & 0o777 for path in (folder, folder.parent)} == {0o755}
+
+
+@posix
+def test_without_a_home_nothing_is_kept(monkeypatch):
+    from fastconv.kernels import store
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert store.base("") is None
+    assert store.base("here") == Path.cwd() / "here"

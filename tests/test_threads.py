@@ -170,7 +170,7 @@ def test_helpers_come_and_others_are_not_asked(threads):
     x, w, options = large("many slabs")
     fastconv.set_num_threads(4)
     expected = fastconv.correlate2d(x, w, **options)
-    team = fastconv.threads._teams["fastconv"]
+    team = fastconv.team._teams["fastconv"]
     end = time.monotonic() + 60
     while team.words[JOINED] == 0 and time.monotonic() < end:  # they may be late, not every time
         fastconv.correlate2d(x, w, **options)
@@ -180,11 +180,21 @@ def test_helpers_come_and_others_are_not_asked(threads):
         np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
 
 
+def test_pools_of_large_arrays_are_shared_in_small_parts(threads):
+    x = np.resize(values((1 << 20) + 7, "f4"), (1, 20, 1 << 10, 1 << 10))  # more parts than four for each thread
+    for pool, window in ((fastconv.max_pool2d, 3), (fastconv.avg_pool2d, 1 << 10)):
+        results = []
+        for count in (1, 2):
+            fastconv.set_num_threads(count)
+            results.append(pool(x, window))
+        np.testing.assert_array_equal(*results)
+
+
 def test_a_call_does_not_wait_for_the_helpers_of_another(threads):
     x, w, options = large("many slabs")
     fastconv.set_num_threads(2)
     expected = fastconv.correlate2d(x, w, **options)
-    words = fastconv.threads._teams["fastconv"].words
+    words = fastconv.team._teams["fastconv"].words
     words[BUSY] = 1
     np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
     assert words[BUSY] == 1
@@ -205,6 +215,8 @@ def test_numbers_of_threads(threads):
         fastconv.set_num_threads(0)
     with pytest.raises(ValueError, match=r"set_num_threads\(\): n is 1000000000, expected 1024 or less"):
         fastconv.set_num_threads(10**9)
+    with pytest.raises(ValueError, match=rf"set_num_threads\(\): n is {2**70}, expected 1024 or less"):
+        fastconv.set_num_threads(2**70)
     with pytest.raises(TypeError, match=r"set_num_threads\(\): n is 1.5, expected an int"), fastconv.num_threads(1.5):
         pass
     assert fastconv.get_num_threads() == 3
@@ -222,6 +234,83 @@ def test_the_number_of_threads_that_the_environment_asks_for(value, expected):
         assert 1 <= int(run.stdout) <= os.cpu_count()
     else:
         assert run.stdout.strip() == expected
+
+
+def test_no_more_threads_are_started_than_processors_can_use(threads):
+    x, w, options = large("many slabs")
+    fastconv.set_num_threads(2)
+    expected = fastconv.correlate2d(x, w, **options)
+    fastconv.set_num_threads(1000)
+    np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
+    assert threading.active_count() + len(fastconv.team._teams["fastconv"]._helpers) < 4 * os.cpu_count() + 20
+
+
+# Of control groups: what /proc/self/cgroup says, files with what they hold, and how many processors that grants.
+GROUPS = {
+    "version 2": ("0::/", {"cpu.max": "150000 100000"}, 2),
+    "no limit": ("0::/", {"cpu.max": "max 100000"}, None),
+    "none": (None, {}, None),
+    "nested": (
+        "0::/user.slice/one.scope",
+        {"user.slice/cpu.max": "300000 100000", "user.slice/one.scope/cpu.max": "max 100000"},
+        3,
+    ),
+    "inner": ("0::/a/b", {"a/cpu.max": "400000 100000", "a/b/cpu.max": "100000 100000"}, 1),
+    "version 1": (
+        "4:cpu,cpuacct:/\n1:name=systemd:/",
+        {"cpu,cpuacct/cpu.cfs_quota_us": "250000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+        3,
+    ),
+    "version 1, free": ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+    "version 1 in a container": (
+        "4:cpu,cpuacct:/docker/0f",
+        {"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"},
+        1,
+    ),
+    "version 1, nested": ("4:cpu:/a/b", {"cpu/a/cpu.cfs_quota_us": "200000", "cpu/a/cpu.cfs_period_us": "100000"}, 2),
+    "both versions": ("4:cpu:/a\n0::/c", {"cpu/a/cpu.cfs_quota_us": "200000", "cpu/a/cpu.cfs_period_us": "100000"}, 2),
+    "outside of what is seen": ("0::/../c", {"cpu.max": "100000 100000"}, 1),
+    "not a number": ("0::/", {"cpu.max": "much"}, None),
+}
+
+
+@pytest.mark.parametrize("groups, held, granted", GROUPS.values(), ids=GROUPS)
+def test_what_control_groups_grant(tmp_path, groups, held, granted):
+    from fastconv.threads import _UNLIMITED, _quota
+
+    if groups is not None:
+        (tmp_path / "listed").write_text(groups + "\n")
+    for name, text in held.items():
+        (tmp_path / "mounted" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mounted" / name).write_text(text + "\n")
+    assert _quota(tmp_path / "listed", tmp_path / "mounted") == (granted or _UNLIMITED)
+
+
+def test_what_joblib_tells_its_workers_is_obeyed():
+    code = "import fastconv; print(fastconv.get_num_threads())"
+    assert run_python(code, NUMBA_NUM_THREADS=1, FASTCONV_NUM_THREADS=None).stdout == "1\n"
+    assert run_python(code, NUMBA_NUM_THREADS=1, FASTCONV_NUM_THREADS=3).stdout == "3\n"
+
+
+LIMITED = """
+from threadpoolctl import threadpool_info, threadpool_limits
+import fastconv
+fastconv.set_num_threads(3)
+with threadpool_limits(1):
+    assert fastconv.get_num_threads() == 1
+    (found,) = (each for each in threadpool_info() if each["user_api"] == "fastconv")
+    assert (found["num_threads"], found["version"]) == (1, fastconv.__version__)
+with threadpool_limits({"fastconv": 10_000}):
+    assert fastconv.get_num_threads() == 1024
+with threadpool_limits(1, user_api="blas"):
+    assert fastconv.get_num_threads() == 3
+assert fastconv.get_num_threads() == 3
+"""
+
+
+def test_limits_of_threadpoolctl_are_obeyed():
+    pytest.importorskip("threadpoolctl")
+    run_python(LIMITED)
 
 
 def _child(connection):

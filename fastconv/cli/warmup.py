@@ -23,7 +23,7 @@ from fastconv.pool import mean_dtype
 
 Array = NDArray[Any]
 MANY_AXES = 4  # more than most families take
-_NO_FOLDER = "nothing can be kept: no folder can be written; NUMBA_CACHE_DIR may name one"
+_NO_FOLDER = "nothing can be kept: no folder is this user's alone to write; NUMBA_CACHE_DIR may name one"
 
 
 class Call(NamedTuple):

@@ -105,7 +105,7 @@ def correlate_block(options: Options, fill: Array, w: Array, bias: Array | None,
     """A block of a convolution. Sums over channels that lie in several blocks are added in the channels' order."""
     batch, taken, *spatial = parts
     where = slice(taken.first, taken.first + taken.outputs)
-    w, bias = w[where], None if bias is None else bias[where].astype(options.dtype)
+    w, bias = w[where], None if bias is None else checks.cast(bias[where], options.dtype)
     if len(taken.pieces) == 1:
         return _sum(options, fill, w, bias, parts, blocks, 0)
     # Halves are computed as float32, and so are sums of them until the last is added.
@@ -113,7 +113,7 @@ def correlate_block(options: Options, fill: Array, w: Array, bias: Array | None,
     partial = options._replace(activation=None, dtype=dtype)
     total: Array | None = None
     for i, term in enumerate(taken.terms):
-        more = _sum(partial, fill, w.astype(options.dtype), None, parts, blocks, i)
+        more = _sum(partial, fill, checks.cast(w, options.dtype), None, parts, blocks, i)
         if total is None:
             total = np.zeros((len(more), taken.outputs, *more.shape[2:]), dtype)
         total[:, slice(*term.outputs)] += more
@@ -121,7 +121,7 @@ def correlate_block(options: Options, fill: Array, w: Array, bias: Array | None,
     if bias is not None or options.activation is not None:
         ones = np.ones((taken.outputs, 1, *[1] * len(spatial)), dtype)
         total = conv.correlate_nd(total, ones, groups=taken.outputs, bias=bias, activation=options.activation)
-    return total.astype(options.dtype, copy=False)
+    return checks.cast(total, options.dtype)
 
 
 def _sum(options: Options, fill: Array, w: Array, bias: Array | None, parts: Parts, blocks: Blocks, i: int) -> Array:
@@ -131,7 +131,7 @@ def _sum(options: Options, fill: Array, w: Array, bias: Array | None, parts: Par
     outs = slice(*term.outputs)
     with laid_together([batch.pieces, (taken.pieces[i],), *[part.pieces for part in spatial]], blocks) as region:
         made = getattr(conv, options.name)(
-            region.astype(options.read, copy=False),  # a half, before it is computed as another type
+            checks.cast(region, options.read),  # a half, before it is computed as another type
             w[outs, slice(*term.inputs)],
             groups=term.groups,
             stride=tuple(axis.stride for axis in options.axes),

@@ -19,13 +19,15 @@ from ..kernels.simd.lines import FORMATS
 from ..kernels.window import write_tuple
 from ..launch import entry_point, step_formats
 from ..problem import Array
-from ..threads import get_num_threads, share
+from ..team import share
+from ..threads import get_num_threads
 from .arithmetic import Arithmetic, converted, of_passes, of_window
 from .calls import MEAN, SUM, Pass, Run, Window
 from .grouping import Pair
 from .layout import lying
 
 _SHARED = 200_000  # operations, some 50 us on one core: fewer are not worth to wake a thread
+_OPERATION = 0.25  # nanoseconds of it
 
 
 def pass_step(x: Array, out: Array, pair: Pair, in_place: bool) -> Run:
@@ -149,6 +151,6 @@ def _runner(step: Any, numbers: Array, weights: list[float], exact: Array, how: 
         give(scratch)
 
     def run(x: Array, out: Array) -> None:
-        share(compiled, (x, out, values, exact, numbers), size, get_num_threads())
+        share(compiled, (x, out, values, exact, numbers), size, get_num_threads(), _OPERATION * work)
 
     return run_alone if work < _SHARED or step.blocks.items == 1 else run

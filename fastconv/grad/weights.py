@@ -15,7 +15,8 @@ from ..extending import offer
 from ..kernels.shapes import element_of, pack_numbers, three_axes
 from ..launch import entry_point, import_kernels
 from ..problem import Array, Misfits, Problem, aligned
-from ..threads import get_num_threads, share
+from ..team import share
+from ..threads import get_num_threads
 from ..torch_names import as_ints, check_filled, check_shape, common_dtype, refusal
 from ..verbose import traced
 
@@ -93,6 +94,7 @@ _EXAMPLES: dict[int, tuple[str, ...]] = {  # per rank: elements and sizes of the
     3: ("8", "2, 1, 4", "1, 1, 3", "2, 1, 2", "array([[[[[10., 14., 18.]]]]])", "8"),
 }
 _SHARED_MACS, _SHARED_SUMS = 3_000_000, 500_000  # some 50 us on one core
+_MAC_BYTE = 0.005  # nanoseconds of one core that a multiply-add takes, for each byte of a number
 WEIGHTS = ("convolution.weights",)
 Run = Callable[..., Array]  # of input and grad_output, or grad_output alone
 _prepared: dict[Any, Run] = {}
@@ -245,14 +247,14 @@ def _prepare(problem: Problem, shape: tuple[int, ...], least: int = _SHARED_MACS
     numbers = pack_numbers(call, axes, kernels.PLAN_WORDS)
     kernels.write_plan(call, axes, element_of(dtype.name), numbers)
     differentiate = entry_point(kernels.differentiate, *weight_formats(dtype.name))
-    is_shared = macs * (2 if dtype.itemsize > 4 else 1) >= least
+    is_shared, work = macs * (2 if dtype.itemsize > 4 else 1) >= least, macs * dtype.itemsize * _MAC_BYTE
 
     def run(input: Array, grad_output: Array) -> Array:
         out, count = np.empty(shape, dtype), get_num_threads() if is_shared else 1
-        arrays = input.astype(dtype, copy=False), grad_output.astype(dtype, copy=False)
-        if not share(differentiate, (*arrays, out, numbers), kernels.WORKSPACE_BYTES, count):
+        arrays = checks.cast(input, dtype), checks.cast(grad_output, dtype)
+        if not share(differentiate, (*arrays, out, numbers), kernels.WORKSPACE_BYTES, count, work):
             arrays = aligned(arrays[0]), aligned(arrays[1])
-            share(differentiate, (*arrays, out, numbers), kernels.WORKSPACE_BYTES, count)
+            share(differentiate, (*arrays, out, numbers), kernels.WORKSPACE_BYTES, count, work)
         return out
 
     return traced(run, problem, "dots", weight=shape)

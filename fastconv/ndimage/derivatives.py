@@ -205,18 +205,19 @@ def _add_derivatives(
         return out
     if np.may_share_memory(x, out):  # each derivative reads the input
         x = x.copy()
-    for axis, each in zip(axes, modes, strict=True):
-        if axis == axes[0]:
-            derivative(x, axis, out, each, cval, *extra, **keywords)
+    with np.errstate(all="ignore"):  # as kernels do
+        for axis, each in zip(axes, modes, strict=True):
+            if axis == axes[0]:
+                derivative(x, axis, out, each, cval, *extra, **keywords)
+                if magnitude:
+                    np.multiply(out, out, out)
+                continue
+            more = derivative(x, axis, out.dtype, each, cval, *extra, **keywords)
             if magnitude:
-                np.multiply(out, out, out)
-            continue
-        more = derivative(x, axis, out.dtype, each, cval, *extra, **keywords)
+                np.multiply(more, more, more)
+            out += more
         if magnitude:
-            np.multiply(more, more, more)
-        out += more
-    if magnitude:
-        np.sqrt(out, out, casting="unsafe")
+            np.sqrt(out, out, casting="unsafe")
     return out
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..algorithms import explain
 from ..conv import correlate_nd
 from ..filters import SUM, Run, Window
-from ..problem import Array
+from ..problem import Array, cast
 
 _LEAST = 225  # taps: of fewer, nothing is asked
 _RANK = 3  # kernels that transform slide over so many axes
@@ -24,8 +24,8 @@ def transforming(x: Array, out: Array, window: Window, run: Run) -> Run | None:
     weights = np.where(window.footprint, window.weights, 0)[np.newaxis, np.newaxis]
     pads = tuple((before, size - 1 - before) for before, size in zip(window.before, weights.shape[2:], strict=True))
     options: dict[str, Any] = {"padding": pads, "boundary": window.boundaries, "dtype": out.dtype}
-    weights = weights.astype(out.dtype)
-    held = out.dtype.type(window.cval)
+    weights = cast(weights, out.dtype)
+    held = cast(np.asarray(window.cval), out.dtype)[()]
     if not (np.isfinite(weights).all() and np.isfinite(held)):
         return None
     if explain(x[np.newaxis, np.newaxis], weights, **options).algorithm == "direct":

@@ -378,7 +378,7 @@ def _by_boundary(function: str, in1: Any, in2: Any, mode: Any, boundary: Any, fi
         out = convolved(x[None], w[None], starts, sizes, dtype, "auto")[0]
     elif is_for_transform(x[None], w[None], starts, sizes, dtype):  # as no kernels do
         values = {"constant_values": fill} if around == "constant" else {}
-        padded = np.pad(x.astype(dtype, copy=False), pads, around, **values)  # type: ignore[call-overload]
+        padded = np.pad(checks.cast(x, dtype), pads, around, **values)  # type: ignore[call-overload]
         out = convolved(padded[None], w[None], [k - 1 for k in w.shape], sizes, dtype, "fft")[0]
     else:
         out = convolve_nd(x[None, None], w[None, None], padding=pads, boundary=around, fillvalue=fill)[0, 0]
@@ -420,7 +420,7 @@ def _by_axes(function: str, in1: Any, in2: Any, mode: Any, axes: Any) -> Array:
         )
     x, w, _ = _swapped(function, mode, x, w, over)
     if over:
-        x, w = (array.astype(transforms.working_dtype(array.dtype), copy=False) for array in (x, w))
+        x, w = (checks.cast(array, transforms.working_dtype(array.dtype)) for array in (x, w))
         out = _convolved_over(over, others, x, w, mode)
     else:
         out = x * w

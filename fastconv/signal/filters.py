@@ -74,7 +74,7 @@ def lfilter(b: ArrayLike, a: ArrayLike, x: ArrayLike, axis: int = -1, zi: ArrayL
     if x.size == 0:
         raise ValueError(f"{function}(): x is empty, expected at least one element")
     axis, last = normalize_axis_index(axis, x.ndim), b.size - 1
-    taps, x = b.astype(dtype)[::-1] / a.astype(dtype), x.astype(dtype, copy=False)
+    taps, x = checks.cast(b, dtype)[::-1] / checks.cast(a, dtype), checks.cast(x, dtype)
     if not state:
         return _along(x, taps, axis, (last, 0))
     sums, size = _along(x, taps, axis, (last, last)), x.shape[axis]
@@ -156,7 +156,7 @@ def savgol_filter(
             rows = _fits(window, order, deriv, delta, positions)
             ends = np.tensordot(rows, _axis_slice(wide, axis, begin, begin + window), (1, axis))
             _axis_slice(y, axis, at, at + half)[...] = np.moveaxis(ends, 0, axis)
-    return y.astype(dtype, copy=False)
+    return checks.cast(y, dtype)
 
 
 def upfirdn(
@@ -207,7 +207,7 @@ def upfirdn(
         return scipys(function, f"mode {mode!r}", ValueError)(h, x, up, down, axis, mode, cval)
     axis = normalize_axis_index(axis, x.ndim)
     count = max(0, ((x.shape[axis] - 1) * up + h.size - 1) // down + 1)
-    h, x = h.astype(dtype, copy=False), x.astype(dtype, copy=False)
+    h, x = checks.cast(h, dtype), checks.cast(x, dtype)
     return _resampled(h, x, up, down, 0, count, axis, boundary, checks.as_fill(function, cval, dtype)[0])
 
 
@@ -275,7 +275,7 @@ def resample_poly(
         background, boundary = _BACKGROUNDS[padtype](x, axis=axis, keepdims=True), "constant"
         x = np.asarray(x - background)
     fill = checks.as_fill(function, cval or 0, dtype)[0]
-    h, x = h.astype(dtype, copy=False), x.astype(dtype, copy=False)
+    h, x = checks.cast(h, dtype), checks.cast(x, dtype)
     y = _resampled(h, x, up, down, (h.size - 1) // 2, count, axis, boundary, fill)
     if background is not None:
         y += background
@@ -329,7 +329,7 @@ def _lowpass(function: str, window: Any, factor: int, dtype: np.dtype[Any]) -> A
         h /= h.sum()
     else:
         h = scipys(function, f"window {window!r}", ValueError, "firwin")(2 * half + 1, 1 / factor, window=window)
-    return h.astype(dtype, copy=False) if dtype.kind in "fc" else h
+    return checks.cast(h, dtype) if dtype.kind in "fc" else h
 
 
 def _resampled(

@@ -15,7 +15,7 @@ import numpy as np
 from .. import transforms
 from ..algorithms import explain, get_algorithm
 from ..conv import convolve_nd
-from ..problem import Array
+from ..problem import Array, cast
 
 _RANK = 3  # axes that kernels slide over; further ones are summed one by one
 _MACS = 25  # multiply-adds a nanosecond, about, of sums over more axes than kernels slide over
@@ -41,9 +41,10 @@ def convolved(x: Array, w: Array, starts: list[int], sizes: list[int], dtype: np
         if ours < transforms.cost(dtype, x.shape, w.shape, starts, sizes):
             return _summed(x, w, starts, sizes, dtype, "fft")
     working = transforms.working_dtype(dtype)
-    numbers, taps = x.astype(working, copy=False), w.astype(working, copy=False)
+    numbers, taps = cast(x, working), cast(w, working)
     if dtype.kind not in "biu":
-        return transforms.convolve(numbers, taps, starts, sizes).astype(dtype, copy=False)
+        with np.errstate(all="ignore"):  # as kernels do
+            return cast(transforms.convolve(numbers, taps, starts, sizes), dtype)
     if np.linalg.norm(numbers) * np.linalg.norm(taps) > _ROUNDED:
         return _summed(x, w, starts, sizes, dtype, "direct")
     return np.rint(transforms.convolve(numbers, taps, starts, sizes)).astype(np.int64).astype(dtype, copy=False)
@@ -128,8 +129,8 @@ def _summed_further(x: Array, w: Array, pads: list[tuple[int, int]], sizes: list
     """`_summed` over more axes than kernels slide over: tap by tap along the first of them."""
     first = x.ndim - 1 - _RANK
     wide = np.result_type(dtype, np.float32) if dtype.name in ("float16", "bfloat16") else dtype  # rounded once
-    x = np.pad(x.astype(wide, copy=False), [(0, 0), *pads[:first], *[(0, 0)] * _RANK])
-    w = np.flip(w, tuple(range(1, 1 + first))).astype(wide, copy=False)
+    x = np.pad(cast(x, wide), [(0, 0), *pads[:first], *[(0, 0)] * _RANK])
+    w = cast(np.flip(w, tuple(range(1, 1 + first))), wide)
     out = np.zeros((max(len(x), len(w)), *sizes), wide)
     for row in range(len(out)):
         image, kernel = x[row % len(x)], w[row % len(w)]
@@ -137,4 +138,4 @@ def _summed_further(x: Array, w: Array, pads: list[tuple[int, int]], sizes: list
             part = image[tuple(slice(t, t + size) for t, size in zip(tap, sizes, strict=False))]
             planes = part.reshape(-1, 1, *part.shape[first:])
             out[row] += convolve_nd(planes, kernel[tap][None, None], padding=tuple(pads[first:])).reshape(sizes)
-    return out.astype(dtype, copy=False)
+    return cast(out, dtype)

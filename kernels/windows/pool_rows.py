@@ -69,6 +69,7 @@ from ..team import close_team, open_team, part_of, take_item
 from ..window import real_range, write_tuple
 from .pool import count_padded_axis
 
+SHARE = 1 << 21  # LOOP 6: elements of the input, at most about: a call that is stopped ends all that are begun
 LINES = 1024  # LOOP 4: elements of several lines, which are written before the first is read again
 WIDTH = 64  # channels folded at once
 REACH = ROOM // 2  # LOOP 5: the longest window, from its first tap to its last, of which a row may have several
@@ -673,6 +674,13 @@ def pool_share(kind, arrays, plan, share):
             pool_by_lines(kind, arrays, plan, columns, share)
 
 
+@kernel
+def count_elements(plan):
+    """Elements of the input that lines read, each once."""
+    walk, a0, a1, a2 = plan.walk, plan.a0, plan.a1, plan.a2
+    return walk.lines // walk.rows * walk.width * a0.size * a1.size * a2.size
+
+
 def pool(kind):
     """The kernel of one kind of pool."""
 
@@ -686,7 +694,7 @@ def pool(kind):
             threads = open_team(team, (x, out, indices, lowest, numbers, workspace, team, threads), threads)
         plan, own = load_tuple(numbers.data, 0, Plan), part_of(workspace, thread * WORKSPACE_BYTES)
         arrays = Arrays(x, out, indices, lowest, own, scratch(own, TAPS, out), scratch(own, DIVISORS, out))
-        shares = 1 if threads == 1 else 4 * threads
+        shares = 1 if threads == 1 else max(4 * threads, count_elements(plan) // SHARE)
         taken = 0 if shares == 1 else take_item(team)
         while taken < shares:
             lines = plan.walk.lines
