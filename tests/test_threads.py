@@ -166,6 +166,23 @@ def test_filters_from_many_threads_at_once(threads):
     at_once(6, work)
 
 
+def test_long_and_short_calls_from_many_threads_at_once(threads, monkeypatch):
+    x, w, options = large("many slabs")
+    fastconv.set_num_threads(1)
+    expected = fastconv.correlate2d(x, w, **options)
+    fastconv.set_num_threads(2)
+    monkeypatch.setattr(fastconv.team, "_LONG", 0)
+
+    def work(first):
+        for turn in range(20):
+            fastconv.team._LONG = (
+                0 if (first + turn) % 3 else float("inf")
+            )  # from 0 on, a call is made as long ones are
+            np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
+
+    at_once(6, work)
+
+
 def test_helpers_come_and_others_are_not_asked(threads):
     x, w, options = large("many slabs")
     fastconv.set_num_threads(4)
