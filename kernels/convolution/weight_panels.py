@@ -77,9 +77,9 @@ def count_lines(axis, taps, taps2, channels, lanes):
 @plain
 def takes_panels(call, axis, element):
     """Whether vectors along channels are filled well enough, the last axis given."""
-    if element.is_complex or call.channels < _FEWEST[0] or call.outputs < _FEWEST[1]:
-        return False
     lanes = VECTOR_BYTES // element.itemsize
+    if element.is_complex or call.channels < max(_FEWEST[0], lanes) or call.outputs < _FEWEST[1]:
+        return False
     lines = count_lines(axis, 1, axis.kernel, call.channels, lanes)
     return call.channels * axis.kernel >= _WHOLE * lines
 
