@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from cases import ALGORITHMS, LAYOUTS, OUT_LAYOUTS, check_convolution, check_windows, poison, rng, unaligned, values
 
+import fastconv
+
 DTYPES = ["f4", "f8", "i2", "c8", "f2"]
 
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
@@ -133,3 +135,12 @@ def test_volumes_of_any_layout_in_one_dimension_pools():
     x = unaligned(values((2, 3, 12), "f8"))[:, ::-1, ::-2]
     for name in ("max_pool1d", "min_pool1d", "avg_pool1d"):
         check_windows(name, x, 3, stride=1, padding_spec=1)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "fft"])
+def test_larger_layers_have_the_same_bits_in_any_layout(algorithm):
+    x, w = values((2, 24, 30, 31), "f4"), values((32, 24, 3, 3), "f4", 1)
+    expected = fastconv.correlate2d(x, w, padding_mode=1, algorithm=algorithm)
+    for name, layout in LAYOUTS.items():
+        got = fastconv.correlate2d(layout(x), layout(w), padding_mode=1, algorithm=algorithm)
+        np.testing.assert_array_equal(got, expected, err_msg=name)
