@@ -86,7 +86,7 @@ class Here:
         """Whether this commit has the function of a case, and takes its options; compiles."""
         try:
             self.call_of(case)()
-        except (AttributeError, ValueError, TypeError):
+        except (AttributeError, ImportError, ValueError, TypeError):
             return False
         return self.use_threads()
 
