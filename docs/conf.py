@@ -24,7 +24,7 @@ extensions = [
 ]  # fmt: skip
 templates_path, exclude_patterns = ["_templates"], ["_build", "_templates"]
 default_role = "py:obj"  # `x` in a docstring: a link where there is such a name
-numpydoc_show_class_members = False
+numpydoc_show_class_members, autodoc_typehints = False, "none"
 myst_enable_extensions, myst_heading_anchors = ["dollarmath"], 3
 copybutton_prompt_text, copybutton_prompt_is_regexp = r">>> |\.\.\. |\$ ", True
 copybutton_exclude = ".linenos, .gp, .go"
@@ -60,7 +60,7 @@ html_theme_options = {
     "show_prev_next": False,
     "footer_start": ["copyright"],
     "footer_end": [],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "coming-from/*": [], "index": []},
 }
 html_sidebars = {"index": [], "changelog": [], "contributing": []}
 html_static_path, html_css_files = ["_static"], ["site.css"]
