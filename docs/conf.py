@@ -60,7 +60,7 @@ html_theme_options = {
     "show_prev_next": False,
     "footer_start": ["copyright"],
     "footer_end": [],
-    "secondary_sidebar_items": {"**": ["page-toc"], "coming-from/*": [], "index": []},
+    "secondary_sidebar_items": ["page-toc"],
 }
 html_sidebars = {"index": [], "changelog": [], "contributing": []}
 html_static_path, html_css_files = ["_static"], ["site.css"]
