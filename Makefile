@@ -52,12 +52,13 @@ slow: $(TEST)  ## run the tests of the other dtypes, and the long sweeps
 fuzz: $(TEST)  ## random calls between protected pages against the oracles: CASES=20000 SECONDS=600 SEED=1, or CASE='{...}'
 	$(PY) tests/fuzz.py $(if $(CASE),--case '$(CASE)',--cases $(CASES) --seconds $(SECONDS) --seed $(SEED))
 
-check: $(DEV)  ## lint, format, types, stubs, import layers
+check: $(DEV)  ## lint, format, types, stubs, import layers, workflows
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m mypy.stubtest fastconv --concise --mypy-config-file pyproject.toml --allowlist tests/typing/stubtest.txt
 	$(PY) -m pytest -q tests/test_layers.py
+	$(VENV)/bin/zizmor --offline --quiet .github/workflows
 
 asv-quick: $(DEV)  ## run every benchmark once in .venv
 	$(PY) -m history.asv check --environment existing:same
