@@ -31,6 +31,7 @@ def served(folder):
 def watched(browser, width, picture, **options):
     """A page that must not complain, scroll sideways, nor ask for what this machine does not serve; it is pictured."""
     page = browser.new_page(viewport={"width": width, "height": 950}, **options)
+    page.set_default_timeout(120_000)  # the machine may be busy
     complaints, asked = [], []
     page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
