@@ -20,12 +20,14 @@ BENCHED := $(VENV)/.installed-bench
 TEST := $(VENV)/.installed-test
 DEV := $(VENV)/.installed-dev
 DASHBOARD := $(VENV)/.installed-dashboard
+DOCS := $(VENV)/.installed-docs
+SITE := $(VENV)/.installed-site
 NOTEBOOKS := $(VENV)/.installed-notebooks
 # The text is what git keeps. Jupyter's own files are made from it, or it from them where they were edited later.
 PAIR := $(PY) -m jupytext --quiet --sync notebooks/*.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo bench test slow fuzz check asv-quick history regressions test-dashboard notebooks test-notebooks docs-notebooks wheel clean
+.PHONY: help venv demo bench test slow fuzz check asv-quick history regressions test-dashboard notebooks test-notebooks docs-notebooks docs docs-serve test-docs wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -50,12 +52,13 @@ slow: $(TEST)  ## run the tests of the other dtypes, and the long sweeps
 fuzz: $(TEST)  ## random calls between protected pages against the oracles: CASES=20000 SECONDS=600 SEED=1, or CASE='{...}'
 	$(PY) tests/fuzz.py $(if $(CASE),--case '$(CASE)',--cases $(CASES) --seconds $(SECONDS) --seed $(SEED))
 
-check: $(DEV)  ## lint, format, types, stubs, import layers
+check: $(DEV)  ## lint, format, types, stubs, import layers, workflows
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m mypy.stubtest fastconv --concise --mypy-config-file pyproject.toml --allowlist tests/typing/stubtest.txt
 	$(PY) -m pytest -q tests/test_layers.py
+	$(VENV)/bin/zizmor --offline --quiet .github/workflows
 
 asv-quick: $(DEV)  ## run every benchmark once in .venv
 	$(PY) -m history.asv check --environment existing:same
@@ -86,12 +89,23 @@ docs-notebooks: $(NOTEBOOKS)  ## run the notebooks and make pages of them in doc
 	$(PY) -m nbconvert --execute --CoalesceStreamsPreprocessor.enabled=True --to markdown \
 		--output-dir docs/notebooks notebooks/*.ipynb
 
+# Without its history, or a part of it, a clone has a site without the history's pages.
+docs: $(DOCS)  ## build the site in docs/_build/html, warnings are errors
+	$(PY) -m history.publish || echo "the history's pages are left out: this clone does not have them"
+	$(PY) -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+docs-serve: docs  ## build the site, and serve it on 127.0.0.1: PORT=8080
+	$(PY) -m http.server --bind 127.0.0.1 --directory docs/_build/html $(PORT)
+
+test-docs: $(SITE) docs  ## read the site in the system's Chromium; screenshots in docs/_build/screenshots
+	$(PY) -m pytest -m site tests/test_site.py
+
 wheel: $(DEV)  ## build dist/*.whl and dist/*.tar.gz
 	$(PY) -m build
 
 clean:  ## remove everything that the targets made
 	rm -rf $(VENV) .asv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis fastconv-demo.png
-	rm -rf notebooks/*.ipynb notebooks/.ipynb_checkpoints
+	rm -rf notebooks/*.ipynb notebooks/.ipynb_checkpoints docs/_build docs/gallery docs/api/generated
 	find fastconv kernels tests asv_benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):

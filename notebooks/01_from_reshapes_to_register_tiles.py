@@ -10,8 +10,9 @@
 # # From reshapes to register tiles
 #
 # One convolution, computed in seven ways. The first is the algorithm that fastconv was written to answer: a chain of
-# reshapes and copies. The last is fastconv. Each step in between removes a cost, or swaps it for another. All seven
-# multiply as often as the formula does; the last part is about Winograd's and Fourier's ways to do with less.
+# reshapes and copies. The last is what fastconv does, in fifty lines, and fastconv stands beside it. Each step in
+# between removes a cost, or swaps it for another. All seven multiply as often as the formula does; the last part is
+# about Winograd's and Fourier's ways to do with less.
 #
 # Every figure below was measured when this page was made, on the machine that the next cell names, on one thread.
 
@@ -28,7 +29,10 @@ import matplotlib.pyplot as plt
 import numba
 import numpy as np
 from fastconv.kernels.simd.tiles import CHANNEL_TILE
-from fastconv.kernels.simd.vectors import VECTOR_BYTES
+from fastconv.kernels.simd.vectors import VECTOR_BYTES, broadcast, load_vector, multiply_add, store_vector
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, models, register_model
 
 import fastconv
 from fastconv.cli.bench import SIZES, allocated, measure
@@ -196,11 +200,103 @@ def nine_taps(x, w, out):
 # %% [markdown]
 # ## 7. The register tile
 #
-# fastconv keeps a whole block of sums in registers from their first term to their last: a *register tile*, here of some
-# positions by vectors of output channels. For each tap it loads one vector of kernels for all positions, and each input
-# element for all output channels at once. The result is written once, at the end. As vectors lie along output channels,
-# of which layers have round numbers, they are full, however long a row is. Nothing is built: it needs no memory but a
-# bounded workspace, which is kept from call to call.
+# A whole block of sums stays in registers from the first term to the last: a *register tile*, here of some positions by
+# vectors of output channels. For each tap it loads one vector of kernels for all positions, and each input element for
+# all output channels at once. As vectors lie along output channels, of which layers have round numbers, they are full,
+# however long a row is; the last tile of a row overlaps the one before.
+#
+# Numba has no vectors, so three functions are written in LLVM's intermediate code, by llvmlite: sums of nothing, the
+# sums after one more tap, and sums written to memory. `add_tap` is the whole of the arithmetic. Its loops run when it
+# is compiled: what is left are loads, and a multiply-add for each vector of sums.
+
+# %%
+LANES, POSITIONS = VECTOR_BYTES // 4, CHANNEL_TILE[0]
+VECTORS = -(-len(w) // LANES)
+VECTOR, INDEX = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
+
+
+class Lanes(types.Type):
+    """What Numba knows of a vector register: a name."""
+
+
+@register_model(Lanes)
+class LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, VECTOR)
+
+
+SUMS = types.UniTuple(Lanes("lanes"), POSITIONS * VECTORS)
+
+
+def place_of(context, builder, kind, array, index, more):
+    """Where an element of an array without gaps lies, `more` after the one with this index."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [builder.add(index, INDEX(more))])
+
+
+@intrinsic
+def no_sums(typingctx):
+    def emit(context, builder, signature, args):
+        return context.make_tuple(builder, SUMS, [ir.Constant(VECTOR, None)] * SUMS.count)
+
+    return SUMS(), emit
+
+
+@intrinsic
+def add_tap(typingctx, sums, x, start, w, tap):
+    def emit(context, builder, signature, args):
+        totals, x_at, w_at = cgutils.unpack_tuple(builder, args[0]), (x, *args[1:3]), (w, *args[3:])
+        loads = (place_of(context, builder, *w_at, v * LANES) for v in range(VECTORS))
+        kernels = [load_vector(builder, pointer, VECTOR) for pointer in loads]
+        results = []
+        for position in range(POSITIONS):
+            inputs = broadcast(builder, builder.load(place_of(context, builder, *x_at, position)), VECTOR)
+            for v in range(VECTORS):
+                results.append(multiply_add(builder, types.float32, inputs, kernels[v], totals[len(results)]))
+        return context.make_tuple(builder, SUMS, results)
+
+    return SUMS(sums, x, types.intp, w, types.intp), emit
+
+
+@intrinsic
+def store_sums(typingctx, sums, block):
+    def emit(context, builder, signature, args):
+        for i, total in enumerate(cgutils.unpack_tuple(builder, args[0])):
+            store_vector(builder, total, place_of(context, builder, block, args[1], INDEX(0), i * LANES))
+        return context.get_dummy_value()
+
+    return types.none(sums, block), emit
+
+
+@numba.njit
+def register_tile(x, w, out):
+    images, outputs, height, width = out.shape
+    _, channels, rows, columns = w.shape
+    packed = np.zeros((channels, rows, columns, VECTORS * LANES), np.float32)  # taps, with their channels in a row
+    packed[..., :outputs] = w.transpose(1, 2, 3, 0)
+    block = np.empty((POSITIONS, VECTORS * LANES), np.float32)
+    for n in range(images):
+        for i in range(height):
+            for first in range(0, width, POSITIONS):
+                j = min(first, width - POSITIONS)
+                sums, tap = no_sums(), 0
+                for c in range(channels):
+                    for p in range(rows):
+                        start = ((n * channels + c) * x.shape[2] + i + p) * x.shape[3] + j
+                        for q in range(columns):
+                            sums = add_tap(sums, x, start + q, packed, tap)
+                            tap += VECTORS * LANES
+                store_sums(sums, block)
+                for o in range(outputs):
+                    for t in range(POSITIONS):
+                        out[n, o, i, j + t] = block[t, o]
+
+
+# %% [markdown]
+# fastconv's kernels are made of such tiles: `kernels/simd/tiles.py` emits them for any type, and
+# `kernels/convolution/dense.py` has the loops around them. They do what is left out here: arrays of any strides and
+# shapes, results that are written in vectors, too, channels in pieces that stay in cache, padding, threads. Nothing is
+# built: a call needs no memory but a bounded workspace, which is kept from call to call.
 
 # %%
 positions, most = CHANNEL_TILE
@@ -241,7 +337,8 @@ steps = {
     "4 seven loops": into_new(loop_nest),
     "5 columns innermost": into_new(columns_innermost),
     "6 nine taps": into_new(nine_taps),
-    "7 fastconv": fastconv.correlate2d,
+    "7 register tile": into_new(register_tile),
+    "fastconv": fastconv.correlate2d,
 }
 terms_of_a_sum = int(np.prod(w.shape[1:]))
 exact = reshapes(x.astype(np.float64), w.astype(np.float64))
@@ -258,18 +355,15 @@ for name, step in steps.items():
 #
 # The time is the median of many calls, and the best of them. Where these lie far apart, something else had the machine
 # meanwhile, or its memory. The memory is what one call takes at its peak, its result included, as tracemalloc sees it:
-# all that NumPy and Python take. What compiled code takes by itself is hidden from it, so that is looked at too: the
-# three loop nests contain no call that makes an array, and fastconv's workspace, which it takes from NumPy, shows when
-# it is released before the call. (BLAS keeps buffers of its own, which nothing here sees.)
+# all that NumPy, Numba and Python take. (BLAS keeps buffers of its own, which nothing here sees.) fastconv's workspace
+# is kept from call to call: what it is shows as what a call leaves behind, beside its result, after a release. One
+# block serves all calls of a family of kernels, whatever their sizes. It is asked for as a whole; pages of it that no
+# call touches take no memory.
 
 # %%
-for loops in (loop_nest, columns_innermost, nine_taps):
-    (code,) = loops.inspect_llvm().values()
-    assert "NRT_Allocate" not in code and "NRT_MemInfo_alloc" not in code
-
 measured = {name: measure(name, lambda step=step: step(x, w), True, 1.0) for name, step in steps.items()}
 result_bytes = int(np.prod(out_shape)) * x.itemsize
-fastest = measured["7 fastconv"].min_ns
+fastest = measured["fastconv"].min_ns
 rows = [
     [
         name,
@@ -284,15 +378,26 @@ rows = [
 ]
 print(table(["step", "median", "best", "vs best", "GFLOP/s", "memory", "vs result"], rows))
 
-fastconv.release_workspace()
-tracemalloc.start()
-result = fastconv.correlate2d(x, w)
-first = tracemalloc.get_traced_memory()[1]
-tracemalloc.stop()
-workspace = first - result_bytes
-print(f"fastconv's workspace, kept from the first call on: {workspace:,} bytes, whatever the size of the arrays")
-assert measured["7 fastconv"].alloc_bytes < result_bytes + 4096  # the result, and Python's own small objects
-assert workspace < 1 << 20
+
+def kept(x_shape, w_shape):
+    """Bytes that a call leaves behind for the next one."""
+    x, w = np.ones(x_shape, np.float32), np.ones(w_shape, np.float32)
+    fastconv.correlate2d(x, w)  # what Python remembers of a first call is not meant
+    fastconv.release_workspace()
+    tracemalloc.start()
+    result = fastconv.correlate2d(x, w)
+    left = tracemalloc.get_traced_memory()[0] - result.nbytes
+    tracemalloc.stop()
+    return left
+
+
+print("fastconv's workspace, kept from the first call on:")
+larger = (1, 64, 56, 56), (64, 64, 3, 3)
+workspaces = [kept(*shapes) for shapes in ((x_shape, w_shape), larger)]
+for shapes, left in zip(((x_shape, w_shape), larger), workspaces):
+    print(f"  {left:,} bytes for x {shapes[0]}, w {shapes[1]}")
+assert measured["fastconv"].alloc_bytes < result_bytes + 4096  # the result, and Python's own small objects
+assert max(workspaces) < 1 << 20 and max(workspaces) - min(workspaces) < 1024
 
 # %% [markdown]
 # What the compiler made of the three loop nests: arithmetic in single elements (`ss` on x86), in vectors (`ps`), fused
@@ -310,16 +415,16 @@ microseconds = [measured[name].min_ns / 1e3 for name in names]
 kilobytes = [measured[name].alloc_bytes / 1e3 for name in names]
 colours = dict(zip(measured, plt.get_cmap("viridis")(np.linspace(0, 0.75, len(measured)))))
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
+medians = [measured[name].median_ns / 1e3 for name in names]
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
+left.plot(medians, names, "|", color="black", markersize=14)
 titles = "time, microseconds: the best, and the median (|)", "memory at its peak, kB"
-for axes, values, title in zip((left, right), (microseconds, kilobytes), titles):
-    bars = axes.barh(names, values, color=[colours[name] for name in names])
-    axes.bar_label(bars, [f"{value:,.0f} " for value in values], label_type="center", color="white", weight="bold")
-    axes.set(xscale="log", title=title, xlim=(min(values) / 4, max(values) * 6))
+for axes, values, ends, title in zip((left, right), (microseconds, kilobytes), (medians, kilobytes), titles):
+    axes.barh(names, values, color=[colours[name] for name in names])
+    for name, value, end in zip(names, values, ends):
+        axes.annotate(f"{value:,.0f}", (end, name), xytext=(6, 0), textcoords="offset points", va="center")
+    axes.set(title=title, xlim=(0, max(ends) * 1.15))
     axes.spines[["top", "right"]].set_visible(False)
-left.plot([measured[name].median_ns / 1e3 for name in names], names, "|", color="black", markersize=14)
-right.axvline(result_bytes / 1e3, color="grey", linestyle=":", linewidth=1, zorder=0)
-right.text(result_bytes / 1e3, len(names) - 0.45, " the result", color="grey", va="bottom")
 plt.show()
 
 # %% [markdown]
@@ -403,13 +508,13 @@ for rate, name, style in ((cache_rate, "copy in cache", "--"), (memory_rate, "co
 for (name, (i, rate)), marker in zip(points.items(), ["o"] * len(steps) + list("sD^v<>")):
     colour = colours.get(name, "tab:red")
     axes.plot(i, rate / 1e9, marker, color=colour, markersize=8, markeredgecolor="black", linestyle="none", label=name)
-    if name in steps:
+    if name[0].isdigit() and name in steps:
         axes.annotate(name[0], (i, rate / 1e9), xytext=(-8, -3), textcoords="offset points", ha="right")
 axes.text(low * 1.2, roof / 1e9, f"{roof / 1e9:.0f} GFLOP/s", va="center")
 axes.set(
     xscale="log", yscale="log", xlim=(low, high), ylim=(min(rate for _, rate in points.values()) / 3e9, roof / 5e8),
     xlabel="operations for each byte", ylabel="GFLOP/s",
-    title="The seven steps (circles) and layers in fastconv (red), on one thread",
+    title="The seven steps and fastconv (circles), and layers in fastconv (red), on one thread",
 )  # fmt: skip
 axes.grid(True, which="major", alpha=0.3)
 axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
@@ -425,7 +530,8 @@ plt.show()
 # - **3** is a good matrix product behind a copy.
 # - **4, 5 and 6** stand one above the other: they read and write the same arrays. The roofline sees memory, not
 #   registers; what lifts them is that more lanes work, and that fewer loads and stores are done for each multiply-add.
-# - **7** and the dense layers come near the flat roof. There another order of loops cannot help, only fewer
+# - **7** is on its way: it packs the kernels anew in each call, and writes its results element by element.
+# - **fastconv** and its dense layers come near the flat roof. There another order of loops cannot help, only fewer
 #   multiply-adds could.
 # - **The depthwise layer and the single image** do few operations for each byte. They lie about where the slope for
 #   memory meets the flat roof, above it if a cache holds their arrays: a faster multiply-add would change little for

@@ -6,19 +6,16 @@ Screenshots are left in `.asv/screenshots`.
 
 import contextlib
 import datetime
-import functools
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+from browser import CHROMIUM, OPTIONS, served, watched
 
 pytestmark = [
     pytest.mark.dashboard,
@@ -30,10 +27,6 @@ playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("asv")
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-OPTIONS += ["--disable-sync", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-
 # Of the repository that is made: subjects, and by what each commit multiplies measures from it on.
 COMMITS = [
     "Begin",
@@ -71,15 +64,8 @@ def published(root, machine):
     """Address of the page of a checkout."""
     run(sys.executable, "-m", "history.publish", "--machine", machine, cwd=root)
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(root / ".asv" / "page"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with served(root / ".asv" / "page") as address:
+        yield address
 
 
 def describe():
@@ -161,22 +147,9 @@ def browser():
 
 @pytest.fixture(params=[1500, 800])
 def page(browser, request):
-    """A page that must not complain, nor ask for anything but what this machine serves; a picture of it is kept."""
-    page = browser.new_page(viewport={"width": request.param, "height": 950})
-    complaints, asked = [], []
-    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("requestfailed", lambda failed: complaints.append(f"{failed.url}: {failed.failure}"))
-    page.on("request", lambda sent: asked.append(sent.url))
-    yield page
-    folder = ROOT / ".asv" / "screenshots"
-    folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder / f"{request.node.name.removeprefix('test_')}.png", full_page=True)
-    width = page.evaluate("() => document.documentElement.scrollWidth")
-    page.close()
-    assert complaints == []
-    assert width <= request.param
-    assert {urlsplit(url).hostname for url in asked if not url.startswith("data:")} == {"127.0.0.1"}
+    picture = ROOT / ".asv" / "screenshots" / f"{request.node.name.removeprefix('test_')}.png"
+    with watched(browser, request.param, picture) as page:
+        yield page
 
 
 def entries(page, title):

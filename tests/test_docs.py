@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from fastconv.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = [name for name in fastconv.__all__ if name != "__version__"]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 RENDERED = {path.stem: ROOT / "docs" / "notebooks" / f"{path.stem}.md" for path in (ROOT / "notebooks").glob("*.py")}
 READ = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8") and page.parent.name != "notebooks"]
 
@@ -176,7 +177,7 @@ def test_signatures_in_pages(page):
             assert real.startswith(written.removesuffix("...")), name
         else:
             assert real == written, name
-    if page.name == "index.md":
+    if page.name == "guide.md":
         assert len({name for name, _ in found}) >= 25
 
 
@@ -190,7 +191,7 @@ def test_the_guide_and_the_changelog_name_every_function():
             names |= {name for name in PUBLIC if re.fullmatch(rf"{stem}(1d|2d|3d|_nd)", name)}
         return names
 
-    for page in (ROOT / "docs" / "index.md", ROOT / "CHANGELOG.md"):
+    for page in (ROOT / "docs" / "guide.md", ROOT / "CHANGELOG.md"):
         missing = set(PUBLIC) - mentioned(page.read_text(encoding="utf-8"))
         assert not missing, page.name
 
@@ -200,6 +201,54 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+def test_every_function_is_listed_for_a_page_of_its_own():
+    listed, module = {}, ""
+    for path in (ROOT / "docs" / "api").glob("*.rst"):
+        for new, name in re.findall(
+            r"^(?:\.\. currentmodule:: (\S+)|   (\w+))$", path.read_text("utf-8"), re.MULTILINE
+        ):
+            module = new or module
+            listed.setdefault(module, set()).add(name)
+    assert set(PUBLIC) <= listed["fastconv"]
+    for module in (fastconv.functional, fastconv.grad, fastconv.ndimage, fastconv.signal):
+        assert set(module.__all__) <= listed[module.__name__]
+
+
+@pytest.mark.parametrize("name", ["scipy", "pytorch"])
+def test_tables_for_those_who_come_from_elsewhere_have_all_that_is_here(name):
+    """And what they name exists, here and among what the site can link to."""
+    text = (ROOT / "docs" / "coming-from" / f"{name}.md").read_text(encoding="utf-8")
+    modules = {"scipy": (fastconv.ndimage, fastconv.signal), "pytorch": (fastconv.functional,)}[name]
+    theirs = {"fastconv.functional": "torch.nn.functional"}
+    kept = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "inventories").glob("*.txt"))
+    for module in modules:
+        home = theirs.get(module.__name__, module.__name__.replace("fastconv", "scipy"))
+        for function in module.__all__:
+            assert f"| `{home}.{function}` | `{module.__name__}.{function}` |" in text
+            assert f"\n{home}.{function} function " in kept
+
+
+def test_functions_that_pages_name_in_full_exist():
+    named = {name for page in PAGES for name in re.findall(r"`(fastconv(?:\.\w+)+)`", page.read_text(encoding="utf-8"))}
+    assert len(named) > 100
+    for name in named - {"fastconv.dask"}:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), name
+
+
+def test_the_citation_and_the_recipe_are_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    recipe = (ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    assert f'\n  version: "{fastconv.__version__}"\n' in recipe
+    runs = re.search(r"\n  run:\n((?:    - .*\n)+)", recipe)[1]
+    needed = [line.removeprefix("    - ").replace(" ", "", 1) for line in runs.splitlines()]
+    assert needed == ["python>=${{ python_min }}", *project["dependencies"]]
+    for command, target in project["scripts"].items():
+        assert f"- {command} = {target}\n" in recipe
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {fastconv.__version__}\nlicense: {project['license']}\n" in citation
 
 
 def cells(notebook):

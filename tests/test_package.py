@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -63,7 +64,8 @@ def checkout(tmp_path_factory):
     target = tmp_path_factory.mktemp("clone") / "fastconv"
     left_out = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
     shutil.copytree(ROOT, target, ignore=left_out)
-    shutil.copytree(ROOT / ".ci", target / ".ci")
+    for folder in (".ci", ".github"):
+        shutil.copytree(ROOT / folder, target / folder)
     return target
 
 
@@ -152,10 +154,27 @@ def test_the_wheels_metadata(wheel):
     assert metadata.get_payload(decode=True).decode() == (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_wheel_of_the_source_archive_is_the_same(checkout, wheel, tmp_path):
+@pytest.fixture(scope="module")
+def archive(checkout, tmp_path_factory):
     pytest.importorskip("build")
-    run(sys.executable, "-m", "build", "--sdist", "--outdir", tmp_path, checkout, cwd=tmp_path)
-    (archive,) = tmp_path.glob("*.tar.gz")
+    folder = tmp_path_factory.mktemp("archive")
+    run(sys.executable, "-m", "build", "--sdist", "--outdir", folder, checkout, cwd=folder)
+    (found,) = folder.glob("*.tar.gz")
+    return found
+
+
+def test_the_source_archive_holds_what_tests_and_documentation_need(checkout, archive):
+    """All that a checkout has but git's own files and stored results."""
+    with tarfile.open(archive) as held:
+        names = {name.partition("/")[2] for name in held.getnames()}
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("git does not list this tree's files")
+    wanted = {name for name in listed.stdout.splitlines() if not name.startswith(("history/results/", ".gitignore"))}
+    assert wanted - names == set()
+
+
+def test_a_wheel_of_the_source_archive_is_the_same(archive, wheel, tmp_path):
     again = contents(built(archive, tmp_path))
     assert {name: data for name, data in again.items() if not name.endswith("/RECORD")} == {
         name: data for name, data in contents(wheel).items() if not name.endswith("/RECORD")
