@@ -12,6 +12,9 @@ CASES ?= 20000
 SECONDS ?= 600
 SEED ?= 1
 CASE ?=
+# Of the tests on an emulated ARM machine: the folder with its system, as CONTRIBUTING.md has it; which tests.
+ARM ?= /srv/arm64
+TESTS ?= -q tests/test_reference.py tests/test_correlate.py tests/test_dtypes.py tests/test_patches.py tests/test_pool.py
 
 PY := $(VENV)/bin/python
 # Stamps, one per set of extras: set-up runs once, and again when pyproject.toml changes.
@@ -27,7 +30,7 @@ NOTEBOOKS := $(VENV)/.installed-notebooks
 PAIR := $(PY) -m jupytext --quiet --sync notebooks/*.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo bench test slow fuzz check asv-quick history regressions test-dashboard notebooks test-notebooks docs-notebooks docs docs-serve test-docs wheel clean
+.PHONY: help venv demo bench test slow fuzz check asv-quick history regressions test-dashboard test-arm notebooks test-notebooks docs-notebooks docs docs-serve test-docs wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -74,6 +77,9 @@ regressions: $(DEV)  ## fail if this tree is slower or takes more than where it 
 
 test-dashboard: $(DASHBOARD)  ## look at the history's page in the system's Chromium; screenshots in .asv/screenshots
 	$(PY) -m pytest -m dashboard tests/test_dashboard.py
+
+test-arm: $(TEST)  ## as root, run core tests on an emulated ARM machine: ARM=/srv/arm64 TESTS='...'
+	$(PY) tests/emulated.py $(ARM) $(TESTS)
 
 notebooks: $(NOTEBOOKS)  ## open the notebooks in JupyterLab
 	$(PAIR)

@@ -6,6 +6,11 @@ helper that did not come: those who run take numbered items from a counter until
 back once all that came have left, so that nobody reads an array after the call that it belongs to. Helpers compute as
 the caller does: with its rounding mode, and subnormal numbers where it has them.
 
+What orders memory, on hardware that orders little by itself: the arguments are written before the exchange that opens
+the team, which releases, and read after the addition by which a helper joins, which acquires. What helpers compute is
+written before they add to those that left, and read after the team saw as many. Items are taken in no order: nothing is
+handed from one to the next. Who gives the team back releases, and who takes it acquires, what the last call wrote.
+
 A team is taken and given back within one call of a kernel. An interrupt is an exception between two instructions of the
 interpreter: it finds the team free, or in the hands of another thread's compiled code, which gives it back.
 """
@@ -180,7 +185,7 @@ def open_team(typingctx, team, arguments, threads):
             (COUNTER, _INT64(0)), (LEFT, _INT64(0)), (BODY, body), (THREADS, count), (FLOATS, state_of_floats),
         ):  # fmt: skip
             builder.store(value, _word(context, builder, team, words, _INT64(i)))
-        number = builder.and_(builder.load(state), _INT64(_NUMBER))
+        number = builder.and_(builder.load_atomic(state, "monotonic", 8), _INT64(_NUMBER))
         builder.atomic_rmw("xchg", state, builder.add(number, _INT64(3 * _OPEN)), "seq_cst")
 
     return types.intp(team, arguments, types.intp), codegen
@@ -215,7 +220,7 @@ def part_of(typingctx, workspace, offset):
 def close_team(team):
     """Let no more helpers come, wait for those that are still at work, and give the team back."""
     words, turns = team.data, 0
-    words[JOINED] = exchange(team, STATE, words[STATE] & _NUMBER) & _HELPERS
+    words[JOINED] = exchange(team, STATE, read(team, STATE) & _NUMBER) & _HELPERS
     while read(team, LEFT) != words[JOINED]:
         turns += 1
         if turns > _PAUSES:
