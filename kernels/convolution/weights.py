@@ -46,6 +46,7 @@ from ..simd.dots import (
     sum_run,
 )
 from ..simd.lines import pointer_at
+from ..simd.packing import prefetch_run
 from ..simd.products import TILE_ROWS, TILE_VECTORS
 from ..simd.vectors import MASKED, VECTOR_BYTES, is_vector_type
 from ..strided import (
@@ -610,6 +611,21 @@ def _add_masked(x, xs, gradient, gs, workspace, call, axes, item, segments, sums
     return vectors
 
 
+@kernel
+def fetch_gradients(gradient, gs, call, axes, item, segments):
+    """Ask for the gradients that will be packed: no hardware foresees so many outputs that lie apart."""
+    rows, count = segments.rows, segments.columns
+    if gs.s1 == count:
+        rows, count = 1, rows * count
+    for s in range(segments.images if gs.s2 == 1 else 0):
+        n, p0 = divmod(segments.first + s, axes[0].out)
+        start = n * gs.batch + (item.group * call.outputs + item.o) * gs.channel
+        start += p0 * gs.s0 + segments.p1 * gs.s1 + segments.p2
+        for o in range(item.groups * item.outputs):
+            for row in range(rows):
+                prefetch_run(gradient, start + o * gs.channel + row * gs.s1, count)
+
+
 @inlined
 def multiply(lines, offsets, factors, places, item, count, is_joined, segments, sums):
     """Add what a block gives to an item's sums, `[group][output][channel][tap]`."""
@@ -907,6 +923,8 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
         if plan.has_panels:
             coming = segments_of(call, axes, plan, min(block + 1, last))
             panels = scratch(workspace, 0, x)
+            if not is_ready:
+                fetch_gradients(gradient, gs, call, axes, item, coming)
             add_panels(x, xs, panels, offsets, factors, call, axes, item, segments, coming, gs, is_ready, sums)
             continue
         in_place = is_plain(x) and not plan.is_joined and reads_in_place(xs, item_size(x), axes, item, segments)
