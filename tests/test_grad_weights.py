@@ -34,6 +34,10 @@ CASES = [
     ((2, 3, 5, 6, 7), (4, 3, 3, 2, 3), {"padding": 1, "stride": (1, 2, 1)}),
     ((2, 4, 4, 5, 6), (4, 1, 3, 3, 3), {"padding": 1, "groups": 4}),
     ((1, 2, 3, 4, 5), (3, 2, 1, 1, 1), {}),
+    # lone channels, whose rows are read as they lie: one run, apart, every second element
+    ((5, 6, 14, 14), (6, 1, 5, 5), {"padding": 2, "groups": 6}),
+    ((2, 3, 12, 15), (6, 1, 7, 4), {"padding": (5, 1), "dilation": (2, 3), "groups": 3}),
+    ((2, 5, 13, 27), (5, 1, 3, 3), {"padding": 1, "groups": 5, "stride": 2}),
 ]
 # Groups with channels enough for vectors along them: taps side by side, apart, with places of their own along either
 # axis; channels that are no whole number of vectors, in one panel and in several.
@@ -206,19 +210,22 @@ def test_empty_sums_are_zero(shape, size):
 
 @pytest.mark.parametrize("dtype", ["f4", "f2", slow("f8")])
 @pytest.mark.parametrize("padding", [0, 1])
-def test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(padding, dtype):
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(groups, padding, dtype):
     """Vectors end within rows, and lines within memory that holds anything: no other tap may see it."""
     for width, place in itertools.product((5, 17, 18, 33), itertools.product((0, 2, 4), (0, 3, -1))):
         x = np.ones((2, 3, 5, width), dtype)
         x[1, 1, *place] = np.inf
-        g = np.ones(output_shape(x.shape, (2, 3, 3, 3), padding=padding), dtype)
-        got = check(x, (2, 3, 3, 3), g, padding=padding)
+        size, options = (3 if groups == 3 else 2, 3 // groups, 3, 3), {"padding": padding, "groups": groups}
+        g = np.ones(output_shape(x.shape, size, **options), dtype)
+        got = check(x, size, g, **options)
         row, column = place[0] + padding, place[1] % width + padding
         seen = [[0 <= row - i < g.shape[2] and 0 <= column - j < g.shape[3] for j in range(3)] for i in range(3)]
-        np.testing.assert_array_equal(np.isinf(got[:, 1]), [seen] * 2)
-        assert np.isfinite(got[:, ::2]).all()
+        of_it, others = (got[:, 1], got[:, ::2]) if groups == 1 else (got[1], got[::2])
+        np.testing.assert_array_equal(np.isinf(of_it), [seen] * len(of_it))
+        assert np.isfinite(others).all()
         g[1, 0, 0, -1] = np.nan
-        got = check(x, (2, 3, 3, 3), g, padding=padding)
+        got = check(x, size, g, **options)
         assert np.isnan(got[0]).all() and not np.isnan(got[1]).any()
 
 
@@ -407,7 +414,8 @@ for case in tests.LARGE:
     tests.test_blocks(case, {dtype!r})
 for layout in ("contiguous", "channels_last"):
     tests.test_biases((3, 70, 9, 8), layout, {dtype!r})
-tests.test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(1, {dtype!r})
+for groups in (1, 3):
+    tests.test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(groups, 1, {dtype!r})
 """
 
 

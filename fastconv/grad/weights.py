@@ -50,7 +50,7 @@ _WEIGHT_DOC = """Gradient of a convolution with respect to its weights, as `torc
 
     Notes
     -----
-    Each thread works in about a megabyte, whatever the sizes. The result has the same bits for any number of threads.
+    Each thread works in some 1.3 MB, whatever the sizes. The result has the same bits for any number of threads.
     Sums are made in blocks, so that their error grows with the logarithm of their length more than with the length:
     `kernels/convolution/weights.py` has the bound. Padding holds zeros, which count: an infinite gradient times one of
     them is NaN.

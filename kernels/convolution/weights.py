@@ -12,6 +12,9 @@ For each item, a block of groups, outputs, channels and taps and a part of the r
 An image is a plane of the last two axes. Where one is no whole number of vectors and there are outputs enough, all taps
 have lines of their own, so that images follow each other without a gap, too.
 
+Lone channels, those of depthwise layers, are read as they lie, and so are their gradients, if neighbours do so: lanes
+of vectors that have no gradient, or meet no element, are masked, and vectors may go on from one row to the next.
+
 Groups with channels enough have panels in place of lines, and vectors along channels: `weight_panels` says how. The
 gradient of a bias is that of one tap which meets an input of ones, and is summed as it lies.
 
@@ -31,10 +34,21 @@ import numpy as np
 from ..jit import entry, inlined, kernel, overload, plain
 from ..shapes import CALL_FIELDS, HUGE, PLAN, even_part, words_of
 from ..simd.boxes import Box, Part, Place
-from ..simd.dots import LINES, LINES_OF_ONE, ROWS, SUMS, dot_tile, sum_run
+from ..simd.dots import (
+    LINES,
+    LINES_OF_ONE,
+    MASKED_ROWS,
+    MASKED_TAPS,
+    ROWS,
+    SUMS,
+    dot_tile,
+    masked_dots,
+    sum_run,
+)
 from ..simd.lines import pointer_at
+from ..simd.packing import prefetch_run
 from ..simd.products import TILE_ROWS, TILE_VECTORS
-from ..simd.vectors import VECTOR_BYTES, is_vector_type
+from ..simd.vectors import MASKED, VECTOR_BYTES, is_vector_type
 from ..strided import (
     Strides,
     add_product,
@@ -64,15 +78,17 @@ from .weight_panels import (
     run_lines,
     takes_panels,
     tap_step,
+    whole_lanes,
 )
 
 SHARED, ALONE = 64, 50  # vectors of a block of positions: a tile's rows and lines, which taps share or not, fit in L1
-LINE_BYTES, GRADIENT_BYTES, SUMS_BYTES, PARTS_BYTES = 256 << 10, 256 << 10, 128 << 10, 512 << 10
+LINE_BYTES, GRADIENT_BYTES, SUMS_BYTES, PARTS_BYTES = 256 << 10, 256 << 10, 256 << 10, 512 << 10
 COLUMNS, SEGMENTS = 2048, 64  # lines of an item, with all taps; images of a block
 _GROUPS = 16  # of an item, at most
 _ITEMS, _PANEL_ITEMS, _ITEM_MACS = 12, 8, 1 << 20  # that threads share, where each is worth tens of microseconds
 _JOINED = 32  # outputs that are worth a line for each tap
 _COLUMNS = 32  # of a block whose rows are read by several taps: the fewer there are around it, the less is packed twice
+_FEW_OUTPUTS, _MASKED_STEP, _SPARSE = 2, 2, 3  # of a lone channel: at most, so are steps, and lanes for each position
 _TOGETHER, _RUN = 256, 1 << 16  # outputs that are summed at a time, of so many elements of an image
 _WORTH = 64  # outputs that are worth to pack panels for
 _SLACK = 64
@@ -221,7 +237,12 @@ def line_plan(call, a0, a1, a2, itemsize):
     lanes, room = VECTOR_BYTES // itemsize, LINE_BYTES // itemsize
     most = (SHARED if a1.kernel > 1 else ALONE) * lanes
     columns = even_part(a2.out, most, lanes)
-    rows = even_part(a1.out, most // columns)
+    if is_alone(call, a2, lanes):  # rows may begin with a vector each
+        room_of_row = whole_lanes(columns, lanes)
+        rows = even_part(a1.out, most // room_of_row)
+        most = most // room_of_row * columns
+    else:
+        rows = even_part(a1.out, most // columns)
     size, images = rows * columns, 1
     if rows == a1.out and columns == a2.out:
         images = min(call.batch * a0.out, SEGMENTS, most // size)
@@ -265,6 +286,13 @@ def panel_plan(call, a0, a1, a2, itemsize):
         fits = min(sums // lines, GRADIENT_BYTES // (size * images * itemsize)) // outputs
         groups = even_part(call.groups, min(max(fits, 1), _GROUPS))
     return Plan(columns, rows, images, 0, 1, taps1, taps2, channels, groups, outputs, 1, 1)
+
+
+@plain
+def is_alone(call, a2, lanes):
+    """Whether groups have one channel, too few outputs for packing lines of it, and rows that fill vectors enough."""
+    is_filled = a2.out * _SPARSE >= whole_lanes(a2.out, lanes)
+    return call.channels == 1 and call.outputs <= _FEW_OUTPUTS and is_filled
 
 
 @plain
@@ -454,6 +482,150 @@ def pack_gradients(gradient, gs, workspace, call, axes, item, segments):
     return Side(scratch(workspace, _GRADIENT, gradient), 0, step)
 
 
+def reads_by_masks(x, xs, gs, call, axes, terms):
+    """Whether the rows of a lone channel are read as they lie, lanes of no element or gradient left out."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(reads_by_masks)
+def _reads_by_masks(x, xs, gs, call, axes, terms):
+    if not MASKED or not is_vector_type(x.compute):
+        return lambda x, xs, gs, call, axes, terms: False
+
+    def vectors(x, xs, gs, call, axes, terms):
+        a0, _, a2 = axes
+        if not is_alone(call, a2, VECTOR_BYTES // compute_size(x)):
+            return False
+        has_rows = xs.s2 == 1 and gs.s2 == 1 and a2.stride <= _MASKED_STEP
+        fits = terms.taps1 * (3 * terms.taps2 + 1) * 8 * 2 * SHARED <= LINE_BYTES
+        return has_rows and fits and is_inside(a0, 0, a0.out, terms.k0, terms.taps0)
+
+    return vectors
+
+
+class Bands(NamedTuple):
+    """The tables of `masked_dots` under a block, one for each band of taps: so many rows of them, so many of a row."""
+
+    rows: int
+    taps: int
+    pitch: int  # lanes from one row of the input to the next one
+    entries: int
+
+
+@kernel
+def bands_of(xs, gs, axes, terms, segments, lanes):
+    """Rows that follow each other need no vectors of their own, and all taps of a column of elements read them once."""
+    _, a1, a2 = axes
+    is_run = xs.s1 == gs.s1 == segments.columns and a1.stride == 1 and a2.stride == 1
+    pitch = segments.columns if is_run else whole_lanes(segments.columns, lanes)
+    has_rows = a1.stride == 1 and a2.stride == 1 and 2 * a1.dilation <= segments.rows
+    rows = even_part(terms.taps1, MASKED_ROWS) if has_rows else 1
+    lines = segments.rows + (rows - 1) * a1.dilation
+    return Bands(rows, even_part(terms.taps2, MASKED_TAPS), pitch, -(-lines * pitch // lanes))
+
+
+@kernel
+def write_masks(table, bands, xs, gs, axes, terms, segments, lanes):
+    """The tables under a block, band by band."""
+    _, a1, a2 = axes
+    at = 0
+    for k1 in range(0, terms.taps1, bands.rows):
+        rows = min(bands.rows, terms.taps1 - k1)
+        lines = segments.rows + (rows - 1) * a1.dilation
+        i1 = segments.p1 * a1.stride + (terms.k1 + k1) * a1.dilation - a1.before
+        top, bottom = columns_inside(i1, lines, a1)
+        for k2 in range(0, terms.taps2, bands.taps):
+            taps = min(bands.taps, terms.taps2 - k2)
+            words = 2 + rows + taps
+            for i in range(bands.entries):
+                r, q = divmod(i * lanes, bands.pitch)
+                table[at + i * words] = r * a1.stride * xs.s1 + q * a2.stride
+                table[at + i * words + 1] = r * gs.s1 + q
+                for word in range(2, words):
+                    table[at + i * words + word] = 0
+            for r in range(rows):
+                for row in range(segments.rows):
+                    first = (row + r * a1.dilation) * bands.pitch
+                    mark(table, at + 2 + r, words, first, first + segments.columns, 1, lanes)
+            for k in range(taps):
+                i2 = segments.p2 * a2.stride + (terms.k2 + k2 + k) * a2.dilation - a2.before
+                left, right = columns_inside(i2, segments.columns, a2)
+                for line in range(top, bottom):
+                    first = line * bands.pitch
+                    mark(table, at + 2 + rows + k, words, first + left, first + right, a2.stride, lanes)
+            at += bands.entries * words
+
+
+@kernel
+def mark(table, at, words, first, last, every, lanes):
+    """Set the bits of a run of lanes, `every` apart, in words of so many lanes."""
+    i = first // lanes
+    while i * lanes < last:
+        low, high = max(first - i * lanes, 0), min(last - i * lanes, lanes)
+        bits = (np.int64(1) << (high * every)) - (np.int64(1) << (low * every))
+        table[at + i * words] |= bits & (0x55555555 if every == 2 else -1)
+        i += 1
+
+
+def add_masked(x, xs, gradient, gs, workspace, call, axes, item, segments, sums):
+    """Add what a block gives to an item's sums, `[group][output][tap]`, of lone channels that are read as they lie."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(add_masked)
+def _add_masked(x, xs, gradient, gs, workspace, call, axes, item, segments, sums):
+    if not is_vector_type(x.compute):
+        return lambda x, xs, gradient, gs, workspace, call, axes, item, segments, sums: None
+
+    def vectors(x, xs, gradient, gs, workspace, call, axes, item, segments, sums):
+        a0, a1, a2 = axes
+        terms, lanes = item.terms, VECTOR_BYTES // compute_size(x)
+        bands = bands_of(xs, gs, axes, terms, segments, lanes)
+        places = scratch_index(workspace, _SEGMENTS)
+        for s in range(segments.images):
+            n, p0 = divmod(segments.first + s, a0.out)
+            places[2 * s], places[2 * s + 1] = n * xs.batch + p0 * a0.stride * xs.s0, n * gs.batch + p0 * gs.s0
+        line = 0
+        for g in range(item.groups):  # LOOP 2
+            begin = (item.group + g) * xs.channel + (terms.k0 * a0.dilation - a0.before) * xs.s0
+            begin += (segments.p1 * a1.stride + terms.k1 * a1.dilation - a1.before) * xs.s1
+            begin += segments.p2 * a2.stride + terms.k2 * a2.dilation - a2.before
+            for o in range(item.outputs):
+                first = ((item.group + g) * call.outputs + item.o + o) * gs.channel
+                first += segments.p1 * gs.s1 + segments.p2
+                for k0 in range(terms.taps0):
+                    at = 0
+                    for k1 in range(0, terms.taps1, bands.rows):
+                        rows = min(bands.rows, terms.taps1 - k1)
+                        for k2 in range(0, terms.taps2, bands.taps):  # LOOP 1
+                            taps = min(bands.taps, terms.taps2 - k2)
+                            start = begin + k0 * a0.dilation * xs.s0 + k1 * a1.dilation * xs.s1 + k2 * a2.dilation
+                            masked_dots(
+                                rows, taps, a2.stride, x, start, a2.dilation, gradient, first, a1.dilation * gs.s1,
+                                scratch_index(workspace, at * 8), bands.entries, places, segments.images,
+                                pointer_at(sums, line + k1 * terms.taps2 + k2), terms.taps2,
+                            )  # fmt: skip
+                            at += bands.entries * (2 + rows + taps)
+                    line += terms.taps1 * terms.taps2
+
+    return vectors
+
+
+@kernel
+def fetch_gradients(gradient, gs, call, axes, item, segments):
+    """Ask for the gradients that will be packed: no hardware foresees so many outputs that lie apart."""
+    rows, count = segments.rows, segments.columns
+    if gs.s1 == count:
+        rows, count = 1, rows * count
+    for s in range(segments.images if gs.s2 == 1 else 0):
+        n, p0 = divmod(segments.first + s, axes[0].out)
+        start = n * gs.batch + (item.group * call.outputs + item.o) * gs.channel
+        start += p0 * gs.s0 + segments.p1 * gs.s1 + segments.p2
+        for o in range(item.groups * item.outputs):
+            for row in range(rows):
+                prefetch_run(gradient, start + o * gs.channel + row * gs.s1, count)
+
+
 @inlined
 def multiply(lines, offsets, factors, places, item, count, is_joined, segments, sums):
     """Add what a block gives to an item's sums, `[group][output][channel][tap]`."""
@@ -498,17 +670,26 @@ def store_sums(out, parts, sums, call, axes, item, is_whole, c, channels, at, st
     a0, a1, a2 = axes
     terms, first, apart = item.terms, item.part * count_weights(call, axes), a0.kernel * a1.kernel * a2.kernel
     for row in range(item.groups * item.outputs):
-        start = first_weight(call, axes, item, row, c)
-        for k0 in range(terms.taps0):
-            for k1 in range(terms.taps1):
-                for k2 in range(terms.taps2):
-                    to = start + (k0 * a1.kernel + k1) * a2.kernel + k2
-                    place = at + row * steps.row + k0 * steps.k0 + k1 * steps.k1 + k2 * steps.k2
-                    for i in range(channels):
-                        if is_whole:
-                            store(out, to + i * apart, sums[place + i * steps.channel])
-                        else:
-                            parts[first + to + i * apart] = sums[place + i * steps.channel]
+        start, place = first_weight(call, axes, item, row, c), at + row * steps.row
+        if apart == 1:
+            for i in range(channels):
+                store_sum(out, parts, first, start + i, sums[place + i], is_whole)
+            continue
+        for i in range(channels):  # in the order of the result: scattered vectors take longer
+            for k0 in range(terms.taps0):
+                for k1 in range(terms.taps1):
+                    to = start + i * apart + (k0 * a1.kernel + k1) * a2.kernel
+                    here = place + i * steps.channel + k0 * steps.k0 + k1 * steps.k1
+                    for k2 in range(terms.taps2):
+                        store_sum(out, parts, first, to + k2, sums[here + k2 * steps.k2], is_whole)
+
+
+@inlined
+def store_sum(out, parts, first, i, value, is_whole):
+    if is_whole:
+        store(out, i, value)
+    else:
+        parts[first + i] = value
 
 
 @kernel
@@ -715,10 +896,20 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
     for i in range(item.groups * item.outputs * count):
         sums[i] = zero(out)
     known = np.int64(-1)  # of what width the offsets are known, 0: in place
+    masked = np.int64(-1)  # of which first position the masks are known
+    is_masked = reads_by_masks(x, xs, gs, call, axes, terms)
     blocks = count_blocks(call, a0, a1, a2, plan)
     last = (item.part + 1) * blocks // plan.parts - 1
     for block in range(item.part * blocks // plan.parts, last + 1):  # LOOP 3
         segments = segments_of(call, axes, plan, block)
+        if is_masked:
+            place = segments.p1 * a2.out + segments.p2
+            if place != masked:
+                bands = bands_of(xs, gs, axes, terms, segments, lanes)
+                write_masks(scratch_index(workspace, 0), bands, xs, gs, axes, terms, segments, lanes)
+                masked = place
+            add_masked(x, xs, gradient, gs, workspace, call, axes, item, segments, sums)
+            continue
         if plan.has_panels:
             is_ready = is_plain(gradient) and spreads(gs.channel, item_size(gradient), min(item.outputs, TILE_ROWS))
         else:
@@ -732,6 +923,8 @@ def sum_item(x, xs, gradient, gs, out, base, workspace, call, axes, plan, item):
         if plan.has_panels:
             coming = segments_of(call, axes, plan, min(block + 1, last))
             panels = scratch(workspace, 0, x)
+            if not is_ready:
+                fetch_gradients(gradient, gs, call, axes, item, coming)
             add_panels(x, xs, panels, offsets, factors, call, axes, item, segments, coming, gs, is_ready, sums)
             continue
         in_place = is_plain(x) and not plan.is_joined and reads_in_place(xs, item_size(x), axes, item, segments)

@@ -6,8 +6,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..strided import data_of
-from .elements import lanes_in, llvm_type
-from .vectors import REGISTERS, add, first_lanes, load_elements, load_vector, multiply_add, pin, store_vector
+from .elements import for_shape, lanes_in, llvm_type
+from .vectors import REGISTERS, add, first_lanes, load_elements, load_vector, multiply_add, pin, prefetch, store_vector
 
 _INT64 = ir.IntType(64)
 
@@ -29,26 +29,102 @@ def dot_tile(typingctx, rows, lines, source, offsets, factors, step, segments, c
     vector = ir.VectorType(llvm_type(element), lanes)
 
     def emit(context, builder, signature, args):
-        rows, lines, *operands = args
-        kind = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
-        done = builder.append_basic_block("done")
-        switch = builder.switch(builder.add(builder.mul(lines, _INT64(8)), rows), done)
-        for m in range(1, ROWS + 1):
-            for n in range(1, (LINES if m > 1 else LINES_OF_ONE) + 1):
-                function = ir.Function(builder.module, kind, f"dots.{m}.{n}.{element}")
-                function.linkage = "internal"
-                function.attributes.add("noinline")
-                _add_dots(ir.IRBuilder(function.append_basic_block()), element, vector, m, n, *function.args)
-                block = builder.append_basic_block(f"dots.{m}.{n}")
-                switch.add_case(_INT64(8 * n + m), block)
-                builder.position_at_end(block)
-                builder.call(function, operands)
-                builder.branch(done)
-        builder.position_at_end(done)
+        shapes = [(m, n) for m in range(1, ROWS + 1) for n in range(1, (LINES if m > 1 else LINES_OF_ONE) + 1)]
+
+        def emit_tile(builder, m, n, *operands):
+            _add_dots(builder, element, vector, m, n, *operands)
+
+        for_shape(builder, f"dots.{element}", args[:2], shapes, args[2:], emit_tile)
         return context.get_dummy_value()
 
     n = types.intp
     return types.void(n, n, source, offsets, factors, n, segments, n, n, target, n), emit
+
+
+# Taps that `masked_dots` sums side by side, at most: of so many rows of the input, and of each so many.
+MASKED_ROWS, MASKED_TAPS = 3, 4
+_AHEAD = 16  # vectors further on, what is read is asked for: planes are short
+
+
+@intrinsic
+def masked_dots(
+    typingctx, rows, taps, every, x, start, dilation, gradient, first, back, table, entries, places, images, target,
+    pitch,
+):  # fmt: skip
+    """Sums of products of elements and gradients that lie anywhere, some lanes of their vectors left out.
+
+    `target[r * pitch + k] += sum of gradient[first + G + g - r * back + i] * x[start + X + e + k * dilation + i *
+    every]` for `r < rows` and `k < taps`, over images, with two words `X, G` of `places` each, over `entries` of the
+    table and over lanes `i`. An entry has `e`, `g`, a word for each row with a bit for each lane that there is a
+    gradient for, and one for each tap with bits `i * every` for lanes that meet an element: nothing else is touched,
+    and other elements are zero. There are up to `MASKED_ROWS` rows and `MASKED_TAPS` taps, and steps `every` of 1, and
+    of 2 for one row. Lanes of a sum, and what comes of them, are as in `dot_tile`.
+    """
+    element = x.compute
+    lanes = lanes_in(element)
+    vector = ir.VectorType(llvm_type(element), lanes)
+
+    def emit(context, builder, signature, args):
+        rows, taps, every, x_value, start, dilation, gradient_value, first, *others = args
+        pointers = [
+            builder.gep(data_of(context, builder, kind, value), [at])
+            for kind, value, at in ((x, x_value, start), (gradient, gradient_value, first))
+        ]
+
+        def mask_of(builder, word):
+            return builder.bitcast(builder.trunc(word, ir.IntType(lanes)), ir.VectorType(ir.IntType(1), lanes))
+
+        def load_steps(builder, pointer, word, every):
+            values = []
+            for i in range(every):
+                here, mask = (
+                    builder.gep(pointer, [_INT64(i * lanes)]),
+                    mask_of(builder, builder.lshr(word, _INT64(i * lanes))),
+                )
+                values.append(load_elements(context, builder, x, here, vector, mask))
+            even = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(0, 2 * lanes, 2)))
+            return values[0] if every == 1 else builder.shuffle_vector(*values, even)
+
+        def emit_kind(builder, kind, taps, x_at, g_at, dilation, back, table, entries, places, images, target, pitch):
+            rows, every = (kind, 1) if kind > 0 else (1, 2)
+            zero = ir.Constant(vector, None)
+            sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(taps)] for _ in range(rows)]
+            with cgutils.for_range(builder, entries) as entry:
+                row = builder.gep(table, [builder.mul(entry.index, _INT64(2 + rows + taps))])
+                e, g, *words = (builder.load(builder.gep(row, [_INT64(i)])) for i in range(2 + rows + taps))
+                masks = [mask_of(builder, word) for word in words[:rows]]
+                with cgutils.for_range(builder, images) as image:
+                    pair = builder.gep(places, [builder.shl(image.index, _INT64(1))])
+                    at = builder.gep(x_at, [builder.add(builder.load(pair), e)])
+                    other = builder.gep(g_at, [builder.add(builder.load(builder.gep(pair, [_INT64(1)])), g)])
+                    for pointer in (at, other):
+                        prefetch(builder, builder.gep(pointer, [_INT64(_AHEAD * lanes)]))
+                    factors = []
+                    for mask in masks:
+                        factors.append(load_elements(context, builder, gradient, other, vector, mask))
+                        other = builder.gep(other, [builder.neg(back)])
+                    for k in range(taps):
+                        value = load_steps(builder, at, words[rows + k], every)
+                        for factor, mask, totals in zip(factors, masks, sums, strict=True):
+                            old = builder.load(totals[k])
+                            total = multiply_add(builder, element, factor, value, old)
+                            # An element that is not finite times a gradient that is not there is no number.
+                            builder.store(builder.select(mask, total, old), totals[k])
+                        at = builder.gep(at, [dilation])
+            for r, totals in enumerate(sums):
+                line = builder.gep(target, [builder.mul(pitch, _INT64(r))])
+                totals = [builder.load(total) for total in totals]
+                for k in range(0, taps, lanes):
+                    _add_lanes(builder, totals[k : k + lanes], builder.gep(line, [_INT64(k)]), element.bitwidth)
+
+        kind = builder.select(builder.icmp_signed("==", every, _INT64(2)), _INT64(0), rows)
+        shapes = [(kind, k) for kind in range(MASKED_ROWS + 1) for k in range(1, MASKED_TAPS + 1)]
+        name = f"masked.{x.format}.{gradient.format}"
+        for_shape(builder, name, (kind, taps), shapes, [*pointers, dilation, *others], emit_kind)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(n, n, n, x, n, n, gradient, n, n, table, n, table, n, target, n), emit
 
 
 SUMS = 4  # of lanes that `sum_run` makes side by side: one alone would wait for each addition
@@ -135,7 +211,6 @@ def _add_dots(builder, element, vector, rows, lines, source, offsets, factors, s
         for first in range(0, lines, vector.count):
             place = builder.gep(line, [_INT64(first)])
             _add_lanes(builder, totals[first : first + vector.count], place, element.bitwidth)
-    builder.ret_void()
 
 
 def _add_lanes(builder, totals, pointer, bits):

@@ -1,11 +1,14 @@
 """Arithmetic on vectors of any type of elements: floats, and integers that wrap; and functions around loops of it."""
 
+import functools
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from .vectors import FLOATS, VECTOR_BYTES
 
+_INT64 = ir.IntType(64)
 VECTORS = 4  # of results that are made together, where nothing else takes registers
 
 
@@ -32,6 +35,25 @@ def outline(builder, name, kinds, emit):
         builder.call(function, args)
 
     return call
+
+
+def for_shape(builder, name, numbers, shapes, operands, emit):
+    """Call the code of the shape that two numbers tell, each one a function of its own, which `emit` writes."""
+    first, second = numbers
+    switch = builder.switch(builder.add(builder.mul(second, _INT64(32)), first), builder.append_basic_block("done"))
+    kinds = [operand.type for operand in operands]
+    for shape in shapes:
+        m, n = shape
+        block = builder.append_basic_block(f"{name}.{m}.{n}")
+        switch.add_case(_INT64(32 * n + m), block)
+        builder.position_at_end(block)
+        outline(builder, f"{name}.{m}.{n}", kinds, functools.partial(_emit_shape, emit, shape))(operands)
+        builder.branch(switch.default)
+    builder.position_at_end(switch.default)
+
+
+def _emit_shape(emit, shape, builder, *operands):
+    emit(builder, *shape, *operands)
 
 
 def add(builder, kind, a, b):

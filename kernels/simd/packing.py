@@ -87,6 +87,7 @@ def prefetch_run(typingctx, array, start, count):
         source = builder.gep(data_of(context, builder, array, source), [start])
         with cgutils.for_range_slice(builder, _INT64(0), count, _INT64(line), inc=True) as (offset, _):
             prefetch(builder, builder.gep(source, [offset]))
+        prefetch(builder, builder.gep(source, [builder.sub(count, _INT64(1))]))  # of a line that none of these met
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp), emit
@@ -140,17 +141,14 @@ def pack_channels(typingctx, target, to, target_step, array, start, step, count)
 
 
 def _load_rows(context, builder, array, source, step, rows, vector, mask):
-    """As many rows as a vector has lanes; those from `rows` on are zero, and no address outside is formed for them."""
-    values = []
+    """As many rows as a vector has lanes; those from `rows` on repeat the last one: no address outside is formed."""
+    values, last = [], builder.sub(rows, _INT64(1))
     for i in range(vector.count):
-        if mask is None:
-            at = builder.gep(source, [builder.mul(step, _INT64(i))])
-            values.append(load_elements(context, builder, array, at, vector))
-            continue
-        inside = builder.icmp_signed("<", _INT64(i), rows)
-        at = builder.gep(source, [builder.select(inside, builder.mul(step, _INT64(i)), _INT64(0))])
-        row_mask = builder.and_(mask, broadcast(builder, inside, mask.type))
-        values.append(load_elements(context, builder, array, at, vector, row_mask))
+        row = _INT64(i)
+        if mask is not None:
+            row = builder.select(builder.icmp_signed("<", row, last), row, last)
+        at = builder.gep(source, [builder.mul(step, row)])
+        values.append(load_elements(context, builder, array, at, vector, mask))
     return values
 
 
@@ -181,9 +179,10 @@ def pack_transposed(typingctx, array, start, step, rows, lanes, target, to, targ
                 for j, row in enumerate(columns(None)):
                     store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
             with partly:
-                mask = first_lanes(builder, lanes, count)
-                for j, row in enumerate(columns(mask)):
+                real, zero = first_lanes(builder, rows, count), ir.Constant(vector, None)
+                for j, row in enumerate(columns(first_lanes(builder, lanes, count))):
                     with builder.if_then(builder.icmp_signed("<", _INT64(j), lanes)):
+                        row = builder.select(real, row, zero)
                         store_vector(builder, row, builder.gep(target, [builder.mul(target_step, _INT64(j))]))
         return context.get_dummy_value()
 

@@ -5,7 +5,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .elements import lanes_in, llvm_type
+from .elements import for_shape, lanes_in, llvm_type
 from .vectors import REGISTERS, add, broadcast, load_vector, multiply_add, pin, store_vector
 
 _INT64 = ir.IntType(64)
@@ -26,22 +26,12 @@ def product_tile(typingctx, rows, vectors, factors, step, source, width, table, 
     vector = ir.VectorType(llvm_type(element), lanes_in(element))
 
     def emit(context, builder, signature, args):
-        rows, vectors, *operands = args
-        kind = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
-        done = builder.append_basic_block("done")
-        switch = builder.switch(builder.add(builder.mul(vectors, _INT64(32)), rows), done)
-        for n in range(1, TILE_VECTORS + 1):
-            for m in range(1, TILE_ROWS + 1):
-                function = ir.Function(builder.module, kind, f"products.{m}.{n}.{element}")
-                function.linkage = "internal"
-                function.attributes.add("noinline")
-                _add_products(ir.IRBuilder(function.append_basic_block()), element, vector, m, n, *function.args)
-                block = builder.append_basic_block(f"products.{m}.{n}")
-                switch.add_case(_INT64(32 * n + m), block)
-                builder.position_at_end(block)
-                builder.call(function, operands)
-                builder.branch(done)
-        builder.position_at_end(done)
+        shapes = [(m, n) for n in range(1, TILE_VECTORS + 1) for m in range(1, TILE_ROWS + 1)]
+
+        def emit_tile(builder, m, n, *operands):
+            _add_products(builder, element, vector, m, n, *operands)
+
+        for_shape(builder, f"products.{element}", args[:2], shapes, args[2:], emit_tile)
         return context.get_dummy_value()
 
     n = types.intp
@@ -70,4 +60,3 @@ def _add_products(builder, element, vector, rows, vectors, factors, step, source
         for j, total in enumerate(totals):
             place = builder.gep(line, [_INT64(j * vector.count)])
             store_vector(builder, add(builder, load_vector(builder, place, vector), builder.load(total)), place)
-    builder.ret_void()
