@@ -18,15 +18,16 @@ from ..strided import item_size, scratch_array, scratch_index, stride
 from ..window import load_axis
 from .walk import Block, image_offset, joined_axes, positions_of, reach, spatial, walk_in
 
-_ROOM = 4096  # elements of a block that is copied
-_LARGE = 8192  # of another one
+_COPIED = 1 << 16  # bytes of a block that is copied
+_LINE = 64  # bytes that a cache reads: of planes that lie next to each other, as many as have elements in it are copied
+_LARGE = 8192  # elements of another block
 _ROWS = 512  # of a block
 _ENTRIES = 1024  # of a table
 _MASKS = 1024  # of vectors of a row
 # Where masks and copies begin in the workspace, behind the table.
 _BITS = 8 * (_ROWS + 1 + ENTRY * _ENTRIES)
 _COPY = _BITS + 8 * _MASKS
-WORKSPACE_BYTES = _COPY + 16 * _ROOM
+WORKSPACE_BYTES = _COPY + _COPIED
 _LEAST = VECTOR_BYTES // 16  # elements of a vector
 _MOST = 5  # residues that lines are split to: more of them are transposed faster
 _SPARSE = 4  # elements of a padded input for each of patches, from which on most of them meet no tap
@@ -81,12 +82,14 @@ def walk_lines(array, axes, trailing, taps, is_sum):
     rows = a1.size if is_sum else reach(a1)
     first, end = turns_of(a2, is_sum)
     columns = end - first
-    room = _LARGE if is_sum or stride(array, axes.rank - 1) == 1 else _ROOM
-    turns = min(room // a2.stride, _LEAST * (_MASKS // (groups_of(a2) + a2.stride)))
+    least, room = 1, _LARGE
+    if not is_sum and stride(array, axes.rank - 1) != 1:
+        least, room = even_part(planes, _LINE // item_size(array)) if step == 1 else 1, _COPIED // item_size(array)
+    turns = min(room // (least * a2.stride), _LEAST * (_MASKS // (groups_of(a2) + a2.stride)))
     width = even_part(columns, turns)
-    most = min(room // (width * a2.stride), _ROWS, _ENTRIES // entries_of(a2, taps))
+    most = min(room // (least * width * a2.stride), _ROWS, _ENTRIES // entries_of(a2, taps))
     height = even_part(rows, max(most, 1)) if width == columns else 1
-    few = 1
+    few = least
     if height == rows and width == columns:
         few = even_part(planes, max(room // (rows * columns * a2.stride), 1))
     return walk_in(axes, leading, joined, planes, step, Box(outers, rows, columns), Box(few, height, width))
