@@ -16,9 +16,9 @@ from ..simd.turns import ENTRY, MOST, Lines, Turns, join_lines, split_lines
 from ..simd.vectors import VECTOR_BYTES
 from ..strided import item_size, scratch_array, scratch_index, stride
 from ..window import load_axis
-from .walk import Block, image_offset, joined_axes, positions_of, reach, spatial, walk_in
+from .walk import image_offset, joined_axes, positions_of, reach, spatial, walk_in
 
-_COPIED = 1 << 16  # bytes of a block that is copied
+COPIED = 1 << 16  # bytes of a block that is copied
 _LINE = 64  # bytes that a cache reads: of planes that lie next to each other, as many as have elements in it are copied
 _LARGE = 8192  # elements of another block
 _ROWS = 512  # of a block
@@ -27,9 +27,10 @@ _MASKS = 1024  # of vectors of a row
 # Where masks and copies begin in the workspace, behind the table.
 _BITS = 8 * (_ROWS + 1 + ENTRY * _ENTRIES)
 _COPY = _BITS + 8 * _MASKS
-WORKSPACE_BYTES = _COPY + _COPIED
+WORKSPACE_BYTES = _COPY + COPIED
 _LEAST = VECTOR_BYTES // 16  # elements of a vector
-_MOST = 5  # residues that lines are split to: more of them are transposed faster
+_TURNS = 16  # of a block, at the least
+_MOST = 5  # residues that lines are split to, in registers: more of them are transposed faster
 _SPARSE = 4  # elements of a padded input for each of patches, from which on most of them meet no tap
 
 
@@ -46,14 +47,18 @@ def entries_of(last, taps):
 
 
 @kernel
+def masks_of(axis):
+    """Masks of a vector of turns."""
+    return groups_of(axis) + (axis.stride if axis.stride <= MOST else 0)
+
+
+@kernel
 def goes_by_lines(array, axes, trailing, taps, positions, is_sum):
     """Whether patches of these axes are made here, or made to sums."""
     if not PARTIAL or trailing == 0:
         return False
     last = load_axis(axes, axes.rank - 1)
-    if last.stride > MOST or (last.stride > 1 and last.dilation > 1) or entries_of(last, taps) > _ENTRIES:
-        return False
-    if groups_of(last) + last.stride > _MASKS:
+    if (last.stride > 1 and last.dilation > 1) or entries_of(last, taps) > _ENTRIES or masks_of(last) > _MASKS:
         return False
     if is_sum:
         return stride(array, axes.rank - trailing + 1) == 1
@@ -84,8 +89,8 @@ def walk_lines(array, axes, trailing, taps, is_sum):
     columns = end - first
     least, room = 1, _LARGE
     if not is_sum and stride(array, axes.rank - 1) != 1:
-        least, room = even_part(planes, _LINE // item_size(array)) if step == 1 else 1, _COPIED // item_size(array)
-    turns = min(room // (least * a2.stride), _LEAST * (_MASKS // (groups_of(a2) + a2.stride)))
+        least, room = even_part(planes, _LINE // item_size(array)) if step == 1 else 1, COPIED // item_size(array)
+    turns = min(max(room // (least * a2.stride), _TURNS), _LEAST * (_MASKS // masks_of(a2)))
     width = even_part(columns, turns)
     most = min(room // (least * width * a2.stride), _ROWS, _ENTRIES // entries_of(a2, taps))
     height = even_part(rows, max(most, 1)) if width == columns else 1
@@ -101,20 +106,6 @@ def turns_of(axis, is_sum):
     if is_sum:
         return axis.before // axis.stride, (axis.before + axis.size - 1) // axis.stride + 1
     return 0, axis.out + groups_of(axis) - 1
-
-
-@kernel
-def lines_of(walk, item):
-    """The block of a number; those of different planes come one after the other."""
-    most = walk.block
-    item, plane = divmod(item, walk.along)
-    item, i = divmod(item, walk.across)
-    item, j = divmod(item, walk.down)
-    image, outer = divmod(item, walk.outers)
-    column, row, plane = i * most.columns, j * most.rows, plane * most.planes
-    size = Box(min(most.planes, walk.planes - plane), min(most.rows, walk.rows - row),
-               min(most.columns, walk.columns - column))  # fmt: skip
-    return Block(image, outer, plane, row, column, size)
 
 
 @kernel
