@@ -23,6 +23,7 @@ from .vectors import (
     first_lanes,
     keep_whole,
     load_vector,
+    prefetch,
     store_vector,
     transpose,
     unpack,
@@ -395,6 +396,22 @@ def copy_framed(typingctx, array, source, out, target, box, part):
         return context.get_dummy_value()
 
     return types.void(array, source, out, target, box, part), emit
+
+
+@intrinsic
+def prefetch_run(typingctx, array, start, count):
+    """Ask for so many elements that lie next to each other, which will be read or written."""
+    size = _bits(array) // 8
+
+    def emit(context, builder, signature, args):
+        data = builder.bitcast(data_of(context, builder, array, args[0]), ir.IntType(8).as_pointer())
+        first = _at(builder, data, ir.IntType(8), _times(builder, args[1], size))
+        end = _times(builder, args[2], size)
+        with cgutils.for_range_slice(builder, _INT64(0), end, _INT64(64), inc=True) as (offset, _):
+            prefetch(builder, _at(builder, first, ir.IntType(8), offset))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), emit
 
 
 @intrinsic

@@ -22,10 +22,21 @@ from numba.extending import intrinsic
 from ..strided import narrow, widen
 from .boxes import _at, _bits, _parts, _pick, _start, _times
 from .elements import llvm_type
-from .vectors import VECTOR_BYTES, add, keep_whole, load_vector, store_vector, transpose, unpack
+from .vectors import (
+    VECTOR_BYTES,
+    add,
+    first_lanes,
+    for_vectors,
+    keep_whole,
+    load_vector,
+    store_vector,
+    transpose,
+    unpack,
+)
 
 _INT64 = ir.IntType(64)
 MOST = 8  # residues that lines are split to in registers; sums of more of them are transposed
+PLANES = 4  # that are split
 _SIDE = 16  # of squares of residues and turns
 ENTRY = 3  # numbers of an entry
 
@@ -266,6 +277,45 @@ def split_lines(typingctx, array, source, out, target, lines, table, masks, turn
         return context.get_dummy_value()
 
     return types.void(array, source, out, target, lines, table, masks, turns), emit
+
+
+@intrinsic
+def split_planes(typingctx, array, source, out, target, box):
+    """Copy a box of a few planes whose elements take turns in memory, bit by bit."""
+    bits = _bits(array)
+    word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
+    lanes = _lanes(word.width)
+    vector = ir.VectorType(word, lanes)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        x, source_value, y, target_value, box_value = args
+        sizes = unpack(builder, box, box_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), word, words)
+        goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
+        columns = _times(builder, sizes.columns, words)
+
+        def split(planes, mixed, apart, offset, mask):
+            start, rest = (_times(builder, each, planes) for each in (offset, builder.sub(columns, offset)))
+            vectors = []
+            for i in range(planes):
+                before = _INT64(i * lanes)
+                some = None if mask is None else first_lanes(builder, builder.sub(rest, before), lanes)
+                at = _at(builder, mixed, word, builder.add(start, before))
+                vectors.append(load_vector(builder, at, vector, some))
+            for i, value in enumerate(_split(builder, vectors, words)):
+                at = builder.add(_times(builder, write.plane, i), offset)
+                store_vector(builder, value, _at(builder, apart, word, at), mask)
+
+        for planes in range(2, PLANES + 1):
+            is_it = builder.icmp_signed("==", sizes.planes, _INT64(planes))
+            with builder.if_then(is_it), cgutils.for_range(builder, sizes.rows) as row:
+                mixed = _at(builder, first, word, builder.mul(read.row, row.index))
+                apart = _at(builder, goal, word, builder.mul(write.row, row.index))
+                for_vectors(builder, columns, lanes, functools.partial(split, planes, mixed, apart))
+        return context.get_dummy_value()
+
+    return types.void(array, source, out, target, box), emit
 
 
 @intrinsic

@@ -31,6 +31,7 @@ from ..simd.boxes import (
     copy_box,
     copy_framed,
     is_copied,
+    prefetch_run,
     store_box,
     zero_box,
 )
@@ -48,6 +49,7 @@ _LARGE = 512  # elements of a plane that is a block of its own: so results are w
 _TAPS = 1 << 17  # positions times taps of a block, so that large windows have several
 _LEAST = 256
 _APART = 1 << 15  # elements of a result that are copied
+_FAR = 1 << 21  # bytes of a result that does not stay in a cache of one core
 _FRAMED = 4  # planes of a block, from which on it pays to tell which of their elements a tap meets
 _GAP = VECTOR_BYTES // 4  # elements between rows of sums: a vector that is read was not just written in part
 WORKSPACE_BYTES = max(16 * (_ROOM + 2 * _GAP), turns.WORKSPACE_BYTES)
@@ -143,18 +145,19 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block, workspac
     left, right = part_under(a2, block.column, size.columns)
     under = Box(size.planes, bottom - top, right - left)
     cells = under.rows * under.columns
+    is_far = taps * positions * walk.planes > _FAR // item_size(out)
     if 0 < cells <= min(room // size.planes, 2 * taps * size.rows * size.columns):
         copied = scratch_array(workspace, 0, x)
         at = moved(source, top * s1 + left * s2)
-        copy(x, at, copied, Place(0, cells, under.columns, 1), under)
+        turns.copy_planes(x, at, copied, Place(0, cells, under.columns, 1), under)
         at = Place(-top * under.columns - left, cells, under.columns, 1)
-        extract_from(copied, at, out, axes, trailing, taps, positions, walk, block)
+        extract_from(copied, at, out, axes, trailing, taps, positions, walk, block, False)
     else:
-        extract_from(x, source, out, axes, trailing, taps, positions, walk, block)
+        extract_from(x, source, out, axes, trailing, taps, positions, walk, block, is_far)
 
 
 @kernel
-def extract_from(x, origin, out, axes, trailing, taps, positions, walk, block):
+def extract_from(x, origin, out, axes, trailing, taps, positions, walk, block, is_far):
     """All taps at the positions of a block, from where the first plane of it begins."""
     a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
     size, start, s1, s2 = block.size, origin.start, origin.row, origin.column
@@ -162,6 +165,8 @@ def extract_from(x, origin, out, axes, trailing, taps, positions, walk, block):
     begin += (block.image * walk.planes + block.plane) * taps * positions
     is_framed = is_run(walk, size, a2) and a1.stride == 1 and a2.stride == 1 and s2 == 1 and s1 == walk.columns
     together = taps_of_squares(a1, a2, s2, block)
+    if together > 1 and is_far and size.rows * size.columns == positions:
+        fetch_planes(x, origin, out, begin, taps * positions, size.planes, part_under(a1, 0, size.rows), a2.size)
     for tap in range(0, taps, together):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
@@ -197,6 +202,15 @@ def extract_from(x, origin, out, axes, trailing, taps, positions, walk, block):
             zero_box(out, to, Box(size.planes, 1, top * size.columns))
         if bottom < size.rows:
             zero_box(out, moved(to, bottom * to.row), Box(size.planes, 1, (size.rows - bottom) * size.columns))
+
+
+@kernel
+def fetch_planes(x, origin, out, begin, count, planes, rows, columns):
+    """Ask for planes and for all their patches in the order of memory: squares come in one that no CPU foresees."""
+    for plane in range(planes):
+        for row in range(rows[0], rows[1]):
+            prefetch_run(x, origin.start + plane * origin.plane + row * origin.row, columns)
+        prefetch_run(out, begin + plane * count, count)
 
 
 @kernel

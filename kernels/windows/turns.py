@@ -12,7 +12,7 @@ is copied to the workspace block by block, which large windows make up for.
 from ..jit import kernel
 from ..shapes import even_part
 from ..simd.boxes import PARTIAL, Box, Place, copy_box
-from ..simd.turns import ENTRY, MOST, Lines, Turns, join_lines, split_lines
+from ..simd.turns import ENTRY, MOST, PLANES, Lines, Turns, join_lines, split_lines, split_planes
 from ..simd.vectors import VECTOR_BYTES
 from ..strided import item_size, scratch_array, scratch_index, stride
 from ..window import load_axis
@@ -163,6 +163,16 @@ def tables(workspace):
 
 
 @kernel
+def copy_planes(x, source, copied, target, box):
+    """Copy a box; what a few planes have next to each other, as images of colours do, is read once for all of them."""
+    is_mixed = source.plane == 1 and source.column == box.planes and 1 < box.planes <= PLANES
+    if PARTIAL and is_mixed:
+        split_planes(x, source, copied, target, box)
+    else:
+        copy_box(x, source, copied, target, box)
+
+
+@kernel
 def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace, is_known):
     """All that taps meet in the lines of a block."""
     a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
@@ -189,7 +199,7 @@ def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace,
     if top < bottom and width > 0:
         source = Place(start + top * s1 + left * s2, walk.step, s1, s2)
         box = Box(size.planes, bottom - top, width)
-        copy_box(x, source, copied, Place(0, box.rows * width, width, 1), box)
+        copy_planes(x, source, copied, Place(0, box.rows * width, width, 1), box)
     source = Place(-top * width - left, (bottom - top) * width, width, 1)
     split_lines(copied, source, out, target, lines, table, masks, turns)
 
