@@ -91,9 +91,13 @@ def span(axis, count):
 
 @kernel
 def room_of_copies(x, axes, trailing, taps):
-    """Elements of a block that is copied before it is read, where columns do not lie next to each other."""
+    """Elements of a block that is copied before it is read, where columns do not lie next to each other.
+
+    What is copied is read as whole planes, or by squares; in between, at small strides, nothing is won.
+    """
+    every = spatial(axes, trailing, 1).stride
     is_apart = 0 < trailing <= 2 and taps > 1 and stride(x, axes.rank - 1) != 1
-    return turns.COPIED // item_size(x) if is_apart else 0
+    return turns.COPIED // item_size(x) if is_apart and (every == 1 or every > STEPS) else 0
 
 
 @kernel
