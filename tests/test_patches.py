@@ -306,6 +306,9 @@ def test_frames_that_overlap_and_colours_that_take_turns(dtype):
         for kernel, stride in ((16, 16), (9, 6), (4, 4), (3, 2)):
             check_by_slices(x, (kernel, kernel), stride, 1, ((2, 0), (0, 3)))
     check_by_slices(numbers((12, 3, 128, 130)), (8, 8), 8)  # more than a cache holds
+    for size in (9 * 11, 16 * 15, 12 * 16 + 3):  # nearly squares of taps and positions
+        for kernel in (11, 12, 16):
+            check_by_slices(numbers((2, 4, size)), (2, kernel), (2, kernel))
 
 
 @pytest.mark.parametrize("dtype", ["f4", "?"])

@@ -14,6 +14,9 @@ Where patches are put down `stride` columns apart, the sums of each residue of t
 so all sums are made by vectors; they are put in order as they are stored. At large strides, where boxes are small, the
 taps of a row of the window are one box. Where no windows overlap at such strides, boxes go straight to the result.
 
+Input whose columns lie apart is copied to the workspace first where all taps can share the copy: planes with their
+columns together, which are read as whole ones or by squares.
+
 `turns` makes what it can line by line instead: small strides, inputs whose columns lie apart, and most sums.
 """
 

@@ -3,10 +3,12 @@
     split      a line of the padded input is read once, split by residues of its columns, and written to the rows of
                patches that meet it, as many as the window has rows and columns over it
     join       the rows of patches that meet a line of the result are added up, by residues, in registers, and joined
+               at large strides, as of frames of a signal, residues and turns are transposed by squares instead
 
 Blocks are rows of planes, whole ones if they are not longer than a block. Which rows of patches each line meets is the
 same for all planes: it is written to a table once for several blocks. Input whose columns do not lie next to each other
-is copied to the workspace block by block, which large windows make up for.
+is copied to the workspace block by block, which large windows make up for: of planes that lie next to each other, a
+cache line of them at a time.
 """
 
 from ..jit import kernel
