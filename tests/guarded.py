@@ -461,6 +461,13 @@ def patch_lines(dtype):
             x = guarded(values((2, 2 * every + 1, 3 * every + size), dtype), end=end, read_only=True)
             for kernel, padding in ((every, 0), (every - 1, 5), (4, 0)):
                 _there_and_back(end, x, (kernel, kernel), {"stride": every, "padding": padding})
+            x = guarded(values((2, 4, 12 * every + 3), dtype), end=end, read_only=True)  # nearly squares
+            _there_and_back(end, x, (2, every), {"stride": (2, every)})
+        for every, planes in ((2, 2), (4, 3), (9, 4), (16, 3), (20, 1)):  # that take turns in memory
+            x = LAYOUTS["channels_last"](values((1, planes, 4, 3 * every + size), dtype))[0]
+            for kernel, padding in (((3, every), 0), ((2, 2 * every + 1), ((1, 0), (3, every)))):
+                options = {"stride": (1, every), "padding": padding}
+                _there_and_back(end, guarded(x, end=end, read_only=True), kernel, options)
 
 
 def _there_and_back(end, x, kernel, options):

@@ -294,6 +294,23 @@ def test_lines_in_turns(stride, dtype):
     check_by_slices(values((2, 5, 4, 90), dtype), (2, 3, 3), (2, 1, stride), (2, 1, 1), ((1, 2), (1, 0), (1, 1)))
 
 
+@pytest.mark.parametrize("dtype", ["f4", "u1", slow("f2"), slow("f8"), slow("c8"), slow("c16")])
+def test_frames_that_overlap_and_colours_that_take_turns(dtype):
+    def numbers(shape):
+        return np.round(values(shape, dtype) * 4) if dtype == "f2" else values(shape, dtype)  # whose sums are exact
+
+    for size, kernel, stride, pads in ((20_000, 400, 160, (0, 0)), (9000, 33, 10, (30, 7)), (70, 17, 9, (9, 9))):
+        check_by_slices(numbers((2, size)), (kernel,), stride, 1, (pads,))
+    for planes in (1, 2, 3, 4, 5):
+        x = np.moveaxis(numbers((2, 40, 75, planes)), -1, 1)
+        for kernel, stride in ((16, 16), (9, 6), (4, 4), (3, 2)):
+            check_by_slices(x, (kernel, kernel), stride, 1, ((2, 0), (0, 3)))
+    check_by_slices(numbers((12, 3, 128, 130)), (8, 8), 8)  # more than a cache holds
+    for size in (9 * 11, 16 * 15, 12 * 16 + 3):  # nearly squares of taps and positions
+        for kernel in (11, 12, 16):
+            check_by_slices(numbers((2, 4, size)), (2, kernel), (2, kernel))
+
+
 @pytest.mark.parametrize("dtype", ["f4", "?"])
 def test_windows_apart_are_put_where_they_were(dtype):
     """Sums of one element each, and zeros where no window is, from patches in any layout."""

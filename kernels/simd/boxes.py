@@ -23,6 +23,7 @@ from .vectors import (
     first_lanes,
     keep_whole,
     load_vector,
+    prefetch,
     store_vector,
     transpose,
     unpack,
@@ -297,8 +298,42 @@ def copy_box(typingctx, array, source, out, target, box):
                 alone = sizes._replace(planes=_INT64(1))
                 _rows_of(builder, alone, (first, goal), (word, word), (source_steps, target_steps), row)
 
-            smaller = builder.select(builder.icmp_signed("<", sizes.planes, sizes.columns), sizes.planes, sizes.columns)
-            _by_width(builder, smaller, [*sides, 1], lambda side: square(side) if side > 1 else copy_one_by_one())
+            def cut(side):
+                """The squares of boxes that are hardly smaller than one: what is missing is not read, nor written."""
+                planes, columns = (first_lanes(builder, n, side) for n in (sizes.planes, sizes.columns))
+                last = builder.sub(sizes.columns, _INT64(1))
+
+                def row(read, write):
+                    rows = []
+                    for i in range(side):
+                        column = builder.select(builder.icmp_signed("<", _INT64(i), last), _INT64(i), last)
+                        at = _at(builder, read, word, builder.mul(source_steps.column, column))
+                        rows.append(load_vector(builder, at, vector(side), planes))
+                    for i, value in enumerate(transpose(builder, rows)):
+                        with builder.if_then(builder.icmp_signed("<", _INT64(i), sizes.planes)):
+                            to = _at(builder, write, word, builder.mul(target_steps.plane, _INT64(i)))
+                            store_vector(builder, value, to, columns)
+
+                alone = sizes._replace(planes=_INT64(1))
+                _rows_of(builder, alone, (first, goal), (word, word), (source_steps, target_steps), row)
+
+            def smaller(a, b):
+                return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+            def whole():
+                least = smaller(sizes.planes, sizes.columns)
+                _by_width(builder, least, [*sides, 1], lambda side: square(side) if side > 1 else copy_one_by_one())
+
+            if not PARTIAL or bits > 8:  # of wider elements, a few smaller squares are faster
+                whole()
+                return
+            side, rest = sides[0], [builder.sub(_INT64(sides[0]), n) for n in (sizes.planes, sizes.columns)]
+            fits = builder.and_(*(builder.icmp_unsigned("<", n, _INT64(side - sides[1])) for n in rest))
+            with builder.if_else(fits) as (inside, outside):
+                with inside:
+                    cut(side)
+                with outside:
+                    whole()
 
         end = builder.append_basic_block("end")
         step = source_steps.column
@@ -395,6 +430,22 @@ def copy_framed(typingctx, array, source, out, target, box, part):
         return context.get_dummy_value()
 
     return types.void(array, source, out, target, box, part), emit
+
+
+@intrinsic
+def prefetch_run(typingctx, array, start, count):
+    """Ask for so many elements that lie next to each other, which will be read or written."""
+    size = _bits(array) // 8
+
+    def emit(context, builder, signature, args):
+        data = builder.bitcast(data_of(context, builder, array, args[0]), ir.IntType(8).as_pointer())
+        first = _at(builder, data, ir.IntType(8), _times(builder, args[1], size))
+        end = _times(builder, args[2], size)
+        with cgutils.for_range_slice(builder, _INT64(0), end, _INT64(64), inc=True) as (offset, _):
+            prefetch(builder, _at(builder, first, ir.IntType(8), offset))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), emit
 
 
 @intrinsic

@@ -7,9 +7,11 @@ and written wherever a tap has them; for sums they are read from there, added up
 What a line meets stands in a table: `table[j]` to `table[j + 1]` are the places there of entries for row `j`, in the
 order of the taps. An entry is where patches of a tap begin, in elements, for a window that begins at turn 0 and with
 this tap at residue 0; the turn at which the tap lies in a window; and how many taps lie at this turn, one for each
-residue. All vectors have masks.
+residue. All vectors have masks. Sums of many residues are
+made for squares of residues and turns, which are transposed.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -20,10 +22,22 @@ from numba.extending import intrinsic
 from ..strided import narrow, widen
 from .boxes import _at, _bits, _parts, _pick, _start, _times
 from .elements import llvm_type
-from .vectors import VECTOR_BYTES, add, keep_whole, load_vector, store_vector, unpack
+from .vectors import (
+    VECTOR_BYTES,
+    add,
+    first_lanes,
+    for_vectors,
+    keep_whole,
+    load_vector,
+    store_vector,
+    transpose,
+    unpack,
+)
 
 _INT64 = ir.IntType(64)
-MOST = 8  # residues
+MOST = 8  # residues that lines are split to in registers; sums of more of them are transposed
+PLANES = 4  # that are split
+_SIDE = 16  # of squares of residues and turns
 ENTRY = 3  # numbers of an entry
 
 
@@ -65,6 +79,11 @@ def _between(builder, start, low, high, lanes, parts):
     return builder.and_(first(high), builder.not_(first(low)))
 
 
+def _lanes_of(builder, bits, lanes):
+    bits = builder.trunc(bits, ir.IntType(lanes)) if lanes < 64 else bits
+    return builder.bitcast(bits, ir.VectorType(ir.IntType(1), lanes))
+
+
 def _split(builder, vectors, words):
     """What `_join` joins. By twos where their number is even: that takes the fewest shuffles."""
     every, count = len(vectors), vectors[0].type.count // words
@@ -99,7 +118,9 @@ class _Masks:
     def __init__(self, builder, data, turns, lanes, parts):
         self.builder, self.data, self.turns, self.lanes = builder, data, turns, lanes
         count = lanes // parts
-        self.each = builder.add(turns.groups, turns.every)
+        is_few = builder.icmp_signed("<=", turns.every, _INT64(MOST))
+        columns = builder.select(is_few, turns.every, _INT64(0))
+        self.each = builder.add(turns.groups, columns)
         # Where a block of turns ends another one begins.
         size = builder.sub(builder.mul(turns.end, turns.every), turns.before)
         size = builder.select(builder.icmp_signed("<", size, turns.size), size, turns.size)
@@ -111,7 +132,7 @@ class _Masks:
                 bits = _between(builder, turn, group.index, high, lanes, parts)
                 builder.store(bits, builder.gep(data, [builder.add(row, group.index)]))
             start = builder.sub(builder.mul(turn, turns.every), turns.before)
-            with cgutils.for_range(builder, turns.every) as vector:
+            with cgutils.for_range(builder, columns) as vector:
                 column = builder.add(start, builder.mul(vector.index, _INT64(count)))
                 bits = _between(builder, column, _INT64(0), size, lanes, parts)
                 at = builder.add(builder.add(row, turns.groups), vector.index)
@@ -124,9 +145,7 @@ class _Masks:
         return self._load(_sum(self.builder, number, self.turns.groups, _INT64(i)))
 
     def _load(self, at):
-        bits = self.builder.load(self.builder.gep(self.data, [at]), typ=_INT64)
-        bits = self.builder.trunc(bits, ir.IntType(self.lanes)) if self.lanes < 64 else bits
-        return self.builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.lanes))
+        return _lanes_of(self.builder, self.builder.load(self.builder.gep(self.data, [at]), typ=_INT64), self.lanes)
 
 
 def _sum(builder, first, *more):
@@ -145,18 +164,28 @@ class _Chunk(NamedTuple):
     masks: Any  # where those of it begin
 
 
-def _for_turns(builder, lines, turns, masks, count, emit):
-    """`emit(chunk)` for each plane, row and vector of turns."""
+def _for_lines(builder, lines, body):
+    """`body(plane, row)` for each of them."""
+    with cgutils.for_range(builder, lines.planes) as plane, cgutils.for_range(builder, lines.rows) as row:
+        body(plane.index, row.index)
 
-    def loops(every):
-        with cgutils.for_range(builder, lines.planes) as plane, cgutils.for_range(builder, lines.rows) as row:
-            with cgutils.for_range_slice(builder, turns.first, turns.end, _INT64(count), inc=True) as (turn, number):
-                emit(_Chunk(every, plane.index, row.index, turn, builder.mul(number, masks.each)))
 
+def _for_turns(builder, turns, every, plane, row, masks, count, emit):
+    """`emit(chunk)` for each vector of turns."""
+    with cgutils.for_range_slice(builder, turns.first, turns.end, _INT64(count), inc=True) as (turn, number):
+        emit(_Chunk(every, plane, row, turn, builder.mul(number, masks.each)))
+
+
+def _by_residues(builder, lines, turns, masks, count, emit):
+    """`emit(chunk)` for each plane, row and vector of turns, where residues are few."""
     end = builder.append_basic_block("end")
     for every in range(1, MOST + 1):
         with builder.if_then(builder.icmp_signed("==", turns.every, _INT64(every))):
-            loops(every)
+            _for_lines(
+                builder,
+                lines,
+                lambda plane, row, every=every: _for_turns(builder, turns, every, plane, row, masks, count, emit),
+            )
             builder.branch(end)
     builder.branch(end)
     builder.position_at_end(end)
@@ -168,8 +197,11 @@ def _columns(builder, turns, chunk, i, count):
     return builder.sub(column, turns.before)
 
 
-def _for_taps(builder, table, turns, masks, chunk, body):
-    """`body(residue, offset, mask)` for each tap that a row meets, in the order of the taps."""
+def _for_taps(builder, table, turns, masks, chunk, body, start=None):
+    """`body(residue, offset, mask)` for each tap that a row meets, in the order of the taps.
+
+    Residues are those from `start` on, as many as the chunk has.
+    """
 
     def load(at):
         return builder.load(builder.gep(table, [at]), typ=_INT64)
@@ -178,11 +210,13 @@ def _for_taps(builder, table, turns, masks, chunk, body):
     with cgutils.for_range_slice(builder, begin, end, _INT64(ENTRY), inc=True) as (at, _):
         place, group, count = (load(builder.add(at, _INT64(i))) for i in range(ENTRY))
         first, mask = builder.add(place, chunk.turn), masks.of_group(chunk.masks, group)
+        if start is not None:
+            first, count = builder.add(first, builder.mul(start, turns.step)), builder.sub(count, start)
 
         def tap(residue):
             body(residue, builder.add(first, _times(builder, turns.step, residue)) if residue else first, mask)
 
-        with builder.if_else(builder.icmp_signed("==", count, _INT64(chunk.every))) as (all_, some):
+        with builder.if_else(builder.icmp_signed(">=", count, _INT64(chunk.every))) as (all_, some):
             with all_:
                 for residue in range(chunk.every):
                     tap(residue)
@@ -239,10 +273,49 @@ def split_lines(typingctx, array, source, out, target, lines, table, masks, turn
 
             _for_taps(builder, table, turns_, masks_, chunk, body)
 
-        _for_turns(builder, sizes, turns_, masks_, count, emit_chunk)
+        _by_residues(builder, sizes, turns_, masks_, count, emit_chunk)
         return context.get_dummy_value()
 
     return types.void(array, source, out, target, lines, table, masks, turns), emit
+
+
+@intrinsic
+def split_planes(typingctx, array, source, out, target, box):
+    """Copy a box of a few planes whose elements take turns in memory, bit by bit."""
+    bits = _bits(array)
+    word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
+    lanes = _lanes(word.width)
+    vector = ir.VectorType(word, lanes)
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        x, source_value, y, target_value, box_value = args
+        sizes = unpack(builder, box, box_value)
+        first, read = _start(context, builder, array, x, unpack(builder, source, source_value), word, words)
+        goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
+        columns = _times(builder, sizes.columns, words)
+
+        def split(planes, mixed, apart, offset, mask):
+            start, rest = (_times(builder, each, planes) for each in (offset, builder.sub(columns, offset)))
+            vectors = []
+            for i in range(planes):
+                before = _INT64(i * lanes)
+                some = None if mask is None else first_lanes(builder, builder.sub(rest, before), lanes)
+                at = _at(builder, mixed, word, builder.add(start, before))
+                vectors.append(load_vector(builder, at, vector, some))
+            for i, value in enumerate(_split(builder, vectors, words)):
+                at = builder.add(_times(builder, write.plane, i), offset)
+                store_vector(builder, value, _at(builder, apart, word, at), mask)
+
+        for planes in range(2, PLANES + 1):
+            is_it = builder.icmp_signed("==", sizes.planes, _INT64(planes))
+            with builder.if_then(is_it), cgutils.for_range(builder, sizes.rows) as row:
+                mixed = _at(builder, first, word, builder.mul(read.row, row.index))
+                apart = _at(builder, goal, word, builder.mul(write.row, row.index))
+                for_vectors(builder, columns, lanes, functools.partial(split, planes, mixed, apart))
+        return context.get_dummy_value()
+
+    return types.void(array, source, out, target, box), emit
 
 
 @intrinsic
@@ -252,9 +325,10 @@ def join_lines(typingctx, out, target, array, source, lines, table, masks, turns
     The target begins at the first column between the padding of row 0. Positions of patches lie next to each other.
     """
     part, parts = _parts(array)
-    kind, lanes = llvm_type(part), _lanes(part.bitwidth)
+    kind = llvm_type(part)
     stored = kind if parts > 1 else llvm_type(array.dtype)
-    count, vector = lanes // parts, ir.VectorType(kind, lanes)
+    count = _lanes(part.bitwidth) // parts
+    side = min(count, _SIDE)
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
@@ -263,9 +337,9 @@ def join_lines(typingctx, out, target, array, source, lines, table, masks, turns
         first, read = _start(context, builder, array, x, unpack(builder, source, source_value), stored, parts)
         goal, write = _start(context, builder, out, y, unpack(builder, target, target_value), stored, parts)
 
-        masks_ = _Masks(builder, bits, turns_, lanes, parts)
-
-        def emit_chunk(chunk):
+        def add_up(chunk, lanes, masks, start=None):
+            """The sums of a vector of turns for each residue of a chunk."""
+            vector = ir.VectorType(kind, lanes)
             sums = [cgutils.alloca_once(builder, vector) for _ in range(chunk.every)]
             for total in sums:
                 builder.store(ir.Constant(vector, None), total)
@@ -277,15 +351,58 @@ def join_lines(typingctx, out, target, array, source, lines, table, masks, turns
                 value = value if kind == stored else widen(builder, array, value)
                 builder.store(add(builder, builder.load(sums[residue]), value), sums[residue])
 
-            _for_taps(builder, table, turns_, masks_, chunk, body)
-            line = builder.add(builder.mul(write.plane, chunk.plane), builder.mul(write.row, chunk.row))
-            line = _at(builder, goal, stored, line)
-            for i, value in enumerate(_join(builder, [builder.load(total) for total in sums], parts)):
-                column, mask = _columns(builder, turns_, chunk, i, count), masks_.of_column(chunk.masks, i)
-                value = value if kind == stored else narrow(builder, out, value)
-                store_vector(builder, value, _at(builder, line, stored, _times(builder, column, parts)), mask)
+            _for_taps(builder, table, turns_, masks, chunk, body, start)
+            return [builder.load(total) for total in sums]
 
-        _for_turns(builder, sizes, turns_, masks_, count, emit_chunk)
+        def line_of(plane, row):
+            return _at(builder, goal, stored, builder.add(builder.mul(write.plane, plane), builder.mul(write.row, row)))
+
+        def put(value, line, column, mask):
+            value = value if kind == stored else narrow(builder, out, value)
+            store_vector(builder, value, _at(builder, line, stored, _times(builder, column, parts)), mask)
+
+        def by_residues():
+            masks = _Masks(builder, bits, turns_, count * parts, parts)
+
+            def emit_chunk(chunk):
+                line = line_of(chunk.plane, chunk.row)
+                for i, value in enumerate(_join(builder, add_up(chunk, count * parts, masks), parts)):
+                    column, mask = _columns(builder, turns_, chunk, i, count), masks.of_column(chunk.masks, i)
+                    put(value, line, column, mask)
+
+            _by_residues(builder, sizes, turns_, masks, count, emit_chunk)
+
+        def by_squares():
+            lanes = side * parts
+            masks = _Masks(builder, bits, turns_, lanes, parts)
+
+            def emit_square(start, chunk):
+                values = transpose(builder, add_up(chunk, lanes, masks, start), parts)
+                line, rest = line_of(chunk.plane, chunk.row), builder.sub(turns_.every, start)
+                for i, value in enumerate(values):
+                    turn = builder.add(chunk.turn, _INT64(i))
+                    column = builder.sub(builder.add(builder.mul(turn, turns_.every), start), turns_.before)
+                    high = builder.add(column, rest)
+                    high = builder.select(builder.icmp_signed("<", high, turns_.size), high, turns_.size)
+                    high = builder.select(builder.icmp_signed("<", turn, turns_.end), high, _INT64(0))
+                    used = _lanes_of(builder, _between(builder, column, _INT64(0), high, lanes, parts), lanes)
+                    put(value, line, column, used)
+
+            def emit_line(plane, row):
+                last = builder.sub(turns_.every, _INT64(side))
+                last = builder.select(builder.icmp_signed(">", last, _INT64(0)), last, _INT64(0))
+                with cgutils.for_range_slice(builder, _INT64(0), turns_.every, _INT64(side), inc=True) as (residue, _):
+                    start = builder.select(builder.icmp_signed("<", residue, last), residue, last)
+                    emit = functools.partial(emit_square, start)
+                    _for_turns(builder, turns_, side, plane, row, masks, side, emit)
+
+            _for_lines(builder, sizes, emit_line)
+
+        with builder.if_else(builder.icmp_signed("<=", turns_.every, _INT64(MOST))) as (few, many):
+            with few:
+                by_residues()
+            with many:
+                by_squares()
         return context.get_dummy_value()
 
     return types.void(out, target, array, source, lines, table, masks, turns), emit

@@ -210,20 +210,22 @@ def keep_whole(builder):
     builder.function.attributes.add("noinline")
 
 
-def zip_orders(lanes):
+def zip_orders(count, words=1):
     """Shuffles of two vectors: the first halves of both, element by element, and the second halves."""
-    index = ir.VectorType(ir.IntType(32), lanes)
-    return [
-        ir.Constant(index, [i // 2 + i % 2 * lanes for i in range(half * lanes, (half + 1) * lanes)]) for half in (0, 1)
-    ]
+    index = ir.VectorType(ir.IntType(32), count * words)
+    zips = [[i // 2 + i % 2 * count for i in range(half * count, (half + 1) * count)] for half in (0, 1)]
+    return [ir.Constant(index, [place * words + i for place in places for i in range(words)]) for places in zips]
 
 
-def transpose(builder, rows):
-    """Rows of a square of vectors become its columns: each stage zips rows that lie half the square apart."""
-    lanes, stage = len(rows), 1
-    while stage < lanes:
-        pairs = [(rows[i], rows[i + lanes // 2]) for i in range(lanes // 2)]
-        rows = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in zip_orders(lanes)]
+def transpose(builder, rows, words=1):
+    """Rows of a square of elements, each in so many lanes, become its columns.
+
+    Each stage zips rows that lie half the square apart.
+    """
+    side, stage = len(rows), 1
+    while stage < side:
+        pairs = [(rows[i], rows[i + side // 2]) for i in range(side // 2)]
+        rows = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in zip_orders(side, words)]
         stage *= 2
     return rows
 

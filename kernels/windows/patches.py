@@ -14,6 +14,9 @@ Where patches are put down `stride` columns apart, the sums of each residue of t
 so all sums are made by vectors; they are put in order as they are stored. At large strides, where boxes are small, the
 taps of a row of the window are one box. Where no windows overlap at such strides, boxes go straight to the result.
 
+Input whose columns lie apart is copied to the workspace first where all taps can share the copy: planes with their
+columns together, which are read as whole ones or by squares.
+
 `turns` makes what it can line by line instead: small strides, inputs whose columns lie apart, and most sums.
 """
 
@@ -31,11 +34,13 @@ from ..simd.boxes import (
     copy_box,
     copy_framed,
     is_copied,
+    prefetch_run,
     store_box,
     zero_box,
 )
+from ..simd.turns import MOST
 from ..simd.vectors import VECTOR_BYTES
-from ..strided import scratch_parts, stride
+from ..strided import item_size, scratch_array, scratch_parts, stride
 from ..team import close_team, open_team, part_of, take_item
 from ..window import axes_of_windows, load_axis, load_windows
 from . import turns
@@ -47,14 +52,18 @@ _LARGE = 512  # elements of a plane that is a block of its own: so results are w
 _TAPS = 1 << 17  # positions times taps of a block, so that large windows have several
 _LEAST = 256
 _APART = 1 << 15  # elements of a result that are copied
+_FAR = 1 << 21  # bytes of a result that does not stay in a cache of one core
 _FRAMED = 4  # planes of a block, from which on it pays to tell which of their elements a tap meets
 _GAP = VECTOR_BYTES // 4  # elements between rows of sums: a vector that is read was not just written in part
 WORKSPACE_BYTES = max(16 * (_ROOM + 2 * _GAP), turns.WORKSPACE_BYTES)
 
 
 @kernel
-def walk_over(array, axes, trailing, taps, is_sum, is_wide):
-    """How to walk over a grid; `is_wide`: elements of planes that lie next to each other are read together."""
+def walk_over(array, axes, trailing, taps, is_sum, is_wide, copied):
+    """How to walk over a grid; `is_wide`: elements of planes that lie next to each other are read together.
+
+    `copied`: elements of a copy of what lies under a block, or 0.
+    """
     leading, outers = axes.rank - trailing, 1
     joined, planes, step = joined_axes(array, axes, leading)
     for a in range(leading, axes.rank - 2):
@@ -67,7 +76,39 @@ def walk_over(array, axes, trailing, taps, is_sum, is_wide):
     height = even_part(rows, max(room // (few * pitch), 1)) if width == columns else 1
     if height == rows and width == columns and (is_sum or rows * columns < _LARGE):
         few = even_part(planes, max(room // (rows * pitch), 1))
+    above = spatial(axes, trailing, 2)
+    if few * span(above, height) * span(last, width) > copied > 0:
+        most = (copied // (few * span(above, 1)) - span(last, 1)) // last.stride + 1
+        if most >= min(width, _WIDTH):
+            width = even_part(width, most)
+            most = (copied // (few * span(last, width)) - span(above, 1)) // above.stride + 1
+            height = even_part(height, most) if width == columns else 1
     return walk_in(axes, leading, joined, planes, step, Box(outers, rows, columns), Box(few, height, width))
+
+
+@kernel
+def span(axis, count):
+    """Elements of an axis, padding included, from the first that so many neighbours of positions meet to the last."""
+    return (count - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
+
+
+@kernel
+def room_of_copies(x, axes, trailing, taps):
+    """Elements of a block that is copied before it is read, where columns do not lie next to each other.
+
+    What is copied is read as whole planes, or by squares; in between, at small strides, nothing is won.
+    """
+    every = spatial(axes, trailing, 1).stride
+    is_apart = 0 < trailing <= 2 and taps > 1 and stride(x, axes.rank - 1) != 1
+    return turns.COPIED // item_size(x) if is_apart and (every == 1 or every > STEPS) else 0
+
+
+@kernel
+def part_under(axis, first, count):
+    """What of an axis so many positions meet from the first on: from, to."""
+    start = first * axis.stride - axis.before
+    low = min(max(start, 0), axis.size)
+    return low, max(min(start + span(axis, count), axis.size), low)
 
 
 @kernel
@@ -102,15 +143,37 @@ def multiples_between(start, step, end, most):
 
 
 @kernel
-def extract_block(x, out, axes, trailing, taps, positions, walk, block):
-    """All taps at the positions of a block."""
-    a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
+def extract_block(x, out, axes, trailing, taps, positions, walk, block, workspace, room):
+    """All taps at the positions of a block; from a copy of what lies under it, if that has room and is not sparse."""
+    a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
     s1, s2 = stride(x, axes.rank - 2) if trailing > 1 else 0, stride(x, axes.rank - 1) if trailing > 0 else 0
-    size, start = block.size, image_offset(x, axes, walk, block.image) + block.plane * walk.step
+    source = Place(image_offset(x, axes, walk, block.image) + block.plane * walk.step, walk.step, s1, s2)
+    top, bottom = part_under(a1, block.row, size.rows)
+    left, right = part_under(a2, block.column, size.columns)
+    under = Box(size.planes, bottom - top, right - left)
+    cells = under.rows * under.columns
+    is_far = taps * positions * walk.planes > _FAR // item_size(out)
+    if 0 < cells <= min(room // size.planes, 2 * taps * size.rows * size.columns):
+        copied = scratch_array(workspace, 0, x)
+        at = moved(source, top * s1 + left * s2)
+        turns.copy_planes(x, at, copied, Place(0, cells, under.columns, 1), under)
+        at = Place(-top * under.columns - left, cells, under.columns, 1)
+        extract_from(copied, at, out, axes, trailing, taps, positions, walk, block, False)
+    else:
+        extract_from(x, source, out, axes, trailing, taps, positions, walk, block, is_far)
+
+
+@kernel
+def extract_from(x, origin, out, axes, trailing, taps, positions, walk, block, is_far):
+    """All taps at the positions of a block, from where the first plane of it begins."""
+    a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
+    size, start, s1, s2 = block.size, origin.start, origin.row, origin.column
     begin = block.outer * walk.rows * walk.columns + block.row * walk.columns + block.column
     begin += (block.image * walk.planes + block.plane) * taps * positions
     is_framed = is_run(walk, size, a2) and a1.stride == 1 and a2.stride == 1 and s2 == 1 and s1 == walk.columns
     together = taps_of_squares(a1, a2, s2, block)
+    if together > 1 and is_far and size.rows * size.columns == positions:
+        fetch_planes(x, origin, out, begin, taps * positions, size.planes, part_under(a1, 0, size.rows), a2.size)
     for tap in range(0, taps, together):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
@@ -125,18 +188,18 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
             continue
         at = start + offset + (i1 + top * a1.stride) * s1 + (i2 + left * a2.stride) * s2
         if is_framed:
-            source = Place(start + offset + i1 * s1 + i2, walk.step, s1, 1)
+            source = Place(start + offset + i1 * s1 + i2, origin.plane, s1, 1)
             copy_framed(x, source, out, to, size, Part(top, bottom, left, right))
             continue
         inner = Place(to.start + top * to.row, to.plane, to.row, 1)
         box = Box(size.planes, bottom - top, right - left)
-        source = Place(at, walk.step, a1.stride * s1, a2.stride * s2)
+        source = Place(at, origin.plane, a1.stride * s1, a2.stride * s2)
         goal, repeats = moved(inner, left), 1
         if together > 1:  # planes of a box are taps
             source, goal = Place(at, 1, source.row, source.column), Place(goal.start, positions, to.row, 1)
             box, repeats = Box(together, box.rows, box.columns), size.planes
         for plane in range(repeats):
-            copy(x, moved(source, plane * walk.step), out, moved(goal, plane * to.plane), box)
+            copy(x, moved(source, plane * origin.plane), out, moved(goal, plane * to.plane), box)
         # Rows of a block that are not the only one are whole: between them, and before and after, lies nothing else.
         if left > 0:
             zero_box(out, inner, Box(size.planes, box.rows, left))
@@ -146,6 +209,15 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block):
             zero_box(out, to, Box(size.planes, 1, top * size.columns))
         if bottom < size.rows:
             zero_box(out, moved(to, bottom * to.row), Box(size.planes, 1, (size.rows - bottom) * size.columns))
+
+
+@kernel
+def fetch_planes(x, origin, out, begin, count, planes, rows, columns):
+    """Ask for planes and for all their patches in the order of memory: squares come in one that no CPU foresees."""
+    for plane in range(planes):
+        for row in range(rows[0], rows[1]):
+            prefetch_run(x, origin.start + plane * origin.plane + row * origin.row, columns)
+        prefetch_run(out, begin + plane * count, count)
 
 
 @kernel
@@ -315,6 +387,12 @@ def combine_block(patches, out, axes, trailing, taps, walk, block, sums):
         store_box(out, goal, sums, moved(to, turn * residues * apart), box, residues, apart)
 
 
+@kernel
+def next_item(team, threads, item):
+    """The number of the block after one."""
+    return item + 1 if threads == 1 else take_item(team)
+
+
 @entry
 def extract(x, out, numbers, workspace, team, threads, thread):
     """Copy every window of `x (..., S*)` to a column of `out (..., K, P)`, which is contiguous; padding is 0.
@@ -327,23 +405,23 @@ def extract(x, out, numbers, workspace, team, threads, thread):
     windows = load_windows(numbers.data)
     axes, own = axes_of_windows(numbers.data, windows), part_of(workspace, thread * WORKSPACE_BYTES)
     taps, positions = grid_of(axes, windows.trailing)
-    if turns.goes_by_lines(x, axes, windows.trailing, taps, positions, False):
-        walk, last = turns.walk_lines(x, axes, windows.trailing, taps, False), (-1, -1)
-        item = 0 if threads == 1 else take_item(team)
-        while item < walk.items:
-            block = turns.lines_of(walk, item)
-            rows = block.outer, block.row
-            turns.split_block(x, out, axes, windows.trailing, taps, positions, walk, block, own, rows == last)
-            last = rows
-            item = item + 1 if threads == 1 else take_item(team)
+    by_lines = turns.goes_by_lines(x, axes, windows.trailing, taps, positions, False)
+    room = room_of_copies(x, axes, windows.trailing, taps)
+    if by_lines:
+        walk = turns.walk_lines(x, axes, windows.trailing, taps, False)
     else:
-        every = spatial(axes, windows.trailing, 1).stride
-        is_wide = windows.trailing > 0 and stride(x, axes.rank - 1) * every != 1
-        walk = walk_over(x, axes, windows.trailing, taps, False, is_wide)
-        item = 0 if threads == 1 else take_item(team)
-        while item < walk.items:
-            extract_block(x, out, axes, windows.trailing, taps, positions, walk, block_of(walk, item))
-            item = item + 1 if threads == 1 else take_item(team)
+        is_wide = windows.trailing > 0 and stride(x, axes.rank - 1) * spatial(axes, windows.trailing, 1).stride != 1
+        walk = walk_over(x, axes, windows.trailing, taps, False, is_wide, room)
+    item, last = next_item(team, threads, -1), (-1, -1)
+    while item < walk.items:
+        block = block_of(walk, item, by_lines)
+        if by_lines:
+            is_known = last == (block.outer, block.row)
+            turns.split_block(x, out, axes, windows.trailing, taps, positions, walk, block, own, is_known)
+            last = block.outer, block.row
+        else:
+            extract_block(x, out, axes, windows.trailing, taps, positions, walk, block, own, room)
+        item = next_item(team, threads, item)
     if threads > 1 and thread == 0:
         close_team(team)
     return True
@@ -360,27 +438,27 @@ def combine(patches, out, numbers, workspace, team, threads, thread):
     windows = load_windows(numbers.data)
     axes, own = axes_of_windows(numbers.data, windows), part_of(workspace, thread * WORKSPACE_BYTES)
     taps, positions = grid_of(axes, windows.trailing)
-    if turns.goes_by_lines(patches, axes, windows.trailing, taps, positions, True):
-        walk, last = turns.walk_lines(patches, axes, windows.trailing, taps, True), (-1, -1)
-        item = 0 if threads == 1 else take_item(team)
-        while item < walk.items:
-            block = turns.lines_of(walk, item)
-            rows = block.outer, block.row
-            turns.join_block(patches, out, axes, windows.trailing, taps, walk, block, own, rows == last)
-            last = rows
-            item = item + 1 if threads == 1 else take_item(team)
-    elif windows.trailing > 0 and is_copied(out) and lie_apart(axes, windows.trailing):
-        walk, is_whole = walk_apart(patches, axes, windows.trailing), are_whole(axes, windows.trailing)
-        item = 0 if threads == 1 else take_item(team)
-        while item < walk.items:
-            put_block(patches, out, axes, windows.trailing, taps, walk, block_of(walk, item), is_whole)
-            item = item + 1 if threads == 1 else take_item(team)
+    is_apart = windows.trailing > 0 and is_copied(out) and lie_apart(axes, windows.trailing)
+    by_lines = turns.goes_by_lines(patches, axes, windows.trailing, taps, positions, True)
+    if by_lines and not (is_apart and spatial(axes, windows.trailing, 1).stride > MOST):
+        walk, is_apart = turns.walk_lines(patches, axes, windows.trailing, taps, True), False
+    elif is_apart:
+        walk, by_lines = walk_apart(patches, axes, windows.trailing), False
     else:
-        walk, sums = walk_over(patches, axes, windows.trailing, taps, True, False), scratch_parts(own, 0, out)
-        item = 0 if threads == 1 else take_item(team)
-        while item < walk.items:
-            combine_block(patches, out, axes, windows.trailing, taps, walk, block_of(walk, item), sums)
-            item = item + 1 if threads == 1 else take_item(team)
+        walk = walk_over(patches, axes, windows.trailing, taps, True, False, 0)
+    is_whole, sums = is_apart and are_whole(axes, windows.trailing), scratch_parts(own, 0, out)
+    item, last = next_item(team, threads, -1), (-1, -1)
+    while item < walk.items:
+        block = block_of(walk, item, by_lines)
+        if by_lines:
+            is_known = last == (block.outer, block.row)
+            turns.join_block(patches, out, axes, windows.trailing, taps, walk, block, own, is_known)
+            last = block.outer, block.row
+        elif is_apart:
+            put_block(patches, out, axes, windows.trailing, taps, walk, block, is_whole)
+        else:
+            combine_block(patches, out, axes, windows.trailing, taps, walk, block, sums)
+        item = next_item(team, threads, item)
     if threads > 1 and thread == 0:
         close_team(team)
     return True

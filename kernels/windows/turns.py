@@ -3,32 +3,36 @@
     split      a line of the padded input is read once, split by residues of its columns, and written to the rows of
                patches that meet it, as many as the window has rows and columns over it
     join       the rows of patches that meet a line of the result are added up, by residues, in registers, and joined
+               at large strides, as of frames of a signal, residues and turns are transposed by squares instead
 
 Blocks are rows of planes, whole ones if they are not longer than a block. Which rows of patches each line meets is the
 same for all planes: it is written to a table once for several blocks. Input whose columns do not lie next to each other
-is copied to the workspace block by block, which large windows make up for.
+is copied to the workspace block by block, which large windows make up for: of planes that lie next to each other, a
+cache line of them at a time.
 """
 
 from ..jit import kernel
 from ..shapes import even_part
 from ..simd.boxes import PARTIAL, Box, Place, copy_box
-from ..simd.turns import ENTRY, MOST, Lines, Turns, join_lines, split_lines
+from ..simd.turns import ENTRY, MOST, PLANES, Lines, Turns, join_lines, split_lines, split_planes
 from ..simd.vectors import VECTOR_BYTES
 from ..strided import item_size, scratch_array, scratch_index, stride
 from ..window import load_axis
-from .walk import Block, image_offset, joined_axes, positions_of, reach, spatial, walk_in
+from .walk import image_offset, joined_axes, positions_of, reach, spatial, walk_in
 
-_ROOM = 4096  # elements of a block that is copied
-_LARGE = 8192  # of another one
+COPIED = 1 << 16  # bytes of a block that is copied
+_LINE = 64  # bytes that a cache reads: of planes that lie next to each other, as many as have elements in it are copied
+_LARGE = 8192  # elements of another block
 _ROWS = 512  # of a block
 _ENTRIES = 1024  # of a table
 _MASKS = 1024  # of vectors of a row
 # Where masks and copies begin in the workspace, behind the table.
 _BITS = 8 * (_ROWS + 1 + ENTRY * _ENTRIES)
 _COPY = _BITS + 8 * _MASKS
-WORKSPACE_BYTES = _COPY + 16 * _ROOM
+WORKSPACE_BYTES = _COPY + COPIED
 _LEAST = VECTOR_BYTES // 16  # elements of a vector
-_MOST = 5  # residues that lines are split to: more of them are transposed faster
+_TURNS = 16  # of a block, at the least
+_MOST = 5  # residues that lines are split to, in registers: more of them are transposed faster
 _SPARSE = 4  # elements of a padded input for each of patches, from which on most of them meet no tap
 
 
@@ -45,14 +49,18 @@ def entries_of(last, taps):
 
 
 @kernel
+def masks_of(axis):
+    """Masks of a vector of turns."""
+    return groups_of(axis) + (axis.stride if axis.stride <= MOST else 0)
+
+
+@kernel
 def goes_by_lines(array, axes, trailing, taps, positions, is_sum):
     """Whether patches of these axes are made here, or made to sums."""
     if not PARTIAL or trailing == 0:
         return False
     last = load_axis(axes, axes.rank - 1)
-    if last.stride > MOST or (last.stride > 1 and last.dilation > 1) or entries_of(last, taps) > _ENTRIES:
-        return False
-    if groups_of(last) + last.stride > _MASKS:
+    if (last.stride > 1 and last.dilation > 1) or entries_of(last, taps) > _ENTRIES or masks_of(last) > _MASKS:
         return False
     if is_sum:
         return stride(array, axes.rank - trailing + 1) == 1
@@ -81,12 +89,14 @@ def walk_lines(array, axes, trailing, taps, is_sum):
     rows = a1.size if is_sum else reach(a1)
     first, end = turns_of(a2, is_sum)
     columns = end - first
-    room = _LARGE if is_sum or stride(array, axes.rank - 1) == 1 else _ROOM
-    turns = min(room // a2.stride, _LEAST * (_MASKS // (groups_of(a2) + a2.stride)))
+    least, room = 1, _LARGE
+    if not is_sum and stride(array, axes.rank - 1) != 1:
+        least, room = even_part(planes, _LINE // item_size(array)) if step == 1 else 1, COPIED // item_size(array)
+    turns = min(max(room // (least * a2.stride), _TURNS), _LEAST * (_MASKS // masks_of(a2)))
     width = even_part(columns, turns)
-    most = min(room // (width * a2.stride), _ROWS, _ENTRIES // entries_of(a2, taps))
+    most = min(room // (least * width * a2.stride), _ROWS, _ENTRIES // entries_of(a2, taps))
     height = even_part(rows, max(most, 1)) if width == columns else 1
-    few = 1
+    few = least
     if height == rows and width == columns:
         few = even_part(planes, max(room // (rows * columns * a2.stride), 1))
     return walk_in(axes, leading, joined, planes, step, Box(outers, rows, columns), Box(few, height, width))
@@ -98,20 +108,6 @@ def turns_of(axis, is_sum):
     if is_sum:
         return axis.before // axis.stride, (axis.before + axis.size - 1) // axis.stride + 1
     return 0, axis.out + groups_of(axis) - 1
-
-
-@kernel
-def lines_of(walk, item):
-    """The block of a number; those of different planes come one after the other."""
-    most = walk.block
-    item, plane = divmod(item, walk.along)
-    item, i = divmod(item, walk.across)
-    item, j = divmod(item, walk.down)
-    image, outer = divmod(item, walk.outers)
-    column, row, plane = i * most.columns, j * most.rows, plane * most.planes
-    size = Box(min(most.planes, walk.planes - plane), min(most.rows, walk.rows - row),
-               min(most.columns, walk.columns - column))  # fmt: skip
-    return Block(image, outer, plane, row, column, size)
 
 
 @kernel
@@ -169,6 +165,16 @@ def tables(workspace):
 
 
 @kernel
+def copy_planes(x, source, copied, target, box):
+    """Copy a box; what a few planes have next to each other, as images of colours do, is read once for all of them."""
+    is_mixed = source.plane == 1 and source.column == box.planes and 1 < box.planes <= PLANES
+    if PARTIAL and is_mixed:
+        split_planes(x, source, copied, target, box)
+    else:
+        copy_box(x, source, copied, target, box)
+
+
+@kernel
 def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace, is_known):
     """All that taps meet in the lines of a block."""
     a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
@@ -195,7 +201,7 @@ def split_block(x, out, axes, trailing, taps, positions, walk, block, workspace,
     if top < bottom and width > 0:
         source = Place(start + top * s1 + left * s2, walk.step, s1, s2)
         box = Box(size.planes, bottom - top, width)
-        copy_box(x, source, copied, Place(0, box.rows * width, width, 1), box)
+        copy_planes(x, source, copied, Place(0, box.rows * width, width, 1), box)
     source = Place(-top * width - left, (bottom - top) * width, width, 1)
     split_lines(copied, source, out, target, lines, table, masks, turns)
 

@@ -82,13 +82,16 @@ def walk_in(axes, leading, joined, planes, step, grid, block):
 
 
 @kernel
-def block_of(walk, item):
-    """The block of a number."""
-    most = walk.block
+def block_of(walk, item, by_plane):
+    """The block of a number; `by_plane`: those that differ in planes only come one after the other."""
+    most, plane = walk.block, 0
+    if by_plane:
+        item, plane = divmod(item, walk.along)
     item, i = divmod(item, walk.across)
     item, j = divmod(item, walk.down)
-    item, outer = divmod(item, walk.outers)
-    image, plane = divmod(item, walk.along)
+    image, outer = divmod(item, walk.outers)
+    if not by_plane:
+        image, plane = divmod(image, walk.along)
     column, row, plane = i * most.columns, j * most.rows, plane * most.planes
     size = Box(min(most.planes, walk.planes - plane), min(most.rows, walk.rows - row),
                min(most.columns, walk.columns - column))  # fmt: skip
