@@ -22,6 +22,7 @@ from .vectors import (
     store_vector,
     transpose,
     unpack,
+    zip_orders,
 )
 
 _INT64 = ir.IntType(64)
@@ -270,3 +271,37 @@ def finish_run(typingctx, array, to, apart, source, start, count, added, low, hi
 
     n = types.intp
     return types.void(array, n, n, source, n, n, element, element, element), emit
+
+
+@intrinsic
+def finish_pair(typingctx, array, to, source, even, odd, count, added):
+    """`array[to + 2 * j] = source[even + j] + added`, and `array[to + 2 * j + 1]` from `odd`: `count` elements in all.
+
+    Full vectors of the source are read.
+    """
+    element = source.dtype
+    lanes = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        target, to, source, even, odd, count, added = args
+        vector = ir.VectorType(context.get_value_type(element), lanes)
+        added = broadcast(builder, added, vector)
+        target = builder.gep(data_of(context, builder, array, target), [to])
+        starts = [builder.gep(source, [start]) for start in (even, odd)]
+
+        def body(offset, mask):
+            at = builder.lshr(offset, _INT64(1))
+            pair = [add(builder, load_vector(builder, builder.gep(p, [at]), vector), added) for p in starts]
+            for half, order in enumerate(zip_orders(lanes)):
+                value = narrow(builder, array, builder.shuffle_vector(*pair, order))
+                some = mask
+                if mask is not None:
+                    left = builder.sub(count, builder.add(offset, _INT64(half * lanes)))
+                    some = first_lanes(builder, left, lanes)
+                store_vector(builder, value, builder.gep(target, [builder.add(offset, _INT64(half * lanes))]), some)
+
+        for_vectors(builder, count, 2 * lanes, body)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(array, n, source, n, n, n, element), emit
