@@ -39,7 +39,7 @@ from ..shapes import (
 )
 from ..simd.packing import CHANNELS, finish_transposed, pack_channels, pack_run, pack_transposed, prefetch_run
 from ..simd.tiles import CHANNEL_TILE, Inputs, Taps, Target, Weights, channel_tile
-from ..simd.vectors import APART, VECTOR_BYTES, Bounds, is_finite, lanes_of
+from ..simd.vectors import VECTOR_BYTES, Bounds, is_finite, lanes_of
 from ..strided import (
     Strides,
     address,
@@ -622,7 +622,7 @@ def store_block(operands, call, block, sums, added):
         for r in range(rows):
             run = Sums(sums.elements, sums.start + (i * rows + r) * columns * sums.width, sums.width)
             where = first + i * outs.batch + r * outs.s1
-            if not 1 <= outs.s2 <= APART or call.activation > LAST_CLAMP:
+            if call.activation > LAST_CLAMP:
                 store_elements(out, bias, call, run, columns, o, block.outputs, where)
             else:
                 store_vectors(out, bias, added, call, run, columns, o, block.outputs, where)
@@ -630,7 +630,7 @@ def store_block(operands, call, block, sums, added):
 
 @kernel
 def store_vectors(out, bias, added, call, sums, columns, o, outputs, where):
-    """Finish and store positions of some output channels, up to `APART` apart, a square of vectors at a time.
+    """Finish and store positions of some output channels, a square of vectors at a time.
 
     There is room for a vector of biases in `added`.
     """
