@@ -11,7 +11,18 @@ import numpy as np
 
 from . import workspace
 from .extending import MEANING, TABLE
-from .kernels.shapes import ALGORITHMS, BOUNDARIES, CONSTANT, Axis, compute_dtype, element_of, pack_numbers, three_axes
+from .kernels.shapes import (
+    ALGORITHMS,
+    BOUNDARIES,
+    CONSTANT,
+    Axis,
+    Phase,
+    compute_dtype,
+    element_of,
+    pack_numbers,
+    three_axes,
+    widest_phase,
+)
 from .launch import entry_point, family_formats
 from .problem import Array, Problem, aligned, cast, check_name
 from .team import share
@@ -66,6 +77,24 @@ def prepare(problem: Problem, only: str | None = None, has_rows: bool = True) ->
     name = _families()[place].name
     chosen(problem, name, _refusals(problem, place))
     return name, _do_nothing if is_empty else _run_family(problem, place, has_rows)
+
+
+def prepare_phases(problem: Problem, name: str, phases: list[Phase]) -> Callable[..., Any] | None:
+    """What makes all outputs of a transposed last axis at once by its phases, which the family of that name would run.
+
+    It answers False with nothing written where the arrays do not allow that. None: there is no such family.
+    """
+    place = [family.name for family in _families()].index(name) if name != IM2COL else -1
+    module = _families()[place].module
+    if place < 0 or 0 in problem.out_shape or not hasattr(module, "phase_numbers"):
+        return None
+    numbers = module.phase_numbers(*facts_of(problem), phases)
+    if numbers is None:
+        return None
+    last = problem.axes[-1]
+    as_one = problem._replace(axes=(*problem.axes[:-1], widest_phase(last, phases)._replace(out=last.size)))
+    correlate = entry_point(module.correlate_phases, *family_formats(module, problem.dtype.name, problem.read.name))
+    return _calling(as_one, place, correlate, numbers, True)
 
 
 def check_algorithm(function: str, algorithm: Any) -> None:
@@ -144,7 +173,18 @@ def _run_family(problem: Problem, place: int, has_rows: bool = True) -> Run:
 
 
 def _with_workspace(problem: Problem, place: int, correlate: Any, numbers: Array, has_rows: bool) -> Run:
-    """What runs kernels that take a workspace, and share their work among threads where there is enough of it."""
+    """What runs kernels that take a workspace, on copies where elements do not lie where they may."""
+    call = _calling(problem, place, correlate, numbers, has_rows)
+
+    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        if not call(x, w, bias, fill, out):
+            _run_aligned(run, x, w, bias, fill, out)
+
+    return run
+
+
+def _calling(problem: Problem, place: int, correlate: Any, numbers: Array, has_rows: bool) -> Callable[..., Any]:
+    """What calls kernels that take a workspace, and share their work among threads where there is enough of it."""
     from .kernels.convolution import choose
 
     take, give, size = workspace.take, workspace.give, choose.FAMILIES[place].module.WORKSPACE_BYTES
@@ -154,19 +194,17 @@ def _with_workspace(problem: Problem, place: int, correlate: Any, numbers: Array
     work = problem.call.batch * choose.costs[place](*facts_of(problem))
     shared = macs * (2 if problem.dtype.itemsize > 4 else 1) >= _SHARED_MACS
 
-    def run_alone(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+    def call_alone(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> Any:
         scratch = take(size)
         done = correlate(x, w, fill if bias is None else bias, out, fill, numbers, scratch, numbers, 1, 0)
         give(scratch)
-        if not done:
-            _run_aligned(run_alone, x, w, bias, fill, out)
+        return done
 
-    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+    def call_shared(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> Any:
         arrays = x, w, fill if bias is None else bias, out, fill, numbers
-        if not share(correlate, arrays, size, get_num_threads(), work):
-            _run_aligned(run, x, w, bias, fill, out)
+        return share(correlate, arrays, size, get_num_threads(), work)
 
-    return run if shared else run_alone
+    return call_shared if shared else call_alone
 
 
 def _run_aligned(run: Run, x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:

@@ -3,17 +3,19 @@
 With strides of s, the outputs that are s apart are a convolution with steps of 1 of the input and every s-th tap of the
 kernel. So a transposed convolution is as many of them as the strides' product, each of which reads a view of the kernel
 and writes a view of the result. No input is stuffed with zeros, and nothing of the size of an array is made besides.
+Phases of the last axis run together, where kernels do that, and are stored side by side.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .dispatch import Run, prepare
+from .dispatch import Run, prepare, prepare_phases
 from .kernels.shapes import CONSTANT, Axis, Call, Phase, count_phases, drop_steps, phase_of
 from .launch import CONVOLUTION, import_kernels
 from .problem import Array, Problem
@@ -29,15 +31,6 @@ class Transposed(NamedTuple):
     allocate: Callable[..., Array]
 
 
-class _Part(NamedTuple):
-    """A phase of all axes: what runs it, on which parts of the arrays."""
-
-    run: Run
-    x: Index | None  # None: all of it
-    w: Index
-    out: Index
-
-
 def prepare_transposed(
     function: str, call: Call, axes: tuple[Axis, ...], dtype: np.dtype[Any], algorithm: str
 ) -> Transposed:
@@ -50,20 +43,21 @@ def prepare_transposed(
     problem = Problem(function, call, axes, dtype, dtype, algorithm)
     phases = [[phase_of(axis, tap) for tap in range(count_phases(axis))] for axis in axes]
     phases = [[phase for phase in each if phase.out > 0] for each in phases]
-    parts = [_prepare_part(problem, chosen) for chosen in itertools.product(*phases)]
+    *leading, last = phases
+    parts = [part for chosen in itertools.product(*leading) for part in _prepare_row(problem, chosen, last)]
     sizes = [sum(phase.out for phase in each) for each in phases]  # no two phases share an output
     is_whole = sizes == [axis.size for axis in axes]
     order = _ordering(call)
 
     def run_one(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        part.run(x if part.x is None else x[part.x], order(w), bias, fill, out)
+        part(x, order(w), bias, fill, out)
 
     def run_all(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
         w = order(w)
         if bias is not None and not is_whole:
             out[...] = bias.reshape(-1, *[1] * len(axes))
-        for each, of_x, of_w, of_out in parts:
-            each(x if of_x is None else x[of_x], w[of_w], bias, fill, out[of_out])
+        for each in parts:
+            each(x, w, bias, fill, out)
 
     run: Run = run_all
     if is_whole and all(axis.stride == 1 for axis in axes):  # all of the kernel, to all of the result
@@ -73,23 +67,57 @@ def prepare_transposed(
         "input": (call.batch, call.groups * call.channels, *(axis.out for axis in axes)),
         "weight": (call.groups * call.channels, call.outputs, *(axis.kernel for axis in axes)),
     }
-    run = traced(run, problem, f"transposed, {len(parts)} phases", **shapes)
+    run = traced(run, problem, f"transposed, {math.prod(map(len, phases))} phases", **shapes)
     return Transposed(run, np.empty if is_whole or call.has_bias else np.zeros)
 
 
-def _prepare_part(transposed: Problem, phases: tuple[Phase, ...]) -> _Part:
+def _prepare_row(transposed: Problem, leading: tuple[Phase, ...], last: list[Phase]) -> list[Run]:
+    """What runs a phase of the leading axes and these of the last one: a call for each, or one for all."""
+    prepared = [_prepare_part(transposed, (*leading, phase)) for phase in last]
+    names, parts = [name for name, _ in prepared], [part for _, part in prepared]
+    axis = transposed.axes[-1]
+    if len(last) < 2 or len(set(names)) > 1 or sum(phase.out for phase in last) < axis.size:
+        return parts
+    axes = *map(_axis_of, leading), axis
+    together = prepare_phases(transposed._replace(axes=axes), names[0], last)
+    if together is None:
+        return parts
+    everything = Phase(0, 1, axis.kernel, 0, axis.out, 1, 0, 0, 0, axis.size)
+    of_x, of_w, of_out = _indices((*leading, everything), (*(axis.stride for axis in transposed.axes[:-1]), 1))
+
+    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        if not together(x[of_x], w[of_w], bias, fill, out[of_out]):
+            for part in parts:
+                part(x, w, bias, fill, out)
+
+    return [run]
+
+
+def _prepare_part(transposed: Problem, phases: tuple[Phase, ...]) -> tuple[str, Run]:
+    """What runs a phase of all axes, and its name."""
+    axes = tuple(map(_axis_of, phases))
+    name, run = prepare(transposed._replace(axes=axes), has_rows=transposed.axes[-1].stride == 1)
+    of_x, of_w, of_out = _indices(phases, tuple(axis.stride for axis in transposed.axes))
+
+    def run_part(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        run(x[of_x], w[of_w], bias, fill, out[of_out])
+
+    return name, run_part
+
+
+def _axis_of(phase: Phase) -> Axis:
+    """The axis of the convolution that a phase is."""
+    size = phase.end - phase.begin
+    return drop_steps(Axis(size, phase.taps, 1, phase.dilation, phase.before, phase.after, CONSTANT, phase.out))
+
+
+def _indices(phases: tuple[Phase, ...], strides: tuple[int, ...]) -> tuple[Index, Index, Index]:
+    """Which parts of the input, of the kernel and of the result phases read and write."""
     leading = (slice(None),) * 2
-    axes = list(zip(transposed.axes, phases, strict=True))
-    parts = [
-        drop_steps(Axis(p.end - p.begin, p.taps, 1, p.dilation, p.before, p.after, CONSTANT, p.out)) for p in phases
-    ]
-    _, run = prepare(transposed._replace(axes=tuple(parts)), has_rows=transposed.axes[-1].stride == 1)
-    is_all = all(p.end - p.begin == axis.out for axis, p in axes)
-    return _Part(
-        run,
-        None if is_all else (*leading, *(slice(p.begin, p.end) for p in phases)),
+    return (
+        (*leading, *(slice(p.begin, p.end) for p in phases)),
         (*leading, *(slice(p.tap, None, p.tap_step) for p in phases)),
-        (*leading, *(slice(p.first, None, axis.stride) for axis, p in axes)),
+        (*leading, *(slice(p.first, None, stride) for p, stride in zip(phases, strides, strict=True))),
     )
 
 

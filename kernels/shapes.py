@@ -266,6 +266,13 @@ def phase_of(axis: Axis, tap: int) -> Phase:
     return Phase(tap, step, taps, begin, end, dilation, max(before, 0), max(after, 0), first, out)
 
 
+def widest_phase(axis: Axis, phases: Sequence[Phase]) -> Axis:
+    """An axis with the most of what phases of a transposed one have."""
+    taps, before = max(phase.taps for phase in phases), max(phase.before for phase in phases)
+    after, out = max(phase.after for phase in phases), max(phase.out for phase in phases)
+    return Axis(axis.out, taps, 1, phases[0].dilation, before, after, CONSTANT, out)
+
+
 def sharing_axis(size: int, out: int) -> Axis:
     """The axis of an adaptive pool with so many outputs: one with a stride where that does the same."""
     if out == 0:

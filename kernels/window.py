@@ -99,6 +99,13 @@ def real_taps(axis, p):
 
 
 @kernel
+def phase_axis(axis, phase):
+    """The axis of a phase of it, whose padding is less than none where it leaves out the input's first elements."""
+    before = phase.before - phase.begin
+    return Axis(axis.size, phase.taps, axis.stride, axis.dilation, before, phase.after, axis.boundary, phase.out)
+
+
+@kernel
 def source_index(i, size, boundary):
     """Where padded coordinate `i` (0: the first real element) is read from; -1: from nowhere, it is the fill value.
 

@@ -280,6 +280,36 @@ def grouped(dtype):
     fastconv.release_workspace()
 
 
+# Phases of the last axis together: in vectors along output channels, rows, and register tiles; and each alone.
+TRANSPOSED = [
+    ((2, 3, 5, 0), (3, 32, 2, 4), {"stride": 2, "padding": 1}),
+    ((1, 3, 3, 0), (3, 32, 1, 7), {"stride": (1, 3), "padding": (0, 5), "output_padding": (0, 2)}),
+    ((2, 3, 8, 0), (3, 1, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1, "groups": 3}),
+    ((1, 3, 3, 0), (3, 2, 5, 4), {"stride": (1, 2), "padding": (2, 3), "dilation": (1, 3), "groups": 3}),
+    ((2, 8, 4, 0), (8, 5, 3, 3), {"stride": 2, "padding": 1, "groups": 2}),
+    ((1, 8, 3, 0), (8, 5, 2, 5), {"stride": (1, 4), "padding": (0, 2), "groups": 2}),
+]
+
+
+def transposed(dtype):
+    """Widths around the sizes of vectors: results have the bits of those from arrays among others."""
+    lanes = 64 // np.dtype(dtype).itemsize
+    widths = [n + more for n in (lanes // 2, lanes, 2 * lanes) for more in (-1, 0, 1)]
+    for ((*shape, _), kernel, options), width, end in itertools.product(TRANSPOSED, widths, (False, True)):
+        print(f"{dtype} {shape} x {width} by {kernel}, {'end' if end else 'start'} of the block", flush=True)
+        arrays = (
+            values((*shape, width), dtype),
+            values(kernel, dtype, 1),
+            values(kernel[1] * options.get("groups", 1), dtype),
+        )
+        want = functional.conv_transpose2d(*arrays, **options)
+        fastconv.release_workspace()
+        with Allocations(end):
+            got = functional.conv_transpose2d(*(guarded(a, end=end, read_only=True) for a in arrays), **options)
+        assert got.tobytes() == want.tobytes()
+    fastconv.release_workspace()
+
+
 def outputs(algorithm, dtypes=DTYPES):
     for dtype, view, end in placements(dtypes, {n: f for n, f in VIEWS.items() if n != "broadcast"}):
         for (x_shape, w_shape, options), operation in zip(CONVOLUTIONS, itertools.cycle(["correlate", "convolve"])):
@@ -698,6 +728,7 @@ CASES = {
     **{f"blocks-{dtype}": (blocks, dtype) for dtype in ("f4", "c16", "f2", "i8", "u1-f4")},
     **{f"depthwise-{dtype}": (depthwise, dtype) for dtype in ("f4", "f8", "i4", "f2", "u1-f4", "f4-f8")},
     **{f"grouped-{dtype}": (grouped, dtype) for dtype in ("f4", "f8", "c8", "f2", "u1-f4", "f4-f8")},
+    **{f"transposed-{dtype}": (transposed, dtype) for dtype in ("f4", "f8")},
     **{f"tiled-{dtype}": (transformed, "winograd", TILED, 8, dtype) for dtype in ("f4", "f8", "u1-f4")},
     **{f"fft_tiles-{dtype}": (fft_tiles, dtype) for dtype in ("f4", "f8")},
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},

@@ -19,6 +19,7 @@ from numba.core.errors import TypingError
 import fastconv
 import fastconv.functional as F
 from fastconv import extending
+from fastconv.dispatch import prepare_phases
 from fastconv.torch_names import Refusal
 
 RANKS = pytest.mark.parametrize("rank", [1, 2, 3])
@@ -133,6 +134,32 @@ def test_threads_and_batches_change_no_bit_of_transposed_convolutions(shape, ker
         with fastconv.num_threads(count):
             np.testing.assert_array_equal(transposed(x, w, *options), want)
     np.testing.assert_array_equal(transposed(x[1:], w, *options), want[1:])
+
+
+@pytest.mark.parametrize("shape, kernel, options", [
+    ((2, 33, 61), (33, 30, 7), (3, 4, 2, 1)),
+    ((2, 20, 3, 13), (20, 30, 4, 5), (2, 1, 1, 1, (3, 1))),
+    ((2, 6, 9, 37), (6, 1, 3, 3), (2, 1, 1, 6)),
+    ((2, 6, 3, 40), (6, 2, 2, 5), ((1, 2), (0, 3), 0, 3, (1, 3))),
+    ((2, 12, 15, 33), (12, 5, 3, 4), (2, 1, 0, 3)),
+])  # fmt: skip
+def test_phases_together_have_the_bits_of_each_alone(monkeypatch, shape, kernel, options):
+    x, w = values(shape, "f4"), values(kernel, "f4", 1)
+    x[0, 1, ..., 2], w[1, 0, ..., 0] = np.nan, np.inf
+    stride, padding, more, groups, *dilation = options
+    arguments = x, w, values(groups * kernel[1], "f4", 2), stride, padding, more, np.int64(groups), *dilation
+    used = []  # calls with such a number are prepared each time
+
+    def noting(*problem):
+        call = prepare_phases(*problem)
+        return call and (lambda *arrays: used.append(call(*arrays)) or used[-1])
+
+    with fastconv.algorithm("direct"):
+        monkeypatch.setattr("fastconv.transposed.prepare_phases", noting)
+        together = transposed(*arguments)
+        assert used and all(used)
+        monkeypatch.setattr("fastconv.transposed.prepare_phases", lambda *problem: None)
+        assert together.tobytes() == transposed(*arguments).tobytes()
 
 
 def test_nothing_as_large_as_the_input_is_made_besides():

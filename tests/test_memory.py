@@ -35,6 +35,7 @@ GUARDED += ["blocks-u1-f4", "depthwise-u1-f4", "grouped-u1-f4", "converted_pools
 GUARDED += ["transformed-f4", slow("transformed-f8"), slow("transformed-c8"), slow("transformed-u1-f4")]
 GUARDED += [slow("depthwise-f4-f8"), slow("grouped-f4-f8")]
 GUARDED += ["ndimage-f4", *(slow(f"ndimage-{dtypes}") for dtypes in ("u1", "f8", "i2", "u1-f4", "f4-i2"))]
+GUARDED += ["transposed-f4", slow("transposed-f8")]
 GUARDED += ["weights-f4", "weights-f2", *(slow(f"weights-{dtype}") for dtype in ("f8", "c8", "i8"))]
 
 

@@ -7,7 +7,7 @@ from numba import types
 from ..jit import entry, kernel, overload
 from ..shapes import GELU, LAST_CLAMP, RELU, RELU6, SIGMOID, SILU, TANH
 from ..simd.packing import finish_run
-from ..simd.vectors import APART, is_vector_type, limits
+from ..simd.vectors import is_vector_type, limits
 from ..strided import item_size, load, store, stride, zero
 from ..window import axes_of_call, count_positions, load_call, spatial_offset
 
@@ -92,7 +92,7 @@ def finish_row(out, where, step, columns, sums, start, bias, bias_where, call):
 @overload(finish_row)
 def _finish_row(out, where, step, columns, sums, start, bias, bias_where, call):
     def vectors(out, where, step, columns, sums, start, bias, bias_where, call):
-        if call.activation <= LAST_CLAMP and 1 <= step <= APART:
+        if call.activation <= LAST_CLAMP:
             low, high = bounds(call, sums, out)
             added = load(bias, bias_where) if call.has_bias else zero(out)
             finish_run(out, where, step, sums, start, columns, added, low, high)

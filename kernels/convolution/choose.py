@@ -10,6 +10,11 @@ A family is a module with:
     write_plan(call, axes, element, numbers)     write the plan behind the numbers of the call; none without a plan
     correlate(x, w, bias, out, fill, numbers[, workspace, team, threads, thread])   True, or False with nothing written
 
+and, where it can make all outputs of a transposed last axis by its phases at once, with the bits of each alone:
+
+    phase_numbers(call, axes, element, phases)   the numbers of such a call, the last of `axes` as it is transposed; or None
+    correlate_phases(...)                        as `correlate`
+
 With "auto" the first family of direct sums that takes a call is compared with all transforms that do, and what costs
 least runs it: a rule of sizes, the same for any batch and any number of threads.
 

@@ -10,6 +10,9 @@ Since input elements are read one by one, any strides are as good as any: the in
 meet a padding of zeros are left out: a plane splits into an interior that all taps serve and borders with fewer.
 Input in need of more (another boundary or fill value, types to convert) is packed into a padded slab first. A sum adds
 its terms channel by channel, tap by tap, whatever the block.
+
+A transposed convolution runs the phases of its last axis together: each has its taps among the packed kernels, and
+their sums alternate, so that they are stored side by side. Its input is read in place.
 """
 
 from typing import Any, NamedTuple
@@ -25,15 +28,18 @@ from ..shapes import (
     NONE,
     PLAN,
     Axis,
+    Phase,
     even_part,
     is_padded,
+    pack_numbers,
     taps_of,
     whole_windows,
+    widest_phase,
     words_of,
 )
-from ..simd.packing import finish_transposed, pack_run, pack_transposed, prefetch_run
+from ..simd.packing import CHANNELS, finish_transposed, pack_channels, pack_run, pack_transposed, prefetch_run
 from ..simd.tiles import CHANNEL_TILE, Inputs, Taps, Target, Weights, channel_tile
-from ..simd.vectors import APART, VECTOR_BYTES, Bounds, is_finite, lanes_of
+from ..simd.vectors import VECTOR_BYTES, Bounds, is_finite, lanes_of
 from ..strided import (
     Strides,
     address,
@@ -51,7 +57,7 @@ from ..strided import (
     zero,
 )  # fmt: skip
 from ..team import close_team, open_team, part_of, take_item
-from ..window import load_axes, load_call, real_taps, write_tuple
+from ..window import load_axes, load_call, phase_axis, real_taps, write_tuple
 from .activation import bounds, finish
 from .blocking import DENSE
 from .costs import DENSE as DENSE_COSTS
@@ -82,13 +88,21 @@ class DenseBlocks(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The blocks where the input is packed, and where it is read in place."""
+    """The blocks where the input is packed, and where it is read in place; and what the last axis is made of.
+
+    The phases follow. A call that is no transposed convolution has one, the axis itself.
+    """
 
     packed: DenseBlocks
     in_place: DenseBlocks
+    step: int  # outputs from one of a phase to its next
+    phases: int
+    taps: int  # of the last axis, in all phases
+    size: int  # outputs of the last axis, in all phases
 
 
-_PLAN_WORDS = PLAN + words_of(Plan)
+_PHASES, _PHASE_WORDS = PLAN + words_of(Plan), words_of(Phase)
+_PLAN_WORDS = _PHASES + _PHASE_WORDS
 
 
 # ---- what is known before the arrays are: plain Python
@@ -144,17 +158,37 @@ def plan_words(call, axes, element):
 
 @plain
 def write_plan(call, axes, element, numbers):
-    """Write the `Plan` behind the numbers of the call."""
+    """Write the `Plan` and its only phase behind the numbers of the call."""
     a0, a1, a2 = axes
-    packed = choose_blocks(call, a0, a1, a2, False, element.itemsize)
-    write_tuple(numbers, PLAN, Plan(packed, choose_blocks(call, a0, a1, a2, True, element.itemsize)))
+    packed = choose_blocks(call, a0, a1, a2, False, element.itemsize, 1, a2.kernel)
+    in_place = choose_blocks(call, a0, a1, a2, True, element.itemsize, 1, a2.kernel)
+    end = write_tuple(numbers, PLAN, Plan(packed, in_place, 1, 1, a2.kernel, a2.out))
+    write_tuple(numbers, end, Phase(0, 1, a2.kernel, 0, a2.size, a2.dilation, a2.before, a2.after, 0, a2.out))
+
+
+def phase_numbers(call, axes, element, phases):
+    """The numbers of a call that makes all outputs of its last axis, a transposed one, by these phases.
+
+    None: kernels, or the sums of a few outputs, do not fit.
+    """
+    a0, a1, a2 = axes
+    if a0.kernel * a1.kernel * a2.kernel > TAPS or a2.stride > SLAB_BYTES // (VECTORS * VECTOR_BYTES) // POSITIONS:
+        return None
+    widest = widest_phase(a2, phases)
+    blocks = choose_blocks(call, a0, a1, widest, True, element.itemsize, a2.stride, a2.kernel)
+    numbers = pack_numbers(call, (a0, a1, widest), _PHASES + len(phases) * _PHASE_WORDS)
+    end = write_tuple(numbers, PLAN, Plan(blocks, blocks, a2.stride, len(phases), a2.kernel, a2.size))
+    for phase in phases:
+        end = write_tuple(numbers, end, phase)
+    return numbers
 
 
 @plain
-def choose_blocks(call, a0, a1, a2, in_place, itemsize):
-    """DenseBlocks whose kernels, sums and slab fit."""
-    room, width = _SUMS_BYTES // (VECTORS * VECTOR_BYTES), VECTORS * VECTOR_BYTES // itemsize
-    taps = a0.kernel * a1.kernel * a2.kernel
+def choose_blocks(call, a0, a1, a2, in_place, itemsize, step, taps2):
+    """DenseBlocks whose kernels, sums and slab fit: `taps2` of the last axis, whose phases lie `step` apart."""
+    bytes_of_sums = _SUMS_BYTES if step == 1 else SLAB_BYTES
+    room, width = bytes_of_sums // (VECTORS * VECTOR_BYTES) // step, VECTORS * VECTOR_BYTES // itemsize
+    taps = a0.kernel * a1.kernel * taps2
     channels = min(call.channels, ENTRIES // taps)
     columns = even_part(a2.out, room, POSITIONS)
     rows = even_part(a1.out, room // columns)
@@ -218,6 +252,16 @@ class Sums(NamedTuple):
     width: int
 
 
+class Comb(NamedTuple):
+    """Where a phase of the last axis has its taps in a packed kernel, and its outputs among the sums."""
+
+    taps: int  # of the axis, in all phases
+    tap: int  # the phase's first one
+    tap_step: int
+    apart: int  # positions from one of its outputs to the next
+    pitch: int  # positions of a row, in all phases
+
+
 @kernel
 def reads_in_place(x, xs, call, a0, a1, a2, fill):
     """Whether tiles can read the input where it lies."""
@@ -244,7 +288,7 @@ def count_items(call, a0, a1, a2, blocks, width):
 def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     """`generic.correlate` over exactly three spatial axes, missing ones of size 1.
 
-    Returns False, nothing written, if a pointer or stride is misaligned.
+    Returns False, nothing written, if a pointer or stride is misaligned, or if phases meet input that has to be packed.
     `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; number `thread` runs this, the caller is 0.
 
     LOOP 5  over blocks of the output (groups, output channels, images, positions), which threads take from a counter
@@ -256,16 +300,18 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     call = load_call(numbers.data)
     if not (is_aligned(x, call.rank + 2) and is_aligned(w, call.rank + 2) and is_aligned(out, call.rank + 2)):
         return False
-    if threads > 1 and thread == 0:
-        threads = open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
-    workspace = part_of(workspace, thread * WORKSPACE_BYTES)
     axes = load_axes(numbers.data, CALL_FIELDS)
     a0, a1, a2 = axes
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
-    operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
-    in_place = reads_in_place(x, xs, call, a0, a1, a2, fill)
-    width = VECTORS * lanes_of(scratch(workspace, 0, out))
     plan = load_tuple(numbers.data, PLAN, Plan)
+    in_place = reads_in_place(x, xs, call, a0, a1, a2, fill)
+    if plan.phases > 1 and not in_place:
+        return False
+    if threads > 1 and thread == 0:
+        threads = open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
+    workspace = part_of(workspace, thread * WORKSPACE_BYTES)
+    operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
+    width = VECTORS * lanes_of(scratch(workspace, 0, out))
     blocks = plan.in_place if in_place else plan.packed
     if threads > 1:
         blocks = split_blocks(call, a0, a1, a2, blocks, width, threads)
@@ -287,12 +333,15 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
                 g, o + q * width, min(width, call.outputs - o - q * width), n, min(blocks.images, call.batch - n),
                 p0, p1, min(blocks.rows, a1.out - p1), p2, min(blocks.columns, a2.out - p2),
             )  # fmt: skip
-            correlate_block(operands, call, axes, in_place, blocks, block, q, packed == rest)
+            correlate_block(operands, call, axes, in_place, plan, blocks, block, q, packed == rest, numbers.data)
         packed = rest if blocks.channels == call.channels else -1
         item = take_item(team) if threads > 1 else item + 1
     if threads > 1 and thread == 0:
         close_team(team)
     return True
+
+
+correlate_phases = correlate
 
 
 @inlined
@@ -315,51 +364,70 @@ def split_blocks(call, a0, a1, a2, blocks, width, threads):
 
 
 @kernel
-def correlate_block(operands, call, axes, in_place, blocks, block, q, is_packed):
+def correlate_block(operands, call, axes, in_place, plan, blocks, block, q, is_packed, numbers):
     """Chunk `q` of a block of the output. `is_packed`: the workspace holds its kernels."""
     out, workspace = operands.out.array, operands.workspace
     a0, a1, a2 = axes
-    sums = scratch(workspace, _SUMS, out)
+    sums = scratch(workspace, _SUMS if plan.step == 1 else 0, out)  # of phases, in the place of a slab
+    table = scratch_index(workspace, _TABLE)
     vectors = -(-block.outputs // lanes_of(sums))
     width = vectors * lanes_of(sums)
-    taps = a0.kernel * a1.kernel * a2.kernel
+    taps = a0.kernel * a1.kernel * plan.taps
+    start2 = block.p2 * plan.step
+    pitch = min((block.p2 + block.columns) * plan.step, plan.size) - start2
     for c in range(0, call.channels, blocks.channels):  # LOOP 3
         channels = min(blocks.channels, call.channels - c)
         weights = scratch(workspace, _WEIGHTS + q * channels * taps * VECTORS * VECTOR_BYTES, out)
         kernels = Kernels(weights, width, vectors, channels, taps, call.flip)
         if not is_packed:
-            pack_kernels(operands.w, call, axes, block, c, kernels)
+            pack_kernels(operands.w, call, (a0, a1, with_kernel(a2, plan.taps)), block, c, kernels)
         for i in range(block.images):  # LOOP 2
             n, channel = block.n + i, block.group * call.channels + c
-            if in_place:
-                plane = plane_in_place(operands.x, axes, block, n, channel)
-            else:
-                plane = packed_plane(operands, axes, block, n, channel, channels, q > 0)
-            target = Sums(sums, i * block.rows * block.columns * width, width)
-            complete = multiply_plane(plane, block, scratch_index(workspace, _TABLE), kernels, target, c > 0)
-            # A sum of all taps is finite only if all kernels are; where one is not, padding times it is NaN.
-            if in_place and is_padded(a0, a1, a2) and (complete < 0 or not is_finite(sums, complete, width)):
-                if not is_finite(weights, 0, channels * taps * width):
-                    multiply_padding(plane, block, kernels, target)
-    added = scratch(workspace, _BIAS, out)
-    store_block(operands, call, block, Sums(sums, 0, width), added)
+            for f in range(plan.phases):
+                phase = load_tuple(numbers, _PHASES + f * _PHASE_WORDS, Phase)
+                part = OutputBlock(
+                    block.group, block.o, block.outputs, n, 1, block.p0, block.p1, block.rows,
+                    block.p2, min(block.columns, phase.out - block.p2),
+                )  # fmt: skip
+                if in_place:
+                    plane = plane_in_place(operands.x, (a0, a1, phase_axis(a2, phase)), part, channel)
+                else:
+                    plane = packed_plane(operands, axes, part, channel, channels, q > 0)
+                comb = Comb(plan.taps, phase.tap, phase.tap_step, plan.step, pitch)
+                target = Sums(sums, (i * block.rows * pitch + phase.first) * width, width)
+                complete = multiply_plane(plane, part, table, kernels, target, comb, c > 0)
+                # A sum of all taps is finite only if all kernels are; where one is not, padding times it is NaN.
+                is_partial = in_place and (plan.phases > 1 or is_padded(a0, a1, a2))
+                if is_partial and (complete < 0 or not is_finite(sums, complete, width)):
+                    if not is_finite(weights, 0, channels * taps * width):
+                        multiply_padding(plane, part, kernels, target, comb)
+    results = OutputBlock(
+        block.group, block.o, block.outputs, block.n, block.images, block.p0, block.p1, block.rows, start2, pitch
+    )  # fmt: skip
+    store_block(operands, call, results, Sums(sums, 0, width), scratch(workspace, _BIAS, out))
+
+
+@kernel
+def with_kernel(axis, taps):
+    """The axis, its kernel of so many taps."""
+    return Axis(axis.size, taps, axis.stride, axis.dilation, axis.before, axis.after, axis.boundary, axis.out)
 
 
 @inlined
-def plane_in_place(x, axes, block, n, channel):
-    """The plane of an image as it lies in the array."""
-    start = n * x.strides.batch + channel * x.strides.channel
+def plane_in_place(x, axes, block, channel):
+    """The plane of a block's image as it lies in the array."""
+    start = block.n * x.strides.batch + channel * x.strides.channel
     return Plane(elements(x.array), start, x.strides, axes, (block.p0, block.p1, block.p2))
 
 
 @inlined
-def packed_plane(operands, axes, block, n, channel, channels, is_packed):
-    """The plane of an image packed into a slab, unless it is there."""
+def packed_plane(operands, axes, block, channel, channels, is_packed):
+    """The plane of a block's image packed into a slab, unless it is there."""
     a0, a1, a2 = axes
     layout = packed_layout(a0, a1, a2, block.rows, block.columns)
     if not is_packed:
         steps_of_one = with_stride(a0, 1), with_stride(a1, 1), with_stride(a2, 1)
-        first = n, channel, block.p0 * a0.stride, block.p1 * a1.stride, block.p2 * a2.stride
+        first = block.n, channel, block.p0 * a0.stride, block.p1 * a1.stride, block.p2 * a2.stride
         terms = ReductionBlock(0, channels, 0, a0.kernel, 0, a1.kernel, 0, a2.kernel)
         pack_slab(operands.x, operands.fill, operands.workspace, steps_of_one, layout, first, terms)
     b0 = packed_axis(a0, 1, 1, a0.kernel)
@@ -382,12 +450,13 @@ def packed_axis(axis, step, dilation, size):
 
 
 @kernel
-def multiply_plane(plane, block, table, kernels, sums, accumulate):
+def multiply_plane(plane, block, table, kernels, sums, comb, accumulate):
     """Sums of one image's part of a block; taps that meet padding are left out.
 
     The result is where the sum of an output that all taps serve lies, or -1.
     """
     steps, width, rows, columns = plane.strides, sums.width, block.rows, block.columns
+    apart, pitch = comb.apart * width, comb.pitch * width
     a0, a1, a2 = plane.axes
     p0, p1, p2 = plane.first
     taps0 = real_taps(a0, p0)
@@ -399,9 +468,9 @@ def multiply_plane(plane, block, table, kernels, sums, accumulate):
     taps = Taps(table, 0, kernels.channels)
     for r in range(rows if left < right else 0):  # the columns that all taps of the last axis serve
         if r <= top or r >= bottom:
-            taps = list_taps(table, plane, taps0, real_taps(a1, p1 + r), real_taps(a2, p2 + left), kernels)
+            taps = list_taps(table, plane, taps0, real_taps(a1, p1 + r), real_taps(a2, p2 + left), kernels, comb)
         inputs = Inputs(plane.elements, start + r * step1 + left * step2, steps.channel)
-        target = Target(sums.elements, sums.start + (r * columns + left) * width, width)
+        target = Target(sums.elements, sums.start + r * pitch + left * apart, apart)
         multiply_run(inputs, step2, right - left, taps, kernels, target, accumulate)
     for j in range(columns):  # the others, downwards
         if left <= j < right:
@@ -409,30 +478,38 @@ def multiply_plane(plane, block, table, kernels, sums, accumulate):
         taps2, r = real_taps(a2, p2 + j), 0
         while r < rows:
             run = bottom - r if top <= r < bottom else 1
-            taps = list_taps(table, plane, taps0, real_taps(a1, p1 + r), taps2, kernels)
+            taps = list_taps(table, plane, taps0, real_taps(a1, p1 + r), taps2, kernels, comb)
             inputs = Inputs(plane.elements, start + r * step1 + j * step2, steps.channel)
-            target = Target(sums.elements, sums.start + (r * columns + j) * width, columns * width)
+            target = Target(sums.elements, sums.start + r * pitch + j * apart, pitch)
             multiply_run(inputs, step1, run, taps, kernels, target, accumulate)
             r += run
     is_complete = left < right and top < bottom and taps0[1] - taps0[0] == a0.kernel
-    return sums.start + (top * columns + left) * width if is_complete else -1
+    return sums.start + top * pitch + left * apart if is_complete else -1
 
 
 @kernel
-def list_taps(table, plane, taps0, taps1, taps2, kernels):
+def list_taps(table, plane, taps0, taps1, taps2, kernels, comb):
     """Three ranges of taps: where each tap lies in the plane and among the packed kernels."""
     a0, a1, a2 = plane.axes
     steps, count = plane.strides, 0
     for k0 in range(taps0[0], taps0[1]):
         for k1 in range(taps1[0], taps1[1]):
             for k2 in range(taps2[0], taps2[1]):
-                tap = (k0 * a1.kernel + k1) * a2.kernel + k2
                 table[2 * count] = (
                     k0 * a0.dilation * steps.s0 + k1 * a1.dilation * steps.s1 + k2 * a2.dilation * steps.s2
                 )
-                table[2 * count + 1] = (kernels.taps - 1 - tap if kernels.flip else tap) * kernels.width
+                table[2 * count + 1] = packed_tap(plane.axes, kernels.flip, comb, k0, k1, k2) * kernels.width
                 count += 1
     return Taps(table, count, kernels.channels)
+
+
+@kernel
+def packed_tap(axes, flip, comb, k0, k1, k2):
+    """Which of the packed taps is a tap of a plane's axes."""
+    a0, a1, a2 = axes
+    if flip:
+        k0, k1, k2 = a0.kernel - 1 - k0, a1.kernel - 1 - k1, a2.kernel - 1 - k2
+    return (k0 * a1.kernel + k1) * comb.taps + comb.tap + k2 * comb.tap_step
 
 
 @kernel
@@ -459,7 +536,7 @@ def multiply_run(inputs, step, count, taps, kernels, target, accumulate):
 
 
 @kernel
-def multiply_padding(plane, block, kernels, sums):
+def multiply_padding(plane, block, kernels, sums, comb):
     """Add what `multiply_plane` leaves out: zeros times kernels, which is NaN where a kernel is infinite or NaN."""
     a0, a1, a2 = plane.axes
     p0, p1, p2 = plane.first
@@ -467,14 +544,15 @@ def multiply_padding(plane, block, kernels, sums):
     for r in range(block.rows):
         taps1 = real_taps(a1, p1 + r)
         for j in range(block.columns):
-            taps2, at = real_taps(a2, p2 + j), sums.start + (r * block.columns + j) * width
-            for tap in range(kernels.taps):
-                k0, rest = divmod(kernels.taps - 1 - tap if kernels.flip else tap, a1.kernel * a2.kernel)
+            taps2, at = real_taps(a2, p2 + j), sums.start + (r * comb.pitch + j * comb.apart) * width
+            for tap in range(a0.kernel * a1.kernel * a2.kernel):
+                k0, rest = divmod(tap, a1.kernel * a2.kernel)
                 k1, k2 = divmod(rest, a2.kernel)
                 is_inside = taps0[0] <= k0 < taps0[1] and taps1[0] <= k1 < taps1[1] and taps2[0] <= k2 < taps2[1]
+                from_tap = packed_tap(plane.axes, kernels.flip, comb, k0, k1, k2)
                 for c in range(0 if is_inside else kernels.channels):
                     for o in range(width):
-                        sums.elements[at + o] += 0 * kernels.elements[(c * kernels.taps + tap) * width + o]
+                        sums.elements[at + o] += 0 * kernels.elements[(c * kernels.taps + from_tap) * width + o]
 
 
 @kernel
@@ -512,8 +590,14 @@ def pack_scattered(w, start, axes, outputs, kernels):
             prefetch_run(array, start + (channel + 1) * ws.channel, outputs * ws.batch)
         for k0 in range(a0.kernel):
             for k1 in range(a1.kernel):
-                for k2 in range(a2.kernel):
-                    source = start + channel * ws.channel + k0 * ws.s0 + k1 * ws.s1 + k2 * ws.s2
+                row, k2 = start + channel * ws.channel + k0 * ws.s0 + k1 * ws.s1, 0
+                while k2 < a2.kernel:
+                    source = row + k2 * ws.s2
+                    if ws.s2 == 1 and ws.batch != 1 and k2 + CHANNELS <= a2.kernel:  # taps side by side
+                        pack_channels(kernels.elements, at, kernels.width, array, source, ws.batch, outputs)
+                        at += CHANNELS * kernels.width
+                        k2 += CHANNELS
+                        continue
                     if ws.batch == 1:
                         pack_run(
                             kernels.elements, at, array, source, kernels.width, 1, 0, outputs, zero(array)
@@ -523,6 +607,7 @@ def pack_scattered(w, start, axes, outputs, kernels):
                             value = load(array, source + o * ws.batch) if o < outputs else zero(array)
                             kernels.elements[at + o] = value
                     at += kernels.width
+                    k2 += 1
 
 
 @inlined
@@ -537,7 +622,7 @@ def store_block(operands, call, block, sums, added):
         for r in range(rows):
             run = Sums(sums.elements, sums.start + (i * rows + r) * columns * sums.width, sums.width)
             where = first + i * outs.batch + r * outs.s1
-            if not 1 <= outs.s2 <= APART or call.activation > LAST_CLAMP:
+            if call.activation > LAST_CLAMP:
                 store_elements(out, bias, call, run, columns, o, block.outputs, where)
             else:
                 store_vectors(out, bias, added, call, run, columns, o, block.outputs, where)
@@ -545,7 +630,7 @@ def store_block(operands, call, block, sums, added):
 
 @kernel
 def store_vectors(out, bias, added, call, sums, columns, o, outputs, where):
-    """Finish and store positions of some output channels, up to `APART` apart, a square of vectors at a time.
+    """Finish and store positions of some output channels, a square of vectors at a time.
 
     There is room for a vector of biases in `added`.
     """

@@ -8,6 +8,8 @@ use it. It finds its input rows through a table of addresses, and so has two sou
               are masked lanes.
     packed    a slab in the workspace, for everything else: other boundaries and strides, other storage types
 
+Two phases of a transposed convolution, whose outputs alternate, are summed one after another and stored as one row.
+
 Taps come in rectangles: kernel rows that lie a row of the table apart, and columns. Strides and dilations only
 change the rectangles. A single row, such as a signal, is cut into rows of one vector each: its taps become a rectangle
 as high as the kernel has vectors.
@@ -21,10 +23,26 @@ from typing import NamedTuple
 from numba import types
 
 from ..jit import entry, inlined, kernel, plain
-from ..shapes import CALL_FIELDS, CONSTANT, HUGE, LAST_CLAMP, NONE, PLAN, Axis, Call, even_part, words_of
+from ..shapes import (
+    CALL_FIELDS,
+    CONSTANT,
+    HUGE,
+    LAST_CLAMP,
+    NONE,
+    PLAN,
+    Axis,
+    Call,
+    Phase,
+    even_part,
+    pack_numbers,
+    widest_phase,
+    words_of,
+)
+from ..simd.packing import finish_pair
 from ..simd.rows import OUTSIDE, ROWS, Finish, Rows, RowTarget, RowWeights, Window, row_tiles
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..strided import (
+    Strides,
     address,
     compute_size,
     elements,
@@ -39,7 +57,7 @@ from ..strided import (
     zero,
 )  # fmt: skip
 from ..team import close_team, open_team, part_of, take_item
-from ..window import load_axes, load_call, source_index, write_tuple
+from ..window import load_axes, load_call, phase_axis, source_index, write_tuple
 from .activation import bounds, finish_row
 from .blocking import DEPTHWISE
 from .costs import DEPTHWISE as DEPTHWISE_COSTS
@@ -93,6 +111,8 @@ class Rectangle(NamedTuple):
 _WAYS = 8  # lines that a place in L1 holds, at least
 _COUNT = PLAN + Slab._fields.index("rectangles")
 _RECTANGLES, _FIELDS = PLAN + words_of(Slab), words_of(Rectangle)
+_PHASES, _PHASE_WORDS = _RECTANGLES + _FIELDS, words_of(Phase)
+_PAIR_BYTES = 32 << 10  # of the sums of two phases, for L1
 
 
 # ---- what is known before the arrays are: plain Python
@@ -161,6 +181,28 @@ def choose_slab(a1, a2, itemsize):
     while rows < a1.out and fits(slab_of(a1, a2, rows + ROWS, columns), itemsize):
         rows += ROWS
     return slab_of(a1, a2, even_part(a1.out, rows, ROWS), columns)
+
+
+def phase_numbers(call, axes, element, phases):
+    """The numbers of a call that makes all outputs of its last axis, a transposed one, by these phases.
+
+    None: they are not two, or a single row.
+    """
+    a0, a1, a2 = axes
+    widest, itemsize = widest_phase(a2, phases), element.itemsize
+    columns = even_part(widest.out, _PAIR_BYTES // itemsize // (2 * ROWS), VECTOR_BYTES // itemsize)
+    rows = even_part(a1.out, _PAIR_BYTES // itemsize // (2 * columns), ROWS)
+    slab = slab_of(a1, widest, rows, columns)
+    if a2.stride != 2 or slab.is_line or not fits(slab, itemsize):
+        return None
+    numbers = pack_numbers(call, (a0, a1, widest), _PHASES + len(phases) * _PHASE_WORDS)
+    write_tuple(numbers, PLAN, slab)
+    write_plane_rectangles(a1, widest, slab, numbers)
+    end = _PHASES
+    for phase in phases:
+        end = write_tuple(numbers, end, phase)
+    numbers[_COUNT] = 1
+    return numbers
 
 
 @plain
@@ -357,6 +399,86 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     if threads > 1 and thread == 0:
         close_team(team)
     return True
+
+
+@entry
+def correlate_phases(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
+    """`correlate` for two phases of a transposed last axis. Returns False, too, where input cannot be read in place."""
+    call = load_call(numbers.data)
+    if not (is_aligned(x, call.rank + 2) and is_aligned(w, call.rank + 2) and is_aligned(out, call.rank + 2)):
+        return False
+    a0, a1, a2 = load_axes(numbers.data, CALL_FIELDS)
+    slab = load_tuple(numbers.data, PLAN, Slab)
+    problem = Problem(call, a0, a1, a2, slab, numbers.data)
+    xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
+    part = part_of(workspace, thread * WORKSPACE_BYTES)
+    operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, part)
+    method = choose_method(problem, operands)
+    if not (method.in_place and is_plain(w) and is_plain(out) and outs.s2 == 1):
+        return False
+    if threads > 1 and thread == 0:
+        threads = open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
+    buffers = divide_workspace(part, w, out)
+    prepare_buffers(problem, operands, method, buffers)
+    blocks1, blocks2 = -(-a1.out // slab.out_rows), -(-a2.out // slab.out_columns)
+    blocks = call.batch * call.groups * call.outputs * a0.out * blocks1 * blocks2
+    macs = 2 * slab.out_rows * slab.out_columns * call.channels * a0.kernel * a1.kernel * a2.kernel
+    blocks_of_turn = max(min(_TURN_MACS // macs, blocks // (4 * threads)), 1) if threads > 1 else blocks
+    table_state = -1, False
+    turn = take_item(team) if threads > 1 else 0
+    while turn * blocks_of_turn < blocks:
+        for block in range(turn * blocks_of_turn, min((turn + 1) * blocks_of_turn, blocks)):
+            place = find_block(problem, block, blocks1, blocks2, 1)
+            table_state = correlate_pair(problem, operands, method, buffers, place, table_state)
+        turn = take_item(team) if threads > 1 else turn + 1
+    if threads > 1 and thread == 0:
+        close_team(team)
+    return True
+
+
+@inlined
+def correlate_pair(problem, operands, method, buffers, place, table_state):
+    """`correlate_block` for two phases: their sums lie one behind the other, and are stored in turns."""
+    call, a0, bias, (out, outs), (w, ws) = problem.call, problem.a0, operands.bias, operands.out, operands.w
+    buffers.initial[0] = zero(out)
+    even = odd = width = 0
+    for f in range(2):
+        phase = load_tuple(problem.numbers, _PHASES + f * _PHASE_WORDS, Phase)
+        b2 = phase_axis(problem.a2, phase)
+        of_phase = Problem(call, a0, problem.a1, b2, problem.slab, problem.numbers)
+        of_taps = Strides(ws.batch, ws.channel, ws.s0, ws.s1, ws.s2 * phase.tap_step)
+        given = Operands(operands.x, Operand(w, of_taps), bias, operands.out, operands.fill, operands.workspace)
+        start, columns = f * place.rows * place.columns, max(min(place.columns, phase.out - place.p2), 0)
+        target = RowTarget(buffers.sums, start, 0, place.columns, place.rows, columns)
+        even, odd = (even, start) if phase.first > 0 else (start, odd)
+        width += columns
+        for i in range(call.channels * a0.kernel):
+            c, k0 = divmod(i, a0.kernel)
+            channel = place.o // call.outputs * call.channels + c
+            i0 = source_index(place.p0 * a0.stride + k0 * a0.dilation - a0.before, a0.size, a0.boundary)
+            if table_state != (place.p1, i0 >= 0):
+                table_state = place.p1, i0 >= 0
+                find_rows(
+                    buffers.table, operands.x.strides, problem.a1, problem.slab, place.p1, compute_size(out), i0 >= 0
+                )  # fmt: skip
+            plane = Plane(c, k0, channel, i0)
+            source = find_source(of_phase, given, method, buffers, place, plane)
+            kernel_rows = find_weights(of_phase, given, buffers, place, plane)
+            weights = RowWeights(
+                kernel_rows.data, kernel_rows.start + phase.tap * ws.s2, ws.batch, kernel_rows.row_step,
+                kernel_rows.column_step,
+            )  # fmt: skip
+            taps = Rectangle(
+                0, 0, method.taps.rows, method.taps.row_step, phase.taps, method.taps.hop, 0, 0, 1, 0, 1
+            )  # fmt: skip
+            finish = Finish(i > 0, buffers.initial, False, method.low, method.high)
+            correlate_rectangle(1, 1, source, taps, weights, target, finish)
+    added = load(bias, place.o * stride(bias, 0)) if call.has_bias else zero(out)
+    where = place.n * outs.batch + place.o * outs.channel + place.p0 * outs.s0 + place.p1 * outs.s1 + 2 * place.p2
+    for row in range(place.rows):
+        at = row * place.columns
+        finish_pair(out, where + row * outs.s1, buffers.sums, even + at, odd + at, width, added)
+    return table_state
 
 
 @kernel

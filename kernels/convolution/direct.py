@@ -13,15 +13,33 @@ For each slab of the output (a few rows of one image and group), and each block 
 Vectors run on from row to row where little or nothing lies between rows, else each row has its own. The workspace holds
 one slab, one table, one block of sums and the kernels of a few output channels, whatever the size of the input. A sum
 adds its terms in an order that depends on the sizes of one image alone: threads and batch size change no bit.
+
+Two phases of a transposed convolution, whose outputs alternate, are summed one after another, from input that is read
+in place, and stored as one row. What the second one has in the workspace lies where a slab would.
 """
 
 from typing import Any, NamedTuple
 
 from ..jit import entry, inlined, kernel, plain
-from ..shapes import CALL_FIELDS, CONSTANT, HUGE, LAST_CLAMP, NONE, PLAN, Axis, is_padded, words_of
+from ..shapes import (
+    CALL_FIELDS,
+    CONSTANT,
+    HUGE,
+    LAST_CLAMP,
+    NONE,
+    PLAN,
+    Axis,
+    Phase,
+    is_padded,
+    pack_numbers,
+    widest_phase,
+    words_of,
+)
+from ..simd.packing import finish_pair
 from ..simd.tiles import TILES, Initial, Inputs, Positions, Taps, Target, Weights, tile, tile_shape
 from ..simd.vectors import MASKED, VECTOR_BYTES, Bounds, lanes_of
 from ..strided import (
+    Strides,
     compute_size,
     elements,
     five_strides,
@@ -35,7 +53,7 @@ from ..strided import (
     zero,
 )  # fmt: skip
 from ..team import close_team, open_team, part_of, take_item
-from ..window import load_axes, load_call, write_tuple
+from ..window import load_axes, load_call, phase_axis, write_tuple
 from .activation import bounds, finish_row
 from .blocking import DIRECT
 from .costs import DIRECT as DIRECT_COSTS
@@ -81,6 +99,7 @@ class Plan(NamedTuple):
 
 
 _PLAN_WORDS = PLAN + words_of(Plan)
+_PHASE_WORDS = words_of(Phase)
 
 
 class Source(NamedTuple):
@@ -119,6 +138,25 @@ def plan_words(call, axes, element):
 def write_plan(call, axes, element, numbers):
     """Write the `Plan` behind the numbers of the call."""
     write_tuple(numbers, PLAN, make_plan(call, axes, element.itemsize))
+
+
+def phase_numbers(call, axes, element, phases):
+    """The numbers of a call that makes all outputs of its last axis, a transposed one, by these phases.
+
+    None: they are not two, or have too many terms for one block or for masks in place of padding.
+    """
+    a0, a1, a2 = axes
+    widest = widest_phase(a2, phases)
+    plan = make_plan(call, (a0, a1, widest), element.itemsize)
+    blocks = plan.in_place
+    is_one = (call.channels, a0.kernel, a1.kernel, widest.kernel) == blocks[:4]
+    if a2.stride != 2 or element.is_complex or not (is_one and plan.allows_in_place):
+        return None
+    numbers = pack_numbers(call, (a0, a1, widest), _PLAN_WORDS + len(phases) * _PHASE_WORDS)
+    end = write_tuple(numbers, PLAN, plan)
+    for phase in phases:
+        end = write_tuple(numbers, end, phase)
+    return numbers
 
 
 @plain
@@ -293,6 +331,96 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     if threads > 1 and thread == 0:
         close_team(team)
     return True
+
+
+@entry
+def correlate_phases(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
+    """`correlate` for two phases of a transposed last axis. Returns False, too, where input cannot be read in place."""
+    call = load_call(numbers.data)
+    if not (is_aligned(x, call.rank + 2) and is_aligned(w, call.rank + 2) and is_aligned(out, call.rank + 2)):
+        return False
+    axes = load_axes(numbers.data, CALL_FIELDS)
+    a0, a1, a2 = axes
+    xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
+    plan = load_tuple(numbers.data, PLAN, Plan)
+    source, blocks = choose_source(x, xs, fill, plan, a0, a1, a2), plan.in_place
+    in_rows = source.in_place and is_plain(w) and outs.s2 == 1
+    if not in_rows or ws.batch * compute_size(w) % 4096 == 0:  # kernels that would be copied
+        return False
+    if threads > 1 and thread == 0:
+        threads = open_team(team, (x, w, bias, out, fill, numbers, workspace, team, threads), threads)
+    workspace = part_of(workspace, thread * WORKSPACE_BYTES)
+    operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
+    slabs1, slabs2 = -(-a1.out // blocks.rows), -(-a2.out // blocks.columns)
+    chunks, images = -(-call.outputs // blocks.outputs), call.batch * call.groups
+    known, item = -1, take_item(team) if threads > 1 else 0
+    while item < a0.out * slabs1 * slabs2 * images * chunks:
+        slab, rest = divmod(item, images * chunks)
+        rest, chunk = divmod(rest, chunks)
+        n, g = divmod(rest, call.groups)
+        rest, s2 = divmod(slab, slabs2)
+        p0, s1 = divmod(rest, slabs1)
+        o, p1, p2 = chunk * blocks.outputs, s1 * blocks.rows, s2 * blocks.columns
+        block = OutputBlock(
+            g, o, min(blocks.outputs, call.outputs - o), n, 1, p0, p1, min(blocks.rows, a1.out - p1), p2, blocks.columns
+        )  # fmt: skip
+        correlate_pair(operands, call, axes, source, block, slab == known, numbers.data)
+        known = slab
+        item = take_item(team) if threads > 1 else item + 1
+    if threads > 1 and thread == 0:
+        close_team(team)
+    return True
+
+
+@kernel
+def correlate_pair(operands, call, axes, source, block, is_known, numbers):
+    """`correlate_block` for two phases, the columns of both together."""
+    a0, a1, a2 = axes
+    out, outs, bias, (w, ws) = operands.out.array, operands.out.strides, operands.bias, operands.w
+    workspace, xs = operands.workspace, operands.x.strides
+    sums = scratch(workspace, _SUMS, out)
+    lanes = lanes_of(sums)
+    layout = SlabLayout(1, 1, block.rows, xs.s1, 0, xs.s0, xs.channel)
+    even = odd = Target(sums, 0, 0)
+    even_step = odd_step = start = width = 0
+    for f in range(2):
+        phase = load_tuple(numbers, _PLAN_WORDS + f * _PHASE_WORDS, Phase)
+        columns = min(block.columns, phase.out - block.p2)
+        if columns <= 0:
+            continue
+        of_phase = a0, a1, phase_axis(a2, phase)
+        of_taps = Strides(ws.batch, ws.channel, ws.s0, ws.s1, ws.s2 * phase.tap_step)
+        given = Operands(operands.x, Operand(w, of_taps), bias, operands.out, operands.fill, workspace)
+        part = OutputBlock(
+            block.group, block.o, block.outputs, block.n, 1, block.p0, block.p1, block.rows, block.p2, columns
+        )  # fmt: skip
+        terms = ReductionBlock(0, call.channels, 0, a0.kernel, 0, a1.kernel, 0, phase.taps)
+        table, offsets = scratch_index(workspace, _TABLE - f * _TABLE), scratch_index(workspace, _OFFSETS - f * _TABLE)
+        masks = scratch(workspace, _MASKS - f * _TABLE, workspace)
+        cover = choose_cover(part, xs.s1, -1, lanes)
+        taps = Taps(table, a0.kernel * a1.kernel * phase.taps, call.channels)
+        if not is_known:
+            fill_offsets(offsets, part, cover, xs.s1, cover.step, lanes)
+            fill_masks(masks, part, cover, of_phase, source, lanes)
+            fill_table(table, of_taps, call, of_phase, layout, terms, source, block.p0, cover.vectors)
+            for t in range(taps.count):
+                table[3 * t + 1] += phase.tap * ws.s2
+        target = Target(sums, start, cover.vectors * lanes)
+        inputs = find_inputs(operands.x, call, of_phase, part, terms)
+        product = Product(inputs, taps, offsets, masks, cover.vectors, target, False, False)
+        multiply_block(given, call, of_phase, part, terms, product)
+        even, even_step = (even, even_step) if phase.first > 0 else (target, cover.step)
+        odd, odd_step = (target, cover.step) if phase.first > 0 else (odd, odd_step)
+        start += block.outputs * target.row
+        width += columns
+    where, o = first_output(outs, call, block) + block.p2 * outs.s2, block.group * call.outputs + block.o
+    for i in range(block.outputs):
+        added = load(bias, (o + i) * stride(bias, 0)) if call.has_bias else zero(out)
+        for r in range(block.rows):
+            finish_pair(
+                out, where + i * outs.channel + r * outs.s1, sums, even.start + i * even.row + r * even_step,
+                odd.start + i * odd.row + r * odd_step, width, added,
+            )  # fmt: skip
 
 
 @kernel

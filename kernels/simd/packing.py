@@ -14,14 +14,17 @@ from .vectors import (
     finish,
     first_lanes,
     for_vectors,
+    is_apart,
     keep_whole,
     load_elements,
     load_vector,
     prefetch,
+    scatter,
     store_apart,
     store_vector,
     transpose,
     unpack,
+    zip_orders,
 )
 
 _INT64 = ir.IntType(64)
@@ -194,8 +197,8 @@ def pack_transposed(typingctx, array, start, step, rows, lanes, target, to, targ
 def finish_transposed(typingctx, array, to, target_step, apart, source, start, step, rows, lanes, added, bounds):
     """`array[to + j * target_step + i * apart] = clamp(source[start + i * step + j] + added[j])`.
 
-    That is for `i < rows` and `j < lanes`, and `apart` is 1 or 2. There are at most as many rows, and columns
-    (`lanes`), as a vector has lanes. Full vectors of the source and of `added` are read; a NaN stays a NaN.
+    That is for `i < rows` and `j < lanes`, of which there are at most as many as a vector has lanes. Full vectors of
+    the source and of `added` are read; a NaN stays a NaN.
     """
     element = source.dtype
     count = VECTOR_BYTES * 8 // element.bitwidth
@@ -227,15 +230,19 @@ def finish_transposed(typingctx, array, to, target_step, apart, source, start, s
             columns.append(builder.phi(value.type))
             columns[-1].add_incoming(value, before)
             columns[-1].add_incoming(other, within)
-        with builder.if_else(full) as (fully, partly):
-            with fully:
-                for j, column in enumerate(columns):
-                    store_apart(builder, column, builder.gep(target, [builder.mul(target_step, _INT64(j))]), apart)
-            with partly:
-                for j, column in enumerate(columns):
-                    at = builder.gep(target, [builder.mul(target_step, _INT64(j))])
-                    with builder.if_then(builder.icmp_signed("<", _INT64(j), lanes)):
-                        store_apart(builder, column, at, apart, mask)
+        pointers = [builder.gep(target, [builder.mul(target_step, _INT64(j))]) for j in range(count)]
+        with builder.if_else(is_apart(builder, apart)) as (near, far):
+            with far:
+                few = builder.select(builder.icmp_signed("<", lanes, _INT64(count)), lanes, _INT64(count))
+                scatter(builder, columns, target, target_step, apart, few, rows)
+            with near, builder.if_else(full) as (fully, partly):
+                with fully:
+                    for column, at in zip(columns, pointers, strict=True):
+                        store_apart(builder, column, at, apart)
+                with partly:
+                    for j, (column, at) in enumerate(zip(columns, pointers, strict=True)):
+                        with builder.if_then(builder.icmp_signed("<", _INT64(j), lanes)):
+                            store_apart(builder, column, at, apart, mask)
         return context.get_dummy_value()
 
     n = types.intp
@@ -245,8 +252,6 @@ def finish_transposed(typingctx, array, to, target_step, apart, source, start, s
 @intrinsic
 def finish_run(typingctx, array, to, apart, source, start, count, added, low, high):
     """`array[to + j * apart] = clamp(source[start + j] + added, low, high)` for `j < count`; a NaN stays a NaN.
-
-    The step `apart` is 1 or 2.
 
     Full vectors of the source are read.
     """
@@ -262,10 +267,50 @@ def finish_run(typingctx, array, to, apart, source, start, count, added, low, hi
         def body(offset, mask):
             total = add(builder, load_vector(builder, builder.gep(source, [offset]), vector), added)
             at = builder.gep(target, [builder.mul(offset, apart)])
-            store_apart(builder, finish(builder, array, total, low, high), at, apart, mask)
+            value = finish(builder, array, total, low, high)
+            with builder.if_else(is_apart(builder, apart)) as (near, far):
+                with near:
+                    store_apart(builder, value, at, apart, mask)
+                with far:
+                    left = _INT64(lane_count) if mask is None else builder.sub(count, offset)
+                    scatter(builder, [value], at, _INT64(0), apart, _INT64(1), left)
 
         for_vectors(builder, count, lane_count, body)
         return context.get_dummy_value()
 
     n = types.intp
     return types.void(array, n, n, source, n, n, element, element, element), emit
+
+
+@intrinsic
+def finish_pair(typingctx, array, to, source, even, odd, count, added):
+    """`array[to + 2 * j] = source[even + j] + added`, and `array[to + 2 * j + 1]` from `odd`: `count` elements in all.
+
+    Full vectors of the source are read.
+    """
+    element = source.dtype
+    lanes = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        target, to, source, even, odd, count, added = args
+        vector = ir.VectorType(context.get_value_type(element), lanes)
+        added = broadcast(builder, added, vector)
+        target = builder.gep(data_of(context, builder, array, target), [to])
+        starts = [builder.gep(source, [start]) for start in (even, odd)]
+
+        def body(offset, mask):
+            at = builder.lshr(offset, _INT64(1))
+            pair = [add(builder, load_vector(builder, builder.gep(p, [at]), vector), added) for p in starts]
+            for half, order in enumerate(zip_orders(lanes)):
+                value = narrow(builder, array, builder.shuffle_vector(*pair, order))
+                some = mask
+                if mask is not None:
+                    left = builder.sub(count, builder.add(offset, _INT64(half * lanes)))
+                    some = first_lanes(builder, left, lanes)
+                store_vector(builder, value, builder.gep(target, [builder.add(offset, _INT64(half * lanes))]), some)
+
+        for_vectors(builder, count, 2 * lanes, body)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(array, n, source, n, n, n, element), emit

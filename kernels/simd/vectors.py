@@ -121,6 +121,30 @@ def store_apart(builder, value, pointer, step, mask=None):
                 store_vector(builder, spread, builder.gep(pointer, [_INT64(half * lanes)]), some)
 
 
+def scatter(builder, columns, pointer, column_step, step, count, rows):
+    """Write the first `rows` elements of `count` vectors, those of a vector `step` apart, vectors `column_step` apart.
+
+    They pass through the stack, whence a loop takes them: in registers, each would need instructions of its own.
+    """
+    vector = columns[0].type
+    square = cgutils.alloca_once(builder, vector, size=len(columns))
+    for j, column in enumerate(columns):
+        store_vector(builder, column, builder.gep(square, [_INT64(j)]))
+    numbers = builder.bitcast(square, vector.element.as_pointer())
+    with cgutils.for_range(builder, count) as column:
+        source = builder.gep(numbers, [builder.mul(column.index, _INT64(vector.count))])
+        target = builder.gep(pointer, [builder.mul(column.index, column_step)])
+        with cgutils.for_range(builder, rows) as row:
+            value = builder.load(builder.gep(source, [row.index]), typ=vector.element)
+            builder.store(value, builder.gep(target, [builder.mul(row.index, step)]))
+
+
+def is_apart(builder, step):
+    """Whether `store_apart` takes a step."""
+    last = _INT64(APART)
+    return builder.and_(builder.icmp_signed(">=", step, _INT64(1)), builder.icmp_signed("<=", step, last))
+
+
 def prefetch(builder, pointer):
     """Ask for a cache line that will be read, wherever it lies."""
     number = ir.IntType(32)
