@@ -5,7 +5,6 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import subprocesses
 from fastconv.kernels import store
@@ -13,7 +12,6 @@ from subprocesses import ROOT
 
 CALL = """
 import json
-import numpy as np
 import fastconv
 got = fastconv.max_unpool1d(np.array([[[1.0, 2]]]), np.array([[[0, 3]]]), 2)  # the kernel that compiles soonest
 print(json.dumps(got.tolist()))
@@ -94,7 +92,6 @@ from numba.core import config
 def settings():
     return {name: repr(value) for name, value in vars(config).items() if name.isupper()}
 before = settings()
-import numpy as np
 import fastconv
 fastconv.max_unpool1d(np.ones((1, 1, 2)), np.array([[[0, 3]]]), 2)
 fastconv.show_config("dicts")

@@ -5,8 +5,7 @@ import sys
 import pytest
 from subprocesses import run_python
 
-pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="no fork"), pytest.mark.timeout(1300)]
-_PATIENCE = 1200  # seconds: children compile, where nothing is kept yet, on a machine that may be busy
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 
 FORKS = """
 import os, signal, sys, threading, time, warnings
@@ -73,22 +72,22 @@ print(len(children))
 
 
 def test_forks_while_another_thread_compiles(tmp_path):
-    done = run_python(FORKS, "f8 f4", "first", 3, 0.8, NUMBA_CACHE_DIR=tmp_path, timeout=_PATIENCE)
+    done = run_python(FORKS, "f8 f4", "first", 3, 0.8, NUMBA_CACHE_DIR=tmp_path)
     assert int(done.stdout) >= 1
 
 
 def test_forks_while_another_thread_reads_compiled_code():
-    done = run_python(FORKS, "f8 f4 i2", "first", 8, 0.15, timeout=_PATIENCE)
+    done = run_python(FORKS, "f8 f4 i2", "first", 8, 0.15)
     assert int(done.stdout) >= 1
 
 
 def test_forks_while_another_thread_imports_kernels():
-    assert int(run_python(FORKS, "f8", "first", 5, 0.06, timeout=_PATIENCE).stdout) >= 1
+    assert int(run_python(FORKS, "f8", "first", 5, 0.06).stdout) >= 1
 
 
 def test_forks_while_another_thread_makes_its_first_large_call():
-    assert int(run_python(FORKS, "f8", "first large", 5, 0.25, timeout=_PATIENCE).stdout) >= 1
+    assert int(run_python(FORKS, "f8", "first large", 5, 0.25).stdout) >= 1
 
 
 def test_forks_while_helpers_compute():
-    assert run_python(FORKS, "f8", "large", 6, 0.02, timeout=_PATIENCE).stdout == "6\n"
+    assert run_python(FORKS, "f8", "large", 6, 0.02).stdout == "6\n"

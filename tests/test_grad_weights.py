@@ -194,12 +194,12 @@ def test_properties(case):
 
 @given(problems())
 def test_the_gradient_is_the_adjoint_of_a_convolution(case):
-    """<correlate(x, w), g> = <w, gradient(x, g)>, in integers and thus exactly."""
+    """<correlate(x, w), g> = <w, gradient(x, g)>, of small whole numbers and thus exactly."""
     x, size, options = case
     random = rng(4)
-    x, w = random.integers(-9, 9, x), random.integers(-9, 9, size)
+    x, w = random.integers(-9, 9, x).astype("f8"), random.integers(-9, 9, size).astype("f8")
     out = fastconv.correlate_nd(x, w, **{("padding_mode" if k == "padding" else k): v for k, v in options.items()})
-    g = random.integers(-9, 9, out.shape)
+    g = random.integers(-9, 9, out.shape).astype("f8")
     assert (out * g).sum() == (w * gradient(x, size, g, **options)).sum()
 
 
@@ -424,4 +424,4 @@ def test_narrower_vectors(cpu, dtype):
     if not machine_runs(feature):
         pytest.skip(f"the machine has no {feature}")
     code = NARROWER.format(tests=str(Path(__file__).parent), width=width, dtype=dtype)
-    run_python(code, timeout=280, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
+    run_python(code, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from subprocesses import ROOT, run_python
+from subprocesses import PATIENCE, ROOT, run_python
 
 CALL = """
 import numpy as np
@@ -55,7 +55,8 @@ os.mkdir = os.replace = tempfile.mkdtemp = tempfile.TemporaryFile = refuse
 def test_a_folder_for_reading_only_is_read(warm):
     before = files(warm)
     assert run_python(READ_ONLY + COUNTED, NUMBA_CACHE_DIR=warm).stdout == "1\n"
-    more = "fastconv.max_unpool1d(np.ones((1, 1, 2), 'f4'), np.array([[[0, 3]]]), 2)"  # has to be compiled, and cannot be kept
+    # What has to be compiled, and cannot be kept.
+    more = "fastconv.max_unpool1d(np.ones((1, 1, 2), 'f4'), np.array([[[0, 3]]]), 2)"
     run_python(READ_ONLY + CALL + more, NUMBA_CACHE_DIR=warm)
     assert files(warm) == before
 
@@ -111,7 +112,7 @@ def test_an_upgrade_under_a_running_process_keeps_nothing(checkout, tmp_path):
     assert folder.is_dir()
     source = checkout / "kernels" / "windows" / "scatter.py"
     swap(source, "out.data[to + indices.data[i + p2 * i2]] = values.data[v + p2 * v2]", "pass")
-    _, errors = process.communicate("\n", timeout=1200)
+    _, errors = process.communicate("\n", timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert not files(tmp_path / "cache")
 

@@ -96,7 +96,7 @@ def test_every_dtype_can_be_asked_for(monkeypatch, capsys):
 def test_where_nothing_can_be_kept(tmp_path):
     (tmp_path / "file").write_text("")
     cache = tmp_path / "file" / "cache"
-    done = run("-m", "fastconv", "warmup", timeout=60, check=False, cwd=tmp_path, NUMBA_CACHE_DIR=cache)
+    done = run("-m", "fastconv", "warmup", check=False, cwd=tmp_path, NUMBA_CACHE_DIR=cache)
     assert (done.returncode, done.stdout) == (1, "")
     told = "warmup: nothing can be kept: no folder is this user's alone to write; NUMBA_CACHE_DIR may name one\n"
     assert done.stderr == told
