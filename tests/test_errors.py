@@ -503,7 +503,7 @@ def at_once(kind, name, *arguments, message=None, **options):
     start = time.perf_counter()
     with pytest.raises(kind, match=message):
         getattr(fastconv, name)(*arguments, **options)
-    assert time.perf_counter() - start < 2  # seconds, where taking such memory page by page would be minutes
+    assert time.perf_counter() - start < 30  # seconds: to take such memory page by page would be minutes
 
 
 @pytest.mark.parametrize(
