@@ -12,6 +12,7 @@ from subprocesses import ROOT
 
 CALL = """
 import json
+import numpy as np
 import fastconv
 got = fastconv.max_unpool1d(np.array([[[1.0, 2]]]), np.array([[[0, 3]]]), 2)  # the kernel that compiles soonest
 print(json.dumps(got.tolist()))
@@ -92,6 +93,7 @@ from numba.core import config
 def settings():
     return {name: repr(value) for name, value in vars(config).items() if name.isupper()}
 before = settings()
+import numpy as np
 import fastconv
 fastconv.max_unpool1d(np.ones((1, 1, 2)), np.array([[[0, 3]]]), 2)
 fastconv.show_config("dicts")
