@@ -93,7 +93,7 @@ wheel: $(DEV)  ## build dist/*.whl and dist/*.tar.gz
 	$(PY) -m build
 
 clean:  ## remove everything that the targets made
-	rm -rf $(VENV) .asv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis fastconv-demo.png
+	rm -rf $(VENV) .asv build dist *.egg-info .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis fastconv-demo.png
 	rm -rf notebooks/*.ipynb notebooks/.ipynb_checkpoints
 	find fastconv kernels tests asv_benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -244,8 +244,9 @@ calls = (
     == [3, 6, 9, 12, 15, 18, 21],
 )
 
-if sys.argv[1] == "handler":  # it may come while the compiler is imported, not while the package is
-    fastconv.max_unpool1d, fastconv.correlate1d
+# Interrupts may come while the compiler is imported, by another thread. Of one that comes while the main thread itself
+# imports, CPython may keep the lock of all imports.
+fastconv.max_unpool1d, fastconv.correlate1d
 
 def stop(*_):
     if sys.argv[1] == "handler":  # a signal handler makes new convolutions while its own thread is preparing one
@@ -265,7 +266,7 @@ for call in calls:
             break
         except KeyboardInterrupt:
             caught += 1
-            patience *= 1.01  # until it is long enough on any machine
+            patience *= 1.02  # until it is long enough on any machine
     assert result
 print(caught)
 """
@@ -273,7 +274,7 @@ print(caught)
 
 def test_interrupts_of_the_first_calls(tmp_path):
     done = run_python(FIRST, "interrupt", 0, NUMBA_CACHE_DIR=tmp_path)
-    assert int(done.stdout) > 30  # also in the middle of imports and compilation
+    assert int(done.stdout) > 20  # also in the middle of imports and compilation
     for seed in range(1, 4):
         assert int(run_python(FIRST, "interrupt", seed, NUMBA_CACHE_DIR=tmp_path).stdout) > 3
 
