@@ -30,7 +30,7 @@ NOTEBOOKS := $(VENV)/.installed-notebooks
 PAIR := $(PY) -m jupytext --quiet --sync notebooks/*.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo bench test slow fuzz check asv-quick history regressions test-dashboard test-arm notebooks test-notebooks docs-notebooks docs docs-serve test-docs wheel clean
+.PHONY: help venv demo bench test slow coverage fuzz check asv-quick history regressions test-dashboard test-arm notebooks test-notebooks docs-notebooks docs docs-serve test-docs wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ test: $(TEST)  ## run the tests, for one dtype of each kind, long sweeps left ou
 
 slow: $(TEST)  ## run the tests of the other dtypes, and the long sweeps
 	$(PYTEST) -m slow
+
+coverage: $(TEST)  ## the lines and branches of fastconv/ that the tests do not reach; fails where they are over 5 %
+	$(PYTEST) --cov --cov-report=term
 
 fuzz: $(TEST)  ## random calls between protected pages against the oracles: CASES=20000 SECONDS=600 SEED=1, or CASE='{...}'
 	$(PY) tests/fuzz.py $(if $(CASE),--case '$(CASE)',--cases $(CASES) --seconds $(SECONDS) --seed $(SEED))
@@ -110,7 +113,7 @@ wheel: $(DEV)  ## build dist/*.whl and dist/*.tar.gz
 	$(PY) -m build
 
 clean:  ## remove everything that the targets made
-	rm -rf $(VENV) .asv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis fastconv-demo.png
+	rm -rf $(VENV) .asv build dist *.egg-info .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis fastconv-demo.png
 	rm -rf notebooks/*.ipynb notebooks/.ipynb_checkpoints docs/_build docs/gallery docs/api/generated
 	find fastconv kernels tests asv_benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

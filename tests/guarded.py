@@ -734,7 +734,7 @@ CASES = {
     **{f"pool_vectors-{dtype}": (pool_vectors, dtype) for dtype in ("f4", "f8", "u1", "i1")},
     **{f"shared_pools-{dtype}": (shared_pools, dtype) for dtype in ("f4", "f8", "f2", "u1")},
     **{f"patch_boxes-{dtype}": (patch_boxes, dtype) for dtype in ("f4", "f8", "u1", "f2", "c16")},
-    **{f"patch_lines-{dtype}": (patch_lines, dtype) for dtype in ("f4", "f8", "u1", "f2", "c16")},
+    **{f"patch_lines-{dtype}": (patch_lines, dtype) for dtype in ("f4", "u1", "f2", "c16")},
     **{f"ndimage-{dtype}": (ndimage_filters, dtype) for dtype in NDIMAGE},
     **{f"weights-{dtype}": (weights, dtype) for dtype in ("f4", "f8", "f2", "c8", "i8")},
     **{f.__name__: (f,) for f in (pools, converted_pools, unpools, patches, filters)},

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+PATIENCE = 1700  # seconds, less than those of pyproject.toml: what hangs is ended, and what it wrote is shown
 
 
 def start(*arguments, cwd=None, root=ROOT, **environment):
@@ -21,7 +22,7 @@ def start(*arguments, cwd=None, root=ROOT, **environment):
     )
 
 
-def finish(process, *, timeout=240, check=True):
+def finish(process, *, timeout=PATIENCE, check=True):
     """Wait for the end; with ``check``, the process has to succeed."""
     try:
         output, errors = process.communicate(timeout=timeout)
@@ -34,7 +35,7 @@ def finish(process, *, timeout=240, check=True):
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
-def run(*arguments, timeout=240, check=True, **where):
+def run(*arguments, timeout=PATIENCE, check=True, **where):
     """``python`` with these arguments, from its start to its end."""
     return finish(start(*arguments, **where), timeout=timeout, check=check)
 

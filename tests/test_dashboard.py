@@ -21,7 +21,6 @@ pytestmark = [
     pytest.mark.dashboard,
     # Playwright's
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.timeout(900),
 ]
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("asv")

@@ -5,8 +5,7 @@ import sys
 import pytest
 from subprocesses import run_python
 
-pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="no fork"), pytest.mark.timeout(1300)]
-_PATIENCE = 1200  # seconds: children compile, where nothing is kept yet, on a machine that may be busy
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 
 FORKS = """
 import os, signal, sys, threading, time, warnings
@@ -20,8 +19,7 @@ fastconv.set_num_threads(2)
 
 def first_calls():
     for dtype in sys.argv[1].split():
-        assert fastconv.extract_patches(np.arange(4, dtype=dtype), (2,)).tolist() == [[0, 1, 2], [1, 2, 3]]
-        assert fastconv.combine_patches(np.ones((2, 3), dtype), (4,), (2,)).tolist() == [1, 2, 2, 1]
+        assert fastconv.max_unpool1d(np.ones((1, 1, 2), dtype), np.array([[[0, 3]]]), 2).tolist() == [[[1, 0, 0, 1]]]
     stop.set()
 
 def large_calls():
@@ -68,28 +66,28 @@ stop.set()
 thread.join()
 states = [os.waitpid(pid, 0)[1] for pid in children]
 assert not any(states), states
-assert fastconv.extract_patches(np.arange(4.0), (2,)).tolist() == [[0, 1, 2], [1, 2, 3]]
+assert fastconv.max_unpool1d(np.ones((1, 1, 2)), np.array([[[0, 3]]]), 2).tolist() == [[[1, 0, 0, 1]]]
 print(len(children))
 """
 
 
 def test_forks_while_another_thread_compiles(tmp_path):
-    done = run_python(FORKS, "f8", "first", 3, 1, NUMBA_CACHE_DIR=tmp_path, timeout=_PATIENCE)
+    done = run_python(FORKS, "f8 f4", "first", 3, 0.8, NUMBA_CACHE_DIR=tmp_path)
     assert int(done.stdout) >= 1
 
 
 def test_forks_while_another_thread_reads_compiled_code():
-    done = run_python(FORKS, "f8 f4 i2", "first", 8, 0.15, timeout=_PATIENCE)
+    done = run_python(FORKS, "f8 f4 i2", "first", 8, 0.15)
     assert int(done.stdout) >= 1
 
 
 def test_forks_while_another_thread_imports_kernels():
-    assert int(run_python(FORKS, "f8", "first", 5, 0.06, timeout=_PATIENCE).stdout) >= 1
+    assert int(run_python(FORKS, "f8", "first", 5, 0.06).stdout) >= 1
 
 
 def test_forks_while_another_thread_makes_its_first_large_call():
-    assert int(run_python(FORKS, "f8", "first large", 5, 0.25, timeout=_PATIENCE).stdout) >= 1
+    assert int(run_python(FORKS, "f8", "first large", 5, 0.25).stdout) >= 1
 
 
 def test_forks_while_helpers_compute():
-    assert run_python(FORKS, "f8", "large", 6, 0.02, timeout=_PATIENCE).stdout == "6\n"
+    assert run_python(FORKS, "f8", "large", 6, 0.02).stdout == "6\n"

@@ -381,6 +381,7 @@ def test_extrema_are_cast_between_passes():
         check(*both("minimum_filter", x, size, output=np.uint8))
 
 
+@pytest.mark.slow
 def test_heights_below_zero_of_the_widest_integers():
     x = np.array([722762, 441503], "u8")
     check(*both("grey_erosion", x, structure=[1, 2]))
@@ -757,12 +758,12 @@ def test_only_so_many_calls_are_kept(monkeypatch):
 @pytest.mark.parametrize("name", GREY[2:])
 def test_a_size_beside_a_footprint_is_ignored_once(name):
     with pytest.warns(UserWarning, match="ignoring size because footprint is set") as caught:
-        got = getattr(ours, name)(np.arange(9), 5, [1, 1, 1])
+        got = getattr(ours, name)(np.arange(9.0), 5, [1, 1, 1])
     assert len(caught) == 1
     assert caught[0].filename == __file__
-    np.testing.assert_array_equal(got, getattr(ours, name)(np.arange(9), 3))
+    np.testing.assert_array_equal(got, getattr(ours, name)(np.arange(9.0), 3))
     with pytest.warns(UserWarning, match="ignoring size because footprint is set"):
-        ours.maximum_filter(np.arange(9), 5, [1, 0, 1])
+        ours.maximum_filter(np.arange(9.0), 5, [1, 0, 1])
 
 
 X = np.arange(12.0).reshape(3, 4)

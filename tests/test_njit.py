@@ -95,7 +95,7 @@ def plain_3d(x, w):
 
 
 @pytest.mark.parametrize(
-    "dtypes", ["f4 f4", "f4 f8", "i2 i2", "c8 c8", "u1 f4", *map(slow, ["f8 f8", "u1 i4", "? ?", "i8 f4"])]
+    "dtypes", ["f4 f4", "i2 i2", "c8 c8", "u1 f4", *map(slow, ["f4 f8", "f8 f8", "u1 i4", "? ?", "i8 f4"])]
 )
 def test_dtypes_and_ranks(dtypes):
     first, second = dtypes.split()
@@ -125,7 +125,7 @@ def of_sequences(a, v):
 
 
 @pytest.mark.parametrize("sizes", [(9, 4), (4, 9), (1, 5), (70, 8)])
-@pytest.mark.parametrize("dtypes", ["f8 f8", "c8 c8", "f4 i2", slow("c16 c16"), slow("f4 i4")])
+@pytest.mark.parametrize("dtypes", ["f8 f8", "c8 c8", "u1 f4", slow("c16 c16"), slow("f4 i4")])
 def test_numpys_drop_ins(sizes, dtypes):
     a, v = (values((n,), dtype, i) for i, (n, dtype) in enumerate(zip(sizes, dtypes.split(), strict=True)))
     for mine, theirs in zip(of_sequences(a, v), of_sequences.py_func(a, v), strict=True):
@@ -433,8 +433,9 @@ def test_what_callers_keep_in_numbas_cache(tmp_path, parallel):
 
 LAZY = """
 import sys, time
+begin = time.process_time()
 import numba
-best = 1.0
+best = numbas = time.process_time() - begin
 for _ in range(5):
     for name in [name for name in sys.modules if name.startswith("fastconv")]:
         del sys.modules[name]
@@ -446,9 +447,10 @@ imported = {name for name in sys.modules if name.startswith("fastconv")}
 light = {"fastconv", "fastconv.extending", "fastconv.sources", "fastconv.kernels", "fastconv.kernels.sources"}
 assert imported == light, imported
 assert numba.njit(lambda a: a + 1)(1) == 2
-print(best)
+print(best / numbas)
 """
 
 
 def test_those_who_never_use_fastconv_wait_for_nothing():
-    assert float(run_python(LAZY).stdout) < 0.01
+    """A fortieth of what Numba's own import takes."""
+    assert float(run_python(LAZY).stdout) < 0.1

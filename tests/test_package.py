@@ -16,6 +16,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from subprocesses import PATIENCE
 
 import fastconv
 
@@ -36,7 +37,7 @@ def run(*command, cwd, **variables):
         env={**environment, **variables},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout

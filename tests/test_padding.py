@@ -13,7 +13,7 @@ CONVOLUTIONS = [f"{operation}{rank}" for operation in ("correlate", "convolve") 
 POOLS = [f"{kind}_pool{rank}d" for kind in ("avg", "max", "min") for rank in (1, 2, 3)]
 UNPOOLS = [f"max_unpool{rank}d" for rank in (1, 2, 3)]
 X, W = values((2, 2, 6, 7), "f4"), values((3, 2, 3, 2), "f4", 1)
-MAXIMA, AT = fastconv.max_pool2d(X, 2, padding_spec=1, return_indices=True)
+MAXIMA, AT = values((2, 2, 4, 4), "f4"), np.broadcast_to(2 * np.arange(16).reshape(4, 4), (2, 2, 4, 4))
 
 
 def older_name(name):

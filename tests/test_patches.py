@@ -407,4 +407,4 @@ def test_narrower_vectors(cpu, dtype):
     if not machine_runs(feature):
         pytest.skip(f"the machine has no {feature}")
     code = NARROWER.format(tests=str(Path(__file__).parent), width=width, dtype=dtype)
-    run_python(code, timeout=280, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
+    run_python(code, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")

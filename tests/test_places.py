@@ -8,18 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from subprocesses import ROOT, run_python
+from subprocesses import PATIENCE, ROOT, run_python
 
 CALL = """
 import numpy as np
 import fastconv
-assert fastconv.extract_patches(np.arange(1.0, 5), (2,), padding=1).tolist() == [[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]]
+assert fastconv.max_unpool1d(np.array([[[1.0, 2]]]), np.array([[[0, 3]]]), 2).tolist() == [[[1, 0, 0, 2]]]
 """
 COUNTED = (
     CALL
     + """
-from fastconv.kernels.windows.patches import extract
-print(sum(extract.stats.cache_hits.values()))
+from fastconv.kernels.windows.scatter import unpool
+print(sum(unpool.stats.cache_hits.values()))
 """
 )
 
@@ -55,7 +55,8 @@ os.mkdir = os.replace = tempfile.mkdtemp = tempfile.TemporaryFile = refuse
 def test_a_folder_for_reading_only_is_read(warm):
     before = files(warm)
     assert run_python(READ_ONLY + COUNTED, NUMBA_CACHE_DIR=warm).stdout == "1\n"
-    more = "fastconv.extract_patches(np.arange(5, dtype='f4'), (2,))"  # has to be compiled, and cannot be kept
+    # What has to be compiled, and cannot be kept.
+    more = "fastconv.max_unpool1d(np.ones((1, 1, 2), 'f4'), np.array([[[0, 3]]]), 2)"
     run_python(READ_ONLY + CALL + more, NUMBA_CACHE_DIR=warm)
     assert files(warm) == before
 
@@ -93,9 +94,9 @@ def swap(path, old, new):
 UPGRADED = """
 import numpy as np
 import fastconv
-print(fastconv.show_config("dicts")["cache_directory"], flush=True)  # imports and hashes kernels, not those of patches
+print(fastconv.show_config("dicts")["cache_directory"], flush=True)  # imports and hashes kernels, not those of pools
 input()
-assert not fastconv.extract_patches(np.arange(1.0, 5), (2,), padding=1).any()
+assert not fastconv.max_unpool1d(np.array([[[1.0, 2]]]), np.array([[[0, 3]]]), 2).any()
 assert fastconv.show_config("dicts")["cache_directory"] is None
 """
 
@@ -109,9 +110,9 @@ def test_an_upgrade_under_a_running_process_keeps_nothing(checkout, tmp_path):
     )  # fmt: skip
     folder = Path(process.stdout.readline().strip())
     assert folder.is_dir()
-    source = checkout / "kernels" / "windows" / "patches.py"
-    swap(source, "if not is_inside or top == bottom or left == right:", "if True:")
-    _, errors = process.communicate("\n", timeout=120)
+    source = checkout / "kernels" / "windows" / "scatter.py"
+    swap(source, "out.data[to + indices.data[i + p2 * i2]] = values.data[v + p2 * v2]", "pass")
+    _, errors = process.communicate("\n", timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert not files(tmp_path / "cache")
 
@@ -183,7 +184,7 @@ SPOILT = {
 def copied(warm, tmp_path):
     """A folder that holds what `CALL` needs, to be spoilt: where it is, and the file of its kernel."""
     shutil.copytree(warm, tmp_path / "kept")
-    (kernel,) = (path for path in files(tmp_path / "kept") if path.name.startswith("windows.patches.extract."))
+    (kernel,) = (path for path in files(tmp_path / "kept") if path.name.startswith("windows.scatter.unpool."))
     return tmp_path / "kept", kernel
 
 

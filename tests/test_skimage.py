@@ -14,7 +14,6 @@ SKIMAGE = find_spec("skimage")  # importing it warns of what its dependencies do
 HAS_TESTS = SKIMAGE is not None and (Path(SKIMAGE.origin).parent / "filters" / "tests").is_dir()
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1200),
     pytest.mark.skipif(not HAS_TESTS, reason="there is no scikit-image with tests of its own"),
 ]
 
@@ -24,7 +23,7 @@ def outcomes(report, *options, package):
     pytest_options = "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "--pyargs", f"skimage.{package}"
     done = run(
         "-m", "fastconv", "run", *options, "-m", "pytest", *pytest_options,
-        cwd=report.parent, timeout=550, check=False, OMP_NUM_THREADS=1,
+        cwd=report.parent, check=False, OMP_NUM_THREADS=1,
     )  # fmt: skip
     assert done.returncode in (0, 1), f"{done.stdout}\n{done.stderr}"  # all passed, or some did not
     found = {}

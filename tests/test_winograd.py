@@ -446,6 +446,4 @@ for shape in test_winograd.SHAPES:
 def test_narrower_vectors(cpu):
     if not machine_runs({"haswell": "avx2", "x86-64": "sse2"}[cpu]):
         pytest.skip("the machine has no such vectors")
-    run_python(
-        NARROWER.format(tests=str(Path(__file__).parent)), timeout=280, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=""
-    )
+    run_python(NARROWER.format(tests=str(Path(__file__).parent)), NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
