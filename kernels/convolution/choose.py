@@ -12,7 +12,7 @@ A family is a module with:
 
 and, where it can make all outputs of a transposed last axis by its phases at once, with the bits of each alone:
 
-    phase_numbers(call, axes, element, phases)   the numbers of such a call, the last of `axes` as it is transposed; or None
+    phase_numbers(call, axes, element, phases)   the numbers of such a call, `axes[2]` as it is transposed; or None
     correlate_phases(...)                        as `correlate`
 
 With "auto" the first family of direct sums that takes a call is compared with all transforms that do, and what costs
