@@ -168,7 +168,7 @@ def _control_groups(listed: str, mounted: Path) -> Iterator[Path]:
     """Folders of this process's control groups, of both versions, and of all that they are part of."""
     yield mounted
     try:
-        lines = Path(listed).read_text().splitlines()
+        lines = Path(listed).read_text(errors="surrogateescape").splitlines()
     except OSError:
         return
     for line in lines:

@@ -19,9 +19,12 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def base(asked):
-    """Folder of all that is kept: the one that is asked for, else the user's cache folder; None if there is no home."""
+    """Folder of all that is kept: the one that is asked for, else the user's cache folder; None if there is none."""
     if asked:
-        return Path(asked).absolute()
+        try:
+            return Path(asked).absolute()
+        except OSError:  # it is relative to a working directory that is gone
+            return None
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir()))
     if sys.platform == "darwin":
