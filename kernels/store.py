@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 _DIGEST = hashlib.sha256().digest_size
@@ -76,15 +77,15 @@ def read(path):
 
 def write(path, payload):
     """Keep a file where that is possible: a full disk, or a folder for reading only, costs the next process time."""
+    whole = path.with_name(f"tmp{os.urandom(8).hex()}")
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            whole = Path(folder, path.name)
-            # Whatever the user's mask is, others are not to write it.
-            with open(whole, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
-                file.write(_digest(path, payload) + payload)
-            os.replace(whole, path)
+        # Whatever the user's mask is, others are not to write it.
+        with open(whole, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
+            file.write(_digest(path, payload) + payload)
+        os.replace(whole, path)
     except OSError:
-        return
+        with suppress(OSError):
+            os.unlink(whole)
 
 
 def _digest(path, payload):
