@@ -123,7 +123,8 @@ def _is_importing():
 def _wait():
     """The code of LLVM must not run while the process ends."""
     for done in list(_running):
-        done.acquire()
+        while done in _running:  # its lock is taken by who waits for the result, a thread that may never run again
+            time.sleep(SLICE)
 
 
 # ---- forks
