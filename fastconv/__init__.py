@@ -62,6 +62,7 @@ if not (_root / "fastconv" / "kernels").exists() and (_root / "kernels" / "strid
     __path__.remove(str(_root))
 
 import_module(".sources", __name__)  # notes what all files look like, before more of them are read
+import_module(".limits", __name__)  # before others enter one
 
 
 def __getattr__(name: str) -> Any:

@@ -74,7 +74,7 @@ class _Team:
         from .kernels import team
 
         self.words = self.served = _new_words()  # a long call has words of its own served for a while
-        self._turns: list[None] = [None]  # taken by the long call that does
+        self._turn = _thread.allocate_lock()  # of the long call that does
         self._busy = self.words[team.BUSY :]
         self._helpers: list[_Helper] = []
         self._entering = _thread.allocate_lock()  # held by helpers only, which no signal interrupts
@@ -84,25 +84,23 @@ class _Team:
         """Have so many helpers awake. False: they are at work on another call."""
         if self._busy[0]:
             return False
-        self._wake(count)
+        self.wake(count)
         return True
 
-    def turn(self, words: Array, count: int) -> bool:
-        """Have so many helpers serve a long call, until `turn_back`. False: they serve another one."""
-        try:
-            self._turns.pop()
-        except IndexError:
-            return False
-        self.served = words
-        self._wake(count)
-        return True
+    def turn(self, words: Array) -> bool:
+        """Have helpers serve a long call, until `turn_back`. False: they serve another one."""
+        is_free = self._turn.acquire(blocking=False)
+        if is_free:
+            self.served = words
+        return is_free
 
     def turn_back(self) -> None:
         """Have helpers serve short calls again."""
         self.served = self.words
-        self._turns.append(None)
+        self._turn.release()
 
-    def _wake(self, count: int) -> None:
+    def wake(self, count: int) -> None:
+        """Have so many helpers awake, or as many as there is room for."""
         helpers = self._helpers
         for helper in helpers[:count]:
             helper.wake()
@@ -117,7 +115,7 @@ class _Team:
         try:
             for _ in range(count - len(self._helpers)):
                 _thread.start_new_thread(self._help, (serve, count))
-        except RuntimeError:  # the interpreter is shutting down, or has no room for a thread: fewer do it all
+        except (RuntimeError, MemoryError):  # the interpreter ends, or there is no room for a thread: fewer do it all
             pass
 
     def _help(self, serve: Callable[..., None], count: int) -> None:
@@ -181,7 +179,8 @@ class _LongCall:
         self._is_begun = self._is_stopped = self._is_over = False
         self._done = _thread.allocate_lock()
         self._done.acquire()
-        self._outcome: list[tuple[Any, BaseException | None]] = []
+        self._result: Any = None
+        self._error: BaseException | None = None
 
     def result(self) -> Any:
         try:
@@ -190,13 +189,12 @@ class _LongCall:
         except BaseException:
             self._stop()
             raise
-        result, error = self._outcome.pop()
-        if error is None:
-            return result
+        if self._error is None:
+            return self._result
         try:
-            raise error
+            raise self._error
         finally:
-            del error
+            self._error = None
 
     def _stop(self) -> None:
         """Have no more items begun, and wait until those are done that are: until then, `out` is written."""
@@ -218,17 +216,19 @@ class _LongCall:
         self._is_begun = True  # in this order: either this sees that it is stopped, or `_stop` that it is begun
         try:
             if not self._is_stopped:
-                self._outcome.append((self._compute(), None))
+                self._result = self._compute()
         except BaseException as error:
-            self._outcome.append((None, error))
+            self._error = error
         finally:
             self._is_over = True
             self._done.release()
 
     def _compute(self) -> Any:
-        team, is_served = _the_team(), False
+        team = _the_team()
+        is_served = self._count > 1 and team.turn(self._words)
         try:
-            is_served = self._count > 1 and team.turn(self._words, self._count - 1)
+            if is_served:
+                team.wake(self._count - 1)
             count = self._count if is_served else 1
             scratch = workspace.take(self._size * count)
             # Items are counted where there are two threads or more, of which one may be without the other.

@@ -11,7 +11,7 @@ from pathlib import Path
 from .problem import as_int
 
 _count = 0  # 0: not asked for yet
-_MOST = 1024  # as many as the largest machines have; each has a workspace of its own
+MOST = 1024  # as many as the largest machines have; each has a workspace of its own
 
 
 def get_num_threads() -> int:
@@ -38,10 +38,11 @@ def get_num_threads() -> int:
     ...     fastconv.get_num_threads()
     1
     """
-    return 1 if _here.is_alone else _process_count()
+    return 1 if _here.is_alone else process_count()
 
 
-def _process_count() -> int:
+def process_count() -> int:
+    """How many threads a call of the process may use."""
     global _count
     if _count == 0:
         _count = _default_count()
@@ -73,8 +74,8 @@ def set_num_threads(n: int) -> None:
     """
     global _count
     number = as_int("set_num_threads", "n", n, 1)
-    if number > _MOST:
-        raise ValueError(f"set_num_threads(): n is {number}, expected {_MOST} or less")
+    if number > MOST:
+        raise ValueError(f"set_num_threads(): n is {number}, expected {MOST} or less")
     _count = number
 
 
@@ -106,7 +107,7 @@ def num_threads(n: int) -> Iterator[None]:
     ...     fastconv.get_num_threads()
     2
     """
-    before = _process_count()
+    before = process_count()
     try:
         set_num_threads(n)
         yield
@@ -143,11 +144,11 @@ def _default_count() -> int:
             count = int(asked)
         except ValueError:
             count = 0
-        if not 1 <= count <= _MOST:
-            raise ValueError(f"FASTCONV_NUM_THREADS is {asked!r}, expected an int from 1 to {_MOST}")
+        if not 1 <= count <= MOST:
+            raise ValueError(f"FASTCONV_NUM_THREADS is {asked!r}, expected an int from 1 to {MOST}")
         return count
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, _quota(), _numbas_limit(), _MOST))
+    return max(1, min(count, _quota(), _numbas_limit(), MOST))
 
 
 _UNLIMITED = 1 << 30
@@ -168,7 +169,7 @@ def _control_groups(listed: str, mounted: Path) -> Iterator[Path]:
     """Folders of this process's control groups, of both versions, and of all that they are part of."""
     yield mounted
     try:
-        lines = Path(listed).read_text().splitlines()
+        lines = Path(listed).read_text(errors="surrogateescape").splitlines()
     except OSError:
         return
     for line in lines:
@@ -192,34 +193,3 @@ def _granted(folder: Path) -> int:
         return -(-int(quota) // int(period)) if int(quota) > 0 else _UNLIMITED
     except (OSError, ValueError):  # there is none of it here; "max"
         return _UNLIMITED
-
-
-def _obey_threadpoolctl() -> None:
-    """Have `threadpoolctl.threadpool_limits` limit these threads as those of other libraries, where it is installed.
-
-    It knows libraries by their files. Of all that has to be loaded, NumPy's is.
-    """
-    try:
-        import threadpoolctl
-    except ImportError:
-        return
-
-    class Controller(threadpoolctl.LibController):  # type: ignore[misc]
-        user_api = internal_api = "fastconv"
-        filename_prefixes = ("_multiarray_umath",)
-
-        def get_num_threads(self) -> int:
-            return _process_count()
-
-        def set_num_threads(self, num_threads: int) -> None:
-            set_num_threads(min(num_threads, _MOST))
-
-        def get_version(self) -> str:
-            from . import __version__
-
-            return __version__
-
-    threadpoolctl.register(Controller)
-
-
-_obey_threadpoolctl()

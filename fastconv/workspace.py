@@ -9,6 +9,7 @@ import numpy as np
 from .problem import Array
 
 _free: list[Array] = []
+_NONE = np.zeros(0, np.uint8)
 others: list[Callable[[], object]] = []  # which free what else is kept
 
 
@@ -17,7 +18,7 @@ def take(size: int, free: list[Array] = _free) -> Array:
     try:
         block = free.pop()  # atomic, so that threads never share a block
     except IndexError:
-        block = _new(size)
+        block = _NONE
     return block if block.size >= size else _new(size)
 
 

@@ -19,7 +19,7 @@ import time
 
 _importing = threading.RLock()
 _workers = set()  # the threads that `uninterrupted` began
-_running = []  # a lock for each of them, held until it is done
+_running = set()  # a lock for each of them, held until it is done
 _PATIENCE = 2.0  # seconds that someone at a terminal waits without a word
 SLICE = 0.02  # seconds between looks at what only a running interpreter sees: exceptions that another thread has sent
 _told = threading.Lock()  # taken once and for all, by the thread that says what takes so long
@@ -29,13 +29,15 @@ def uninterrupted(function, *arguments):
     """`function(*arguments)`, on a thread of its own. What interrupts this one ends the wait, not the work."""
     if _thread.get_ident() in _workers:
         return function(*arguments)
-    done, outcome, starts = _thread.allocate_lock(), [], [None]
+    # Places for a result and an error: there may be no memory left when it comes.
+    done, outcome, starts = _thread.allocate_lock(), [None, None], [None]
     done.acquire()
     patience = time.monotonic() + _PATIENCE
     while not done.acquire(timeout=start_once(starts, _work, function, arguments, done, outcome, starts)):
         if time.monotonic() > patience and _is_watched() and _told.acquire(blocking=False):
             sys.stderr.write("fastconv: compiling, which takes some seconds once (FASTCONV_QUIET=1: no such line)\n")
-    result, error = outcome.pop()
+    result, error = outcome
+    outcome.clear()
     if error is None:
         return result
     try:
@@ -53,7 +55,7 @@ def start_once(starts, work, *arguments):
     if starts:
         try:
             _thread.start_new_thread(work, arguments)
-        except RuntimeError:  # the interpreter is shutting down, or has no room for a thread
+        except (RuntimeError, MemoryError):  # the interpreter ends, or there is no room for a thread
             work(*arguments)
     return SLICE
 
@@ -72,16 +74,18 @@ def _work(function, arguments, done, outcome, starts):
         starts.pop()
     except IndexError:  # another one was started, and came first
         return
-    thread = _thread.get_ident()
-    _workers.add(thread)
-    _running.append(done)
     try:
-        outcome.append((function(*arguments), None))
+        thread = _thread.get_ident()
+        try:
+            _workers.add(thread)
+            _running.add(done)
+            outcome[0] = function(*arguments)
+        finally:
+            _workers.discard(thread)
+            _running.discard(done)
     except BaseException as error:
-        outcome.append((None, error))
+        outcome[1] = error
     finally:
-        _workers.discard(thread)
-        _running.remove(done)
         done.release()
 
 
@@ -118,8 +122,9 @@ def _is_importing():
 @atexit.register
 def _wait():
     """The code of LLVM must not run while the process ends."""
-    for done in _running[:]:
-        done.acquire()
+    for done in list(_running):
+        while done in _running:  # its lock is taken by who waits for the result, a thread that may never run again
+            time.sleep(SLICE)
 
 
 # ---- forks

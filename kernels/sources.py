@@ -14,7 +14,11 @@ class Sources:
 
     def __init__(self, *folders):
         self._folders = folders
-        self._noted, self._digest = self._stamps(), None
+        self._digest = None
+        try:
+            self._noted = self._stamps()
+        except OSError:  # one is being replaced
+            self._noted = None
 
     def hash(self):
         """Hash of all files; None, from then on, if one has changed since this was made, or there are none."""

@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 _DIGEST = hashlib.sha256().digest_size
@@ -19,9 +20,12 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def base(asked):
-    """Folder of all that is kept: the one that is asked for, else the user's cache folder; None if there is no home."""
+    """Folder of all that is kept: the one that is asked for, else the user's cache folder; None if there is none."""
     if asked:
-        return Path(asked).absolute()
+        try:
+            return Path(asked).absolute()
+        except OSError:  # it is relative to a working directory that is gone
+            return None
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir()))
     if sys.platform == "darwin":
@@ -73,15 +77,15 @@ def read(path):
 
 def write(path, payload):
     """Keep a file where that is possible: a full disk, or a folder for reading only, costs the next process time."""
+    whole = path.with_name(f"tmp{os.urandom(8).hex()}")
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            whole = Path(folder, path.name)
-            # Whatever the user's mask is, others are not to write it.
-            with open(whole, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
-                file.write(_digest(path, payload) + payload)
-            os.replace(whole, path)
+        # Whatever the user's mask is, others are not to write it.
+        with open(whole, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
+            file.write(_digest(path, payload) + payload)
+        os.replace(whole, path)
     except OSError:
-        return
+        with suppress(OSError):
+            os.unlink(whole)
 
 
 def _digest(path, payload):

@@ -70,3 +70,58 @@ def test_a_fixed_set_of_cases():
     done = run(HERE / "fuzz.py", "--cases", "400", "--seed", "0", "--seconds", "2400", timeout=2900, check=False)
     assert done.returncode == 0, done.stdout
     assert "400 cases of seed 0" in done.stdout and "; 0 failed" in done.stdout
+
+
+MIXED = """
+import random, sys, threading, time
+sys.path.insert(0, {here!r})
+import fuzz_cases, fastconv, numpy as np
+
+calls = []
+def note(case, expected, function, *arguments, **options):
+    if isinstance(options.get("output"), np.ndarray):
+        options["output"] = options["output"].dtype
+    calls.append((function, arguments, {{name: value for name, value in options.items() if name != "out"}}))
+    raise fuzz_cases.Refused
+
+def outcome(function, arguments, options):
+    try:
+        got = function(*arguments, **options)
+    except ValueError as error:
+        return str(error)
+    return [(each.dtype, each.shape, each.tobytes()) for each in (got if isinstance(got, tuple) else (got,))]
+
+def work(thread):
+    pick = random.Random(thread)
+    while time.monotonic() < end:
+        if pick.random() < 0.1:
+            fastconv.set_num_threads(pick.randint(1, 4))
+        if pick.random() < 0.1:
+            fastconv.release_workspace()
+        i = pick.randrange(len(calls))
+        found.append((i, outcome(*calls[i])))
+
+fuzz_cases.call = note
+for number in range({cases}):
+    try:
+        fuzz_cases.play(fuzz_cases.draw({seed}, number))
+    except fuzz_cases.Refused:
+        pass
+found, end = [], time.monotonic() + {seconds}
+threads = [threading.Thread(target=work, args=(thread,)) for thread in range(32)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(found) >= 32  # no thread has ended before its first result
+fastconv.set_num_threads(1)
+alone = {{i: outcome(*calls[i]) for i in {{i for i, _ in found}}}}
+assert all(got == alone[i] for i, got in found)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_threads_that_mix_all_functions_have_the_results_of_one():
+    """First calls, compiled callers, errors, other numbers of threads and released workspaces among them."""
+    run_python(MIXED.format(here=str(HERE), cases=40, seed=5, seconds=5), timeout=280)

@@ -301,6 +301,28 @@ def test_an_exception_that_is_sent_ends_the_wait_for_a_compilation():
     thread.join()
 
 
+def test_the_end_of_the_process_waits_for_what_is_compiled_and_no_longer():
+    """Also where the thread that has asked for it takes the word that it is done, and nobody gives it back."""
+    for _ in range(5):
+        waiting, compiled = threading.Event(), threading.Event()
+
+        def compile_long(waiting=waiting, compiled=compiled):
+            waiting.set()
+            compiled.wait()
+
+        asking = threading.Thread(target=process.uninterrupted, args=(compile_long,))
+        asking.start()
+        waiting.wait()
+        ending = threading.Thread(target=process._wait, daemon=True)
+        ending.start()
+        ending.join(2 * process.SLICE)
+        assert ending.is_alive()
+        compiled.set()
+        asking.join()
+        ending.join(60)
+        assert not ending.is_alive()
+
+
 def test_a_thread_that_ends_before_it_begins_is_started_again(monkeypatch):
     start, refused = process._thread.start_new_thread, []
 

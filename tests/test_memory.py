@@ -229,3 +229,73 @@ def test_repeated_calls_leave_nothing_behind(name):
         tracemalloc.stop()
     # Some 400 free tuples that CPython keeps count, too; an object a call would be more.
     assert left < 40_000, f"{left} bytes after 1000 calls"
+
+
+KEPT = """
+import gc, re, signal
+import numba, numpy as np, fastconv, fastconv.extending
+from importlib.metadata import entry_points
+if not any(point.value == "fastconv.extending:init" for point in entry_points(group="numba_extensions")):
+    fastconv.extending.init()
+
+@numba.njit
+def compiled(x, w):
+    return fastconv.correlate2d(x, w)
+
+@numba.njit
+def compiled_into(x, w, out):
+    fastconv.correlate2d(x, w, out=out)
+
+def refused():
+    try:
+        fastconv.correlate2d(w, x)
+    except ValueError:
+        pass
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+def interrupted():
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 2e-4)
+        while True:
+            fastconv.correlate2d(x, w)
+    except KeyboardInterrupt:
+        pass
+
+def long():
+    team._LONG = 0
+    fastconv.correlate2d(large[..., :100, :100], weights, algorithm="direct")
+    team._LONG = 1e18
+
+def resident():
+    gc.collect()
+    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+
+signal.signal(signal.SIGALRM, stop)
+fastconv.set_num_threads(2)
+team = __import__("fastconv.team").team
+x, w, out = np.ones((1, 1, 8, 8), "f4"), np.ones((1, 1, 3, 3), "f4"), np.ones((1, 1, 6, 6), "f4")
+large, weights = np.ones((1, 4, 512, 512), "f4"), np.ones((4, 4, 3, 3), "f4")
+for call, count in (
+    (lambda: fastconv.correlate2d(x, w), 20_000),
+    (lambda: fastconv.max_pool2d(x, 2), 20_000),
+    (lambda: fastconv.correlate2d(large, weights), 50),
+    (refused, 2000), (interrupted, 1000), (long, 500),
+    (lambda: compiled(x, w), 50_000), (lambda: compiled_into(x, w, out), 50_000),
+    (lambda: compiled(large, weights), 50),
+):
+    for _ in range(count // 2):
+        call()
+    before = resident()
+    for _ in range(count):
+        call()
+    assert resident() - before < 1 << 19, (call, count, resident() - before)
+"""
+
+
+@linux
+@pytest.mark.slow
+def test_no_kind_of_call_makes_the_process_grow():
+    """Also where it is refused, interrupted, made by another thread, or made by compiled code."""
+    run("-c", KEPT)

@@ -45,10 +45,12 @@ def test_a_relative_folder_is_used(warm):
 
 # Nobody's permissions bind the superuser: calls that write fail here as they do on a mount for reading only.
 READ_ONLY = """
-import errno, os, pathlib, tempfile
+import errno, os
+make = os.open
 def refuse(*args, **options):
     raise OSError(errno.EROFS, "Read-only file system")
-os.mkdir = os.replace = tempfile.mkdtemp = tempfile.TemporaryFile = refuse
+os.mkdir = os.replace = refuse
+os.open = lambda path, flags, *args, **options: (refuse if flags & os.O_CREAT else make)(path, flags, *args, **options)
 """
 
 

@@ -310,8 +310,11 @@ def test_what_joblib_tells_its_workers_is_obeyed():
 
 
 LIMITED = """
+import numpy, fastconv
 from threadpoolctl import threadpool_info, threadpool_limits
-import fastconv
+with threadpool_limits(1):  # the first call comes later
+    assert fastconv.get_num_threads() == 1
+assert fastconv.get_num_threads() == 2
 fastconv.set_num_threads(3)
 with threadpool_limits(1):
     assert fastconv.get_num_threads() == 1
@@ -327,7 +330,7 @@ assert fastconv.get_num_threads() == 3
 
 def test_limits_of_threadpoolctl_are_obeyed():
     pytest.importorskip("threadpoolctl")
-    run_python(LIMITED)
+    run_python(LIMITED, FASTCONV_NUM_THREADS=2)
 
 
 def _child(connection):
