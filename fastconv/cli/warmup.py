@@ -43,6 +43,13 @@ def _compile_family(place: int, ones: Callable[..., Array]) -> None:
         entry_point(module.correlate, *family_formats(module, dtype, dtype))
 
 
+def _transpose(channels: int, ones: Callable[..., Array]) -> None:
+    """Run phases of a kernel together, of groups of so many channels."""
+    from fastconv import functional
+
+    functional.conv_transpose2d(ones(1, 32, 16, 16), ones(32, channels, 4, 4), stride=2, groups=32 // channels)
+
+
 def _need(kind: str, dtype: np.dtype[Any], x: np.dtype[Any], rank: int = 0) -> None:
     """Compile what compiled callers need."""
     from fastconv.njit.linking import Needs
@@ -83,6 +90,13 @@ def calls() -> tuple[Call, ...]:
         Call(
             "correlate, convolve: on several threads",
             lambda ones: fastconv.correlate2d(ones(1, 64, 32, 32), ones(64, 64, 3, 3)),
+        ),
+        *(
+            Call(
+                f"functional.conv_transpose, {name}: stride=2",
+                functools.partial(_transpose, channels),
+            )
+            for name, channels in (("depthwise", 1), ("direct", 4))
         ),
         Call("correlate, convolve: from njit code", lambda ones: _need("convolution", ones(1).dtype, ones(1).dtype, 1)),
         Call(
