@@ -118,7 +118,7 @@ def convolution_agrees(problem, data):
 
 
 @given(convolutions(), st.data())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_convolution(problem, data):
     convolution_agrees(problem, data)
 
@@ -152,7 +152,7 @@ def pool_agrees(problem, data):
 
 
 @given(pools(), st.data())
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_pool(problem, data):
     pool_agrees(problem, data)
 
