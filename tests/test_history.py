@@ -1,6 +1,7 @@
 """Which commits are benchmarked, what counts as a change, and what as worse."""
 
 import math
+import os
 import re
 from pathlib import Path
 
@@ -204,6 +205,7 @@ def test_cases_of_a_small_comparison_are_of_every_kind():
 
 def test_a_comparison_of_nothing_is_refused(monkeypatch):
     monkeypatch.setattr("sys.argv", ["regressions", "--bench", "no such case", "--base", "HEAD"])
+    monkeypatch.setattr("os.environ", os.environ.copy())  # the command sets threads, of this process for good
     monkeypatch.setattr(regressions, "git", lambda *_: ["0" * 40])
     with pytest.raises(SystemExit, match="regressions: no case matches no such case"):
         regressions.main()
