@@ -15,14 +15,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, OPTIONS, served, watched
+from browser import launched, served, watched
 
 pytestmark = [
     pytest.mark.dashboard,
     # Playwright's
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("asv")
 
 ROOT = Path(__file__).parent.parent
@@ -136,12 +135,8 @@ def ours():
 
 @pytest.fixture(scope="session")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[1500, 800])

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from browser import CHROMIUM, OPTIONS, served, watched
+from browser import launched, served, watched
 
 pytestmark = [
     pytest.mark.site,
@@ -17,7 +17,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.timeout(900),
 ]
-playwright = pytest.importorskip("playwright.sync_api")
 
 ROOT = Path(__file__).parent.parent
 HTML = ROOT / "docs" / "_build" / "html"
@@ -64,12 +63,8 @@ def site(pages):
 
 @pytest.fixture(scope="session")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
