@@ -76,6 +76,27 @@ def test_shapes(dtype):
         check(operation, x, w, bias=values(w_shape[0], dtype, 2), **options)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "c8"])
+@pytest.mark.parametrize("algorithm", ["auto", "fft"])
+@pytest.mark.parametrize(
+    "size, kernel, padding",
+    [
+        ((27, 27), (16, 16), (20, 20)),
+        ((28, 97), (1, 1), (3, 0)),
+        ((600,), (230,), (400,)),
+        ((18, 9), (15, 15), (0, 30)),
+    ],
+    ids=str,
+)
+def test_padding_wider_than_kernels(size, kernel, padding, algorithm, dtype):
+    """The last windows begin behind what a block holds, and where no element is met, the sum is 0 but for rounding."""
+    x, w = values((1, 1, *size), dtype), values((1, 1, *kernel), dtype, 1)
+    expected = oracle.correlate(x, w, padding_mode=padding)
+    bound = expected.bound if algorithm == "auto" else np.full_like(expected.bound, expected.bound.max())
+    got = fastconv.correlate_nd(x, w, algorithm=algorithm, padding_mode=padding)
+    oracle.check(got, expected._replace(bound=AUTO_FACTOR * bound))
+
+
 def test_layouts():
     x, w = values((2, 2, 60, 70), "f4"), values((2, 1, 16, 18), "f4", 1)
     expected = fastconv.correlate2d(x, w, groups=2, algorithm="fft")

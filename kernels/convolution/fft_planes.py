@@ -131,12 +131,13 @@ def write_plan(call, axes, element, numbers):
 def outputs_in(size, axis, is_piece):
     """Outputs that a block of so many inputs has, for a kernel or a piece of one.
 
-    With a constant around the input, that on both sides may be the same elements of a block that holds all of an axis.
+    With a constant around the input, that on both sides may be the same elements of a block that holds all of an axis;
+    each window begins within the block.
     """
     reach = reach_of(axis)
     if axis.boundary == CONSTANT and size >= reach and not is_piece:
         inputs = min((axis.out - 1) * axis.stride + reach, HUGE)
-        if inputs - size <= min(axis.before, inputs - axis.before - axis.size):
+        if inputs - size <= min(axis.before, inputs - axis.before - axis.size, reach - 1):
             return axis.out
     return min((size - reach) // axis.stride + 1, axis.out) if size >= reach else 0
 
