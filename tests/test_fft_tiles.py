@@ -293,6 +293,18 @@ def test_what_is_not_finite_reaches_its_windows_alone(value, algorithm):
         oracle.check(got, expect(clean, kernels, 2))
 
 
+@pytest.mark.parametrize("algorithm", ["auto", "fft"])
+def test_tiles_of_packed_rows_are_summed_where_they_are(algorithm):
+    """Rows that are not read in place are packed whole, with masks for padding; a tile begins within."""
+    clean, w, _ = inputs((1, 64, 25, 29), (16, 64, 5, 5))
+    x = LAYOUTS["reversed"](clean.copy())
+    x[0, 0, 14, 20] = np.inf
+    x[0, 3, 20, 2] = np.nan
+    got = call("correlate", x, w, algorithm=algorithm, padding_mode=2)
+    expected = expect(x, w, 2)
+    oracle.check(got, expected._replace(bound=expected.bound + norm_bound(clean, w, {"padding_mode": 2})))
+
+
 def axis(size, kernel, padding):
     return Axis(size, kernel, 1, 1, padding, padding, CONSTANT, size + 2 * padding - kernel + 1)
 

@@ -402,7 +402,7 @@ def correlate_pair(operands, call, axes, source, block, is_known, numbers):
         if not is_known:
             fill_offsets(offsets, part, cover, xs.s1, cover.step, lanes)
             fill_masks(masks, part, cover, of_phase, source, lanes)
-            fill_table(table, of_taps, call, of_phase, layout, terms, source, block.p0, cover.vectors)
+            fill_table(table, of_taps, call, of_phase, layout, terms, source, part, cover.vectors)
             for t in range(taps.count):
                 table[3 * t + 1] += phase.tap * ws.s2
         target = Target(sums, start, cover.vectors * lanes)
@@ -454,7 +454,7 @@ def correlate_block(operands, call, axes, blocks, source, block, is_packed, is_k
         elif reduction > 1 or not is_packed:
             pack_block(operands, call, axes, source, layout, block, terms)
         if reduction > 1 or not is_known:
-            fill_table(table, operands.w.strides, call, axes, layout, terms, source, block.p0, cover.vectors)
+            fill_table(table, operands.w.strides, call, axes, layout, terms, source, block, cover.vectors)
         taps = Taps(table, terms.taps0 * terms.taps1 * terms.taps2, terms.channels)
         product = Product(inputs, taps, offsets, masks, cover.vectors, target, i > 0, is_direct)
         multiply_block(operands, call, axes, block, terms, product)
@@ -496,10 +496,10 @@ def find_inputs(x, call, axes, block, terms):
 def pack_block(operands, call, axes, source, layout, block, terms):
     """Pack what a block of terms reads."""
     a0, a1, a2 = axes
-    b2 = a2
-    if source.masked:  # the slab holds no padding of columns
-        b2 = Axis(a2.size, a2.kernel, a2.stride, a2.dilation, 0, a2.after, a2.boundary, a2.out)
-    first = block.n, block.group * call.channels + terms.c, block.p0, block.p1, block.p2
+    b2, p2 = a2, block.p2
+    if source.masked:  # the slab holds whole rows, and no padding of columns
+        b2, p2 = Axis(a2.size, a2.kernel, a2.stride, a2.dilation, 0, a2.after, a2.boundary, a2.out), 0
+    first = block.n, block.group * call.channels + terms.c, block.p0, block.p1, p2
     pack_slab(operands.x, operands.fill, operands.workspace, (a0, a1, b2), layout, first, terms)
 
 
@@ -596,14 +596,14 @@ def outputs_inside(axis, k):
 
 
 @kernel
-def fill_table(table, ws, call, axes, layout, terms, source, p0, vectors):
+def fill_table(table, ws, call, axes, layout, terms, source, block, vectors):
     """For each tap: where its first element lies in the inputs, its weight in a kernel, and the masks of its inputs."""
     a0, a1, a2 = axes
     depth = a0.dilation if source.in_place else 1  # a packed slab holds only the planes that taps meet
-    before = a2.before if source.masked and not source.in_place else 0
+    before = a2.before - block.p2 * a2.stride if source.masked and not source.in_place else 0
     e = 0
     for k0 in range(terms.taps0):
-        i0 = p0 + (terms.k0 + k0) * a0.dilation - a0.before
+        i0 = block.p0 + (terms.k0 + k0) * a0.dilation - a0.before
         for k1 in range(terms.taps1):
             row, phase1 = divmod(k1 * a1.dilation, a1.stride)
             for k2 in range(terms.taps2):
