@@ -207,7 +207,7 @@ def _pack_box(array, source, workspace, offset, target, box, part):
             source.start + part.top * source.row + part.left * source.column, source.plane, source.row, source.column
         )
         inner = Place(target.start + part.top * box.columns + part.left, target.plane, box.columns, 1)
-        copy_box(array, at, goal, inner, Box(box.planes, rows, columns))
+        copy_box(array, at, goal, inner, Box(box.planes, rows, columns), True)
         if part.left > 0:
             to = Place(target.start + part.top * box.columns, target.plane, box.columns, 1)
             zero_box(goal, to, Box(box.planes, rows, part.left))

@@ -190,11 +190,11 @@ def _pick(builder, vectors, places, words=1):
 
 
 @intrinsic
-def copy_box(typingctx, array, source, out, target, box):
+def copy_box(typingctx, array, source, out, target, box, are_gaps_free):
     """Copy a box of one array to another of the same type, bit by bit; both are a `Place`, and no size is 0.
 
-    Rows that lie as far apart on both sides are copied as one, and what lies between them as well: the columns up to
-    the next row of the target then hold anything.
+    Rows that lie as far apart on both sides are copied as one where nothing lies between them, or `are_gaps_free`: the
+    columns up to the next row of the target may then hold anything.
     """
     bits = _bits(array)
     word, words = ir.IntType(min(bits, 64)), max(bits // 64, 1)
@@ -229,7 +229,7 @@ def copy_box(typingctx, array, source, out, target, box):
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        x, source_value, y, target_value, box_value = args
+        x, source_value, y, target_value, box_value, free_value = args
         sizes = unpack(builder, box, box_value)
         first, source_steps = _start(context, builder, array, x, unpack(builder, source, source_value), word, words)
         goal, target_steps = _start(context, builder, out, y, unpack(builder, target, target_value), word, words)
@@ -266,6 +266,8 @@ def copy_box(typingctx, array, source, out, target, box):
 
         def copy_neighbours():
             alike = builder.icmp_signed("==", source_steps.row, target_steps.row)
+            dense = builder.icmp_signed("==", target_steps.row, _times(builder, sizes.columns, words))
+            alike = builder.and_(alike, builder.or_(free_value, dense))
             run = builder.mul(builder.sub(sizes.rows, _INT64(1)), target_steps.row)
             run = builder.sdiv(run, _INT64(words)) if words > 1 else run
             run = builder.add(run, sizes.columns)
@@ -360,7 +362,7 @@ def copy_box(typingctx, array, source, out, target, box):
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(array, source, out, target, box), emit
+    return types.void(array, source, out, target, box, types.boolean), emit
 
 
 def _for_framed(builder, box, part, lanes, words, body):

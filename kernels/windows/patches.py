@@ -199,7 +199,7 @@ def extract_from(x, origin, out, axes, trailing, taps, positions, walk, block, i
             source, goal = Place(at, 1, source.row, source.column), Place(goal.start, positions, to.row, 1)
             box, repeats = Box(together, box.rows, box.columns), size.planes
         for plane in range(repeats):
-            copy(x, moved(source, plane * origin.plane), out, moved(goal, plane * to.plane), box)
+            copy(x, moved(source, plane * origin.plane), out, moved(goal, plane * to.plane), box, True)
         # Rows of a block that are not the only one are whole: between them, and before and after, lies nothing else.
         if left > 0:
             zero_box(out, inner, Box(size.planes, box.rows, left))
@@ -257,9 +257,9 @@ def is_run(walk, size, last):
 
 
 @kernel
-def copy(x, source, out, target, box):
+def copy(x, source, out, target, box, are_gaps_free):
     """A function of its own: within loops, LLVM makes slower ones of those over rows."""
-    copy_box(x, source, out, target, box)
+    copy_box(x, source, out, target, box, are_gaps_free)
 
 
 @kernel
@@ -328,7 +328,7 @@ def put_block(patches, out, axes, trailing, taps, walk, block, is_whole):
         to = at + (i1 + top * a1.stride) * walk.columns + i2 + left * a2.stride
         goal, box = Place(to, a2.stride, a1.stride * walk.columns, 1), Box(right - left, bottom - top, together)
         for i in range(size.planes):
-            copy(patches, moved(source, i * walk.step), out, moved(goal, i * walk.outers * plane), box)
+            copy(patches, moved(source, i * walk.step), out, moved(goal, i * walk.outers * plane), box, False)
 
 
 @kernel

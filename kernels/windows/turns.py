@@ -171,7 +171,7 @@ def copy_planes(x, source, copied, target, box):
     if PARTIAL and is_mixed:
         split_planes(x, source, copied, target, box)
     else:
-        copy_box(x, source, copied, target, box)
+        copy_box(x, source, copied, target, box, True)
 
 
 @kernel
