@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Thread
 
 PATIENCE = 600  # seconds for one case: the first of a dtype compiles
+MOST = 4000  # cases of one process: what is compiled stays mapped, and Linux allows 65,530 mappings
 
 
 def failure(case: dict) -> str | None:
@@ -94,7 +95,7 @@ class Worker:
 
     def watch(self) -> None:
         while self.next < self.end and not self.stopped:
-            for number, family, result in self.results():
+            for number, family, result in self.results(min(self.end, self.next + MOST * self.step)):
                 self.next = number + self.step
                 if result in ("done", "refused"):
                     self.counts[family, result] += 1
@@ -102,8 +103,8 @@ class Worker:
                     self.failed.append((number, result))
                     print(f"case {number}, {family}: {result}", file=sys.stderr, flush=True)
 
-    def results(self) -> Iterator[tuple[int, str, str]]:
-        numbers = [str(each) for each in (self.next, self.step, self.end)]
+    def results(self, end: int) -> Iterator[tuple[int, str, str]]:
+        numbers = [str(each) for each in (self.next, self.step, end)]
         begun = None
         with subprocess.Popen([*self.command, *numbers], stdout=subprocess.PIPE, text=True) as self.process:
             for line in self.process.stdout or ():
