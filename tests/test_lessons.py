@@ -8,6 +8,7 @@ import oracle
 import pytest
 from cases import LAYOUTS, ties, values
 from fastconv.kernels import lessons
+from subprocesses import run, run_python
 
 import fastconv
 
@@ -105,3 +106,19 @@ def features(x, w):
 def test_inside_compiled_code():
     x, w = values((1, 2, 8, 8), "f8"), values((3, 2, 3, 3), "f8", 1)
     np.testing.assert_array_equal(features(x, w), features.py_func(x, w))
+
+
+OUTSIDE = """
+import numpy as np
+from fastconv.kernels.jit import lesson
+lesson(lambda x, i: x[i])(np.zeros(3), 3)
+"""
+
+
+@pytest.mark.slow
+def test_within_bounds():
+    """All of this with Numba's own checks of indices, of lessons and of what the package's kernels index."""
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", __file__, NUMBA_BOUNDSCHECK=1)
+    assert " passed" in done.stdout and "skipped" not in done.stdout
+    found = run_python(OUTSIDE, check=False, NUMBA_BOUNDSCHECK=1)
+    assert "IndexError: index is out of bounds" in found.stderr, "indices are not checked at all"
