@@ -127,7 +127,8 @@ for _ in range(RUNS):
 def test_a_refused_call_in_prange(layer):
     """All in one process, for all share what it compiles."""
     code = BEGIN + EVERY_CALL + INTEGERS + NO_INPUT_CHANGES + BETWEEN_ELEMENTS + IN_ANOTHER_THREAD
-    done = run_python(code, layer, NUMBA_NUM_THREADS=2)
+    # Where an error cannot be told yet, CPython asks at each check of its loop: too often for what traces lines.
+    done = run_python(code, layer, NUMBA_NUM_THREADS=2, COVERAGE_PROCESS_CONFIG=None)
     if done.stdout == "no layer\n":
         pytest.skip(f"there is no {layer} here")
     assert "ignored" not in done.stderr
