@@ -9,12 +9,14 @@ import math
 import random
 from collections.abc import Callable
 from typing import NamedTuple
+from unittest import mock
 
 import guarded  # first: it stands for what the package takes arrays from
 import numba
 import numpy as np
 import oracle
 from cases import LAYOUTS, RANK_NAMES, poison, ties, values
+from fastconv.kernels.convolution import fft_planes
 from fastconv.kernels.shapes import ALGORITHMS, BOUNDARIES
 from test_functional import expect_transposed
 from test_functional_pools import fold_windows, mean_of, shared, stepped, where_largest
@@ -25,7 +27,7 @@ from test_numpy import expect as expect_numpy
 from test_signal import check as check_signal
 
 import fastconv
-from fastconv import extending, functional, grad, ndimage
+from fastconv import conv, extending, functional, grad, ndimage
 from fastconv import numpy as drop_in_numpy
 from fastconv import signal as drop_in_signal
 
@@ -38,6 +40,7 @@ VIEWS = [name for name in LAYOUTS if name != "unaligned"]  # which no guarded bl
 EDGES = [4, 6, 8, 14, 16, 28, 32, 48, 64, 96, 128, 256, 512, 1024]
 WORK = 40_000  # multiplications, or elements of windows, of a case: a few milliseconds of the oracle
 ASKED = ("winograd", "fft")  # may refuse what the oracle does
+TRANSFORMS = "winograd", "fft_tiles", "fft_planes"  # the families behind them
 
 
 class Refused(Exception):
@@ -236,6 +239,82 @@ def play_convolution(case):
         largest = max(largest, np.fmax.reduce(expected.bound, axis=None))
         expected = expected._replace(bound=np.full_like(expected.bound, largest))
     check(got, expected, {"auto": 4, "winograd": 8, "fft": 8}.get(algorithm, 1))
+
+
+# Data that a transform would spread over what lies around them, and others: of values and of random numbers.
+DATA = {
+    "any": lambda made, random: made,
+    "positive": lambda made, random: np.abs(made),
+    "decades": lambda made, random: made * 10.0 ** random.uniform(-9, 9, made.shape),
+    "ramp": lambda made, random: made * np.exp(np.linspace(-20, 20, made.shape[-1])),
+    "spikes": lambda made, random: np.where(random.random(made.shape) < 0.01, 1e8, made),
+    "islands": lambda made, random: np.where(random.random(made.shape) < 0.02, made, 0),
+    "halves": lambda made, random: np.where(np.arange(made.shape[-1]) < made.shape[-1] // 2, 0, made),
+    "wave": lambda made, random: 1e6 * np.cos(np.pi * np.arange(made.shape[-1]) * random.integers(1, 9) / 8) + made,
+    "constant": lambda made, random: np.full(made.shape, made.flat[0]),
+}
+
+
+def draw_chosen(pick):
+    """What "auto" leaves to transforms where they take less time: few channels and many taps, or many and few."""
+    rank = pick.choice([1, 2, 2, 3])
+    groups, batch = pick.choice([1, 1, 2]), pick.choice([1, 1, 2])
+    stride, widest = 1, 3
+    if pick.random() < 0.4:
+        stride, widest = pick.choice([1, 1, 2, 3]), 60 if rank < 3 else 20
+        channels, outputs, room = pick.randint(1, 4), pick.randint(1, 3), 12000
+        kernel = {1: [pick.randint(225, 900)], 2: [pick.randint(8, 40), pick.randint(29, 40)], 3: [1, 16, 17]}[rank]
+    else:
+        channels, outputs, room = pick.choice([16, 24, 33, 64]), pick.choice([1, 2, 3, 17]), 1500
+        kernel = [pick.choice([3, 3, 5]) for _ in range(min(rank, 2))] + [pick.choice([1, 3])] * (rank == 3)
+    spatial = [n + k - 1 for n, k in zip(sizes(pick, rank, room), kernel, strict=True)]
+    return {
+        "name": pick.choice(["correlate", "convolve"]),
+        "x": [batch, groups * channels, *spatial],
+        "w": [groups * outputs, channels, *kernel],
+        "dtypes": [pick.choice(["float32", "float32", "float64"])],
+        "data": [pick.choice(list(DATA)) for _ in range(2)],
+        "options": {
+            "groups": groups,
+            "padding_mode": pick.choice(["valid", "same", "full", pick.randint(1, widest)]),
+            "stride": stride,
+            "boundary": pick.choice(["constant", "constant", *BOUNDARIES]),
+        },
+        "spoilt": pick.choice([0] * 9 + [pick.randint(7, 2000)]),
+    } | place(pick)
+
+
+def play_chosen(case):
+    def made(which):
+        def make(shape, dtype, seed):
+            return DATA[case["data"][which]](values(shape, dtype, seed), np.random.default_rng(seed)).astype(dtype)
+
+        return array(case, case["x"] if which == 0 else case["w"], case["dtypes"][0], which, make)
+
+    case = case | {"views": ["offset" if view == "byteswapped" else view for view in case["views"]]}  # run as it is
+    x, w = made(0), made(1)
+    options, rank = options_of(case), len(case["w"]) - 2
+    options = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"} | options
+    expected = expect(getattr(oracle, case["name"]), x, w, **options)
+    if expected is None:
+        raise Refused("no window fits")
+    name, flip, taken = f"{case['name']}{rank}d", case["name"] == "convolve", False
+    for family in TRANSFORMS:
+        try:
+            with mock.patch.object(fft_planes, "LEAST", 0):  # which does no more than save time
+                run, *_ = conv.prepare_call(name, rank, flip, x, w, *options.values(), None, "auto", False, only=family)
+        except ValueError:
+            continue
+        taken = True
+
+        def perform(run=run):
+            out = np.empty(expected.value.shape, x.dtype)
+            run(x, w, None, np.zeros(1, x.dtype), out)
+            return out
+
+        check(call(case, expected, perform), expected, 4)
+    if not taken:
+        raise Refused("none is for it")
 
 
 def draw_transposed(pick):
@@ -633,6 +712,7 @@ def play_compiled(case):
 
 FAMILIES = {
     "convolution": Family(8, draw_convolution, play_convolution),
+    "chosen": Family(2, draw_chosen, play_chosen),
     "transposed": Family(3, draw_transposed, play_transposed),
     "gradient": Family(3, draw_gradient, play_gradient),
     "pool": Family(3, draw_pool, play_pool),
