@@ -109,8 +109,10 @@ def anchor(measure: Measure) -> str:
 
 
 def case_link(history: History, measure: Measure, up: str = "") -> str:
-    """A case's name, which leads to its graph."""
+    """A case's name, which leads to its graph, where its family's page has one: newer commits may not have the case."""
     name = measure.case or history.benchmarks[measure.benchmark].title
+    if measure.case not in history.benchmarks[measure.benchmark].cases:
+        return escape(name)
     return f'<a href="{up}families/{measure.family}.html#{anchor(measure)}">{escape(name)}</a>'
 
 
