@@ -215,13 +215,6 @@ def test_layouts(layout, shape):
         oracle.assert_same(fastconv.col2im(columns, shape[2:], 3, **options), back, layout)
 
 
-VIEWS = {
-    "transposed": lambda a: a.T,
-    "reversed": lambda a: a[::-1, :, ::-2],
-    "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape)[..., ::3],
-}
-
-
 def test_gaps_between_windows_are_zeros_where_patches_lie_as_far_apart():
     patches = values((1, 5, 2, 1, 2, 2), "i4") + 1
     columns = np.asfortranarray(patches.reshape(1, 10, 4))
@@ -231,6 +224,13 @@ def test_gaps_between_windows_are_zeros_where_patches_lie_as_far_apart():
         for i, j in np.ndindex(2, 2):
             want[:, :, 4 * i : 4 * i + 2, 4 * j] = patches[:, :, :, 0, i, j]
         oracle.assert_same(got, want)
+
+
+VIEWS = {
+    "transposed": lambda a: a.T,
+    "reversed": lambda a: a[::-1, :, ::-2],
+    "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape)[..., ::3],
+}
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
