@@ -114,7 +114,7 @@ def write_facts(operands, call, axes, plan, tools, o, number):
     for i in range(cores1 * cores2):
         first1, end1 = core_of(a1.kernel, size1, i // cores2, cores1)
         first2, end2 = core_of(a2.kernel, size2, i % cores2, cores2)
-        if first1 == end1 or first2 == end2:  # a piece of the kernel that is smaller than a cell has no cores
+        if first1 == end1 or first2 == end2:  # no cells, and a small piece of the kernel ends before
             continue
         small = (0, 0, 0, 0, 0, 0)
         for k1 in range((first1 - 1) * size1 + 1, end1 * size1):
