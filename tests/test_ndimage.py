@@ -154,6 +154,22 @@ def test_one_axis(name, dtype, data):
     check(*both(name, x, weights, axis, None, mode, cval, origin), bound)
 
 
+@pytest.mark.parametrize("dtype", ["f8", "i4"])
+@pytest.mark.parametrize("sign", [1, -1], ids=["symmetric", "antisymmetric"])
+@pytest.mark.parametrize("taps", [3, 5, 11])
+def test_rows_that_share_lines_have_scipys_bits(taps, sign, dtype):
+    weights = rng(taps).standard_normal(taps)
+    weights = weights + sign * weights[::-1]
+    for number, shape in enumerate([(4, 1), (5, 7), (7, 8), (8, 9), (11, 16), (13, 33), (40, 48), (3, 6, 5, 2)]):
+        x, mode = numbers(shape, dtype, number), MODES[number % len(MODES)]
+        for axis in {0, x.ndim // 2 - 1}:
+            check(*both("correlate1d", x, weights, axis, np.float64, mode, 2.0))
+        if dtype == "f8":
+            got = x.copy()
+            ours.correlate1d(got, weights, 0, got, mode, 2.0)
+            np.testing.assert_array_equal(got, scipy.correlate1d(x, weights, 0, None, mode, 2.0))
+
+
 @st.composite
 def kernels(draw, shape, dtype):
     """Quarters for integers, whose products with small numbers doubles hold and add exactly; some are 0."""

@@ -8,7 +8,7 @@ from ..simd.lines import address_of, fill_line, line_scratch, read_line, write_l
 from ..strided import address, item_size, load_tuple, scratch_index
 from ..team import take_item
 from ..window import source_index
-from .step import ROWS, SIDE_FIELDS, STEP_FIELDS, Side, count_taps, is_paired, tap_of
+from .step import FUSED, ROWS, SIDE_FIELDS, STEP_FIELDS, Side, count_taps, is_paired, tap_of
 
 VALUES = 2  # weights begin with what padding holds, across and along
 
@@ -155,9 +155,11 @@ def pad_line(step, block, at, place, value, is_whole):
 
 @kernel
 def point_to_lines(step, memory, place, source, row, rows):
-    """Write down where the lines lie that the terms of a row take, or of several rows."""
-    across, order, table, pairs = step.across, step.order_across, memory.table, is_paired(step.order_across)
-    first, terms = place.row + row - across.before, step.taps_across + rows - 1
+    """Write down where the lines lie that the terms of a row take, or all lines of several rows, in their order."""
+    across, order, table, terms = step.across, step.order_across, memory.table, step.taps_across
+    if rows > 1:
+        order, terms = FUSED, across.kernel + rows - 1
+    first, pairs = place.row + row - across.before, is_paired(order)
     if source != 0 and first >= 0 and first + across.kernel + rows - 1 <= across.size:  # as almost always
         begin, hop = source + first * across.x_step, across.x_step
         for term in range(terms):
@@ -230,6 +232,8 @@ def tapping(tap_line, tap_rows, settle, divide):
             if across.kernel > 1:
                 rows = ROWS if step.columns > 0 and row + ROWS <= place.rows else 1
                 table, entry, shift = numbers, taps_at(step), address_of(block, row * memory.pitch)
+                if rows > 1:
+                    entry = step.together
                 if step.is_direct:
                     point_to_lines(step, memory, place, source, row, rows)
                     table, entry, shift = memory.table, 0, place.group * step.hop * size

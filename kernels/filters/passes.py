@@ -104,7 +104,8 @@ def write_pair(pairs, at, steps, across, along):
 def room_of_passes(rank, across, along):
     """How many numbers, and how many values, a step may have."""
     taps = across.kernel + along.kernel
-    return STEP_FIELDS + rank * SIDE_FIELDS + 4 * (taps + 2 * ROWS) + 1, VALUES + taps + 4
+    offsets = 4 * (taps + 2 * ROWS) + 2 * (across.kernel + ROWS) + 1
+    return STEP_FIELDS + rank * SIDE_FIELDS + offsets, VALUES + taps + 4
 
 
 @plain
@@ -125,7 +126,7 @@ def write_passes(numbers, values, exact, lying, across, along, manner, weights):
     side_along = Side(line.size, line.x_step, line.out_step, along.kernel, along.before, along.boundary)
     blocks = cut(is_folded, side_across, side_along, hop, itemsize, 1, places, False, is_direct, manner.in_place)
     at, value, pitch, group = STEP_FIELDS + outers * SIDE_FIELDS, VALUES, blocks.pitch, hop * itemsize
-    columns = heights = settled_across = settled_along = taps_across = taps_along = 0
+    columns = heights = together = settled_across = settled_along = taps_across = taps_along = 0
     if is_folded and kind == MEAN:
         taps_along = write_mean(values, along.kernel)
         if rounded == 0 and has_across:
@@ -143,8 +144,12 @@ def write_passes(numbers, values, exact, lying, across, along, manner, weights):
         if has_along:
             taps_along = count_taps(order_along, along.kernel)
             value = write_terms(values, value, order_along, along, kind, weights)
+        together = at
         at = write_offsets(numbers, at, order_across, across.kernel, taps_across, pitch)
         at = write_offsets(numbers, at, order_along, along.kernel, taps_along, group)
+        if is_paired(order_across):
+            together = at
+            at = write_offsets(numbers, at, FUSED, across.kernel, across.kernel, pitch)
         columns = int(has_across and across.kernel >= ROWS - 1 and shares_lines(order_across))
         heights = at
         numbers[at] = taps_across
@@ -164,7 +169,7 @@ def write_passes(numbers, values, exact, lying, across, along, manner, weights):
     is_plain = manner.out_format == manner.compute_format and line.out_step == itemsize
     step = Step(
         int(is_folded), manner.x_format, manner.out_format, manner.order_across, manner.order_along, columns, heights,
-        0, 0, settled_across, settled_along, 0, int(is_direct), int(is_plain), int(is_mean), rounded, outers, 1,
+        0, together, settled_across, settled_along, 0, int(is_direct), int(is_plain), int(is_mean), rounded, outers, 1,
         taps_across, taps_along, hop, side_across, side_along, blocks,
     )  # fmt: skip
     write_tuple(numbers, 0, step)

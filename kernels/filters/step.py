@@ -67,7 +67,7 @@ class Step(NamedTuple):
     columns: int  # of taps, where rows of results are made together; 0: they are made one by one
     heights: int  # where the heights of columns begin among the numbers
     more: int  # taps that are in no column
-    together: int  # where the offsets of columns and further taps begin
+    together: int  # where the offsets of what rows together meet begin: of columns and further taps, or of lines
     settled_across: int  # where the offsets begin by which sums are settled, 0: they are not
     settled_along: int
     is_window: int
@@ -163,7 +163,7 @@ def is_paired(order):
 @plain
 def shares_lines(order):
     """Whether rows of results may be made together, `ROWS` at a time."""
-    return order == FUSED or order == LARGEST or order == SMALLEST
+    return order == FUSED or order == LARGEST or order == SMALLEST or is_paired(order)
 
 
 @plain

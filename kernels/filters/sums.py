@@ -8,7 +8,15 @@ from ..jit import entry, inlined, kernel
 from ..simd.folds import add_rows
 from ..simd.lines import address_of, divide_line, pointer_at, write_line
 from ..simd.settle import settle_line
-from ..simd.taps import weigh_differences, weigh_lines, weigh_pairs, weigh_rounded, weigh_rows
+from ..simd.taps import (
+    difference_rows,
+    pair_rows,
+    weigh_differences,
+    weigh_lines,
+    weigh_pairs,
+    weigh_rounded,
+    weigh_rows,
+)
 from ..strided import item_size, load_tuple
 from ..team import close_team, open_team, part_of
 from .blocks import (
@@ -53,6 +61,12 @@ def weigh(order, target, table, entry, shift, weights, weight, taps, count):
 def weigh_together(
     order, target, pitch, table, entry, shift, weights, weight, count, numbers, columns, heights, more, hop
 ):  # fmt: skip
+    if is_double(weights) and order == PAIRS:
+        pair_rows(target, pitch, table, entry, shift, weights.data, weight, numbers[heights], count)
+        return
+    if is_double(weights) and order == DIFFERENCES:
+        difference_rows(target, pitch, table, entry, shift, weights.data, weight, numbers[heights], count)
+        return
     where = pointer_at(numbers, heights)
     weigh_rows(target, pitch, table, entry, shift, weights.data, weight, count, columns, where, more, hop)
 

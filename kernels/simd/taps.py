@@ -197,10 +197,11 @@ def _itself(builder, kind, elements, weight):
 # Weighted sums: with fused multiply-adds; rounded after every operation, as SciPy's sums in C are; and so by pairs of
 # elements that have one weight, or opposite ones. The first pair is one element, twice, which is taken once.
 _SUMS = _Terms("sums", _product, _add_product)
+_PAIRS = _Terms("pairs", _product, _add_pair, takes_pairs=True)
+_DIFFERENCES = _Terms("differences", _product, _add_difference, takes_pairs=True)
 weigh_lines = _tapping(_SUMS)
 weigh_rounded = _tapping(_Terms("rounded", _product, _add_rounded))
-weigh_pairs = _tapping(_Terms("pairs", _product, _add_pair, takes_pairs=True))
-weigh_differences = _tapping(_Terms("differences", _product, _add_difference, takes_pairs=True))
+weigh_pairs, weigh_differences = _tapping(_PAIRS), _tapping(_DIFFERENCES)
 # Extrema; of elements as they are, and of those to which a weight is added.
 _LARGEST = _Terms("largest", _itself, _keep_largest, takes_weights=False)
 _SMALLEST = _Terms("smallest", _itself, _keep_smallest, takes_weights=False)
@@ -230,14 +231,7 @@ def _tapping_rows(terms):
         def emit(context, builder, signature, args):
             def body(inner, target, pitch, table, shift, weights, count, *taps):
                 tile = _RowsTile(inner, kind, vector, terms, target, pitch, table, shift, weights, *taps)
-                lanes = vector.count
-                wide = inner.sub(count, inner.srem(count, _INT64(_COLUMNS * lanes)))
-                with cgutils.for_range_slice(inner, _INT64(0), wide, _INT64(_COLUMNS * lanes), inc=True) as (offset, _):
-                    tile.emit(offset, _COLUMNS, None)
-                for_vectors(
-                    inner, inner.sub(count, wide), lanes,
-                    lambda offset, mask: tile.emit(inner.add(wide, offset), 1, mask),
-                )  # fmt: skip
+                _for_columns(inner, count, vector.count, _COLUMNS, tile.emit)
 
             target, pitch, table, entry, shift, weights, weight, count, *taps = args
             table, weights = builder.gep(table, [entry]), builder.gep(weights, [weight])
@@ -252,6 +246,25 @@ def _tapping_rows(terms):
 
 
 _COLUMNS = 4 if REGISTERS >= 32 else 2  # vectors of each row in registers
+_PAIRED = 2  # the same of paired rows: one of 32 bytes would read each cache line twice
+
+
+def _for_columns(builder, count, lanes, columns, emit):
+    """`emit(offset, vectors, mask)` for all elements of a line: several vectors at a time, then one by one."""
+    wide = builder.sub(count, builder.srem(count, _INT64(columns * lanes)))
+    with cgutils.for_range_slice(builder, _INT64(0), wide, _INT64(columns * lanes), inc=True) as (offset, _):
+        emit(offset, columns, None)
+
+    def rest(offset, mask):
+        emit(builder.add(wide, offset), 1, mask)
+
+    for_vectors(builder, builder.sub(count, wide), lanes, rest)
+
+
+def _vector_at(builder, vector, address, v):
+    """A pointer to vector `v` from an address on."""
+    place = builder.add(address, _INT64(v * VECTOR_BYTES))
+    return builder.inttoptr(place, vector.element.as_pointer())
 
 
 class _RowsTile:
@@ -348,10 +361,94 @@ class _RowsTile:
         builder.store(value, where)
 
     def pointer(self, address, v):
-        place = self.builder.add(address, _INT64(v * VECTOR_BYTES))
-        return self.builder.inttoptr(place, self.vector.element.as_pointer())
+        return _vector_at(self.builder, self.vector, address, v)
+
+
+def _pairing_rows(terms):
+    """An intrinsic that makes `ROWS` rows of what `_tapping` makes one of by pairs."""
+
+    @intrinsic
+    def pair_rows(typingctx, target, pitch, table, entry, shift, weights, weight, terms_, count):
+        """Rows of `count` results, `pitch` bytes apart, each from the next line on, of so many terms.
+
+        The table holds the lines in their order: `2 * terms_ - 1` of the first row, and one more for each other.
+        """
+        kind = weights.dtype
+        vector = ir.VectorType(llvm_type(kind), lanes_in(kind))
+
+        def emit(context, builder, signature, args):
+            def body(inner, target, pitch, table, shift, weights, terms_, count):
+                tile = _PairedTile(inner, kind, vector, terms, target, pitch, table, shift, weights, terms_)
+                _for_columns(inner, count, vector.count, _PAIRED, tile.emit)
+
+            target, pitch, table, entry, shift, weights, weight, terms_, count = args
+            table, weights = builder.gep(table, [entry]), builder.gep(weights, [weight])
+            values = [target, pitch, table, shift, weights, terms_, count]
+            outline(builder, f"rows_{terms.name}.{kind}", [value.type for value in values], body)(values)
+            return context.get_dummy_value()
+
+        n = types.intp
+        return types.void(n, n, table, n, n, weights, n, n, n), emit
+
+    return pair_rows
+
+
+class _PairedTile:
+    """The code of `pair_rows`. From term to term each row meets the next line on one side, the one before on the other.
+
+    So lines that neighbouring rows have met stay in registers, and a term reads one more on each side.
+    """
+
+    def __init__(self, builder, kind, vector, terms, target, pitch, table, shift, weights, terms_):
+        self.builder, self.kind, self.vector, self.terms, self.target = builder, kind, vector, terms, target
+        self.pitch, self.table, self.shift, self.weights, self.count = pitch, table, shift, weights, terms_
+
+    def emit(self, offset, vectors, mask):
+        builder, self.vectors, self.mask = self.builder, vectors, mask
+        self.start = builder.mul(offset, _INT64(self.kind.bitwidth // 8))
+        last = builder.mul(_INT64(2), builder.sub(self.count, _INT64(1)))  # line of the first row
+        middle = builder.sub(self.count, _INT64(1))
+        weight = _weight(builder, self.terms, self.weights, _INT64(0), self.vector)
+        results = [
+            [self.variable(self.terms.first(builder, self.kind, [element], weight)) for element in line]
+            for line in (self.line(builder.add(middle, _INT64(r))) for r in range(ROWS))
+        ]
+        near = [[self.variable(each) for each in self.line(_INT64(r))] for r in range(ROWS - 1)]
+        far = [[self.variable(each) for each in self.line(builder.add(last, _INT64(r)))] for r in range(1, ROWS)]
+        with cgutils.for_range_slice(builder, _INT64(1), self.count, _INT64(1), inc=True) as (term, _):
+            weight = _weight(builder, self.terms, self.weights, term, self.vector)
+            left = [*map(self.values, near), self.line(builder.add(term, _INT64(ROWS - 2)))]
+            right = [self.line(builder.sub(builder.add(last, _INT64(1)), term)), *map(self.values, far)]
+            for r, row in enumerate(results):
+                for v, where in enumerate(row):
+                    pair = [left[r][v], right[r][v]]
+                    value = self.terms.following(builder, self.kind, pair, weight, builder.load(where))
+                    builder.store(value, where)
+            for line, kept in zip(left[1:] + right[:-1], near + far, strict=True):
+                for element, where in zip(line, kept, strict=True):
+                    builder.store(element, where)
+        for r, row in enumerate(results):
+            address = builder.add(builder.add(self.target, builder.mul(self.pitch, _INT64(r))), self.start)
+            for v, where in enumerate(row):
+                store_vector(builder, builder.load(where), _vector_at(builder, self.vector, address, v), mask)
+
+    def variable(self, value):
+        where = cgutils.alloca_once(self.builder, self.vector)
+        self.builder.store(value, where)
+        return where
+
+    def values(self, line):
+        return [self.builder.load(where) for where in line]
+
+    def line(self, q):
+        """The vectors of line `q` of the table."""
+        builder = self.builder
+        address = builder.add(builder.add(builder.load(builder.gep(self.table, [q])), self.shift), self.start)
+        places = [_vector_at(builder, self.vector, address, v) for v in range(self.vectors)]
+        return [load_vector(builder, place, self.vector, self.mask) for place in places]
 
 
 weigh_rows = _tapping_rows(_SUMS)
+pair_rows, difference_rows = _pairing_rows(_PAIRS), _pairing_rows(_DIFFERENCES)
 largest_rows, smallest_rows = _tapping_rows(_LARGEST), _tapping_rows(_SMALLEST)
 larger_rows, smaller_rows = _tapping_rows(_LARGER), _tapping_rows(_SMALLER)
