@@ -17,7 +17,7 @@ AUTO_FACTOR = 4  # of what direct sums may err, output by output
 @pytest.fixture(autouse=True)
 def chosen(monkeypatch):
     """What is predicted to cost nothing is chosen wherever it may be."""
-    monkeypatch.setattr(fft_planes, "PLANES_COSTS", costs.PlanesCosts(0.0))
+    monkeypatch.setattr(fft_planes, "PLANES_COSTS", costs.PlanesCosts(*[0.0] * 3))
     monkeypatch.setattr(fft_planes, "LEAST", 0)
 
 
@@ -178,6 +178,16 @@ def test_no_output_is_worse_than_auto_promises(name, dtype):
         for w in kernels_of(w_shape, dtype):
             assert takes(x, w, **options)
             check("correlate", x, w, algorithm="auto", **options)
+
+
+@pytest.mark.parametrize("columns", [27, 28, 29, 30])
+def test_the_guard_looks_at_pieces_of_kernels(columns):
+    """Each in blocks of its own: half of the windows meet nothing but zeros, or are weighed by them."""
+    for seed in range(5):
+        x, w = values((1, 1, 12, 44), "f4", seed), values((1, 1, 11, columns), "f4", seed + 1)
+        x[..., :22], w[..., (columns + 1) // 2 :] = 0, 0
+        assert takes(x, w)
+        check("correlate", x, w, algorithm="auto")
 
 
 def test_positive_images_pass_the_guard():

@@ -41,9 +41,11 @@ class TilesCosts(NamedTuple):
 
 
 class PlanesCosts(NamedTuple):
-    """Of `fft_planes`: a step of a block's transform."""
+    """Of `fft_planes`: a step of a block's transform, and how many of them the guard takes for an element of it."""
 
     step: float
+    cell: float
+    small_cell: float
 
 
 class Costs(NamedTuple):
@@ -63,7 +65,7 @@ _COMMON = Costs(
     DirectCosts(mac=0.0185, input=0.055, output=0.05),
     WinogradCosts(product=0.0194, input=17.0, output=7.5, kept_kernel=16.0, kernel=6.0),
     TilesCosts(product=0.0476, input=0.086, output=0.083, kernel=0.027),
-    PlanesCosts(step=0.0175),
+    PlanesCosts(step=0.0175, cell=50.0, small_cell=85.0),
 )
 
 COSTS = {16: _COMMON, 32: _COMMON, 64: _COMMON}  # by bytes of a vector; caches are as `blocking` says

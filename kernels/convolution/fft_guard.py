@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from ..jit import kernel, overload
 from ..shapes import AUTO, CONSTANT, Axis
-from ..simd.magnitudes import Rows, survey
+from ..simd.magnitudes import Rows, add_scores, is_any_below, sum_rows, survey
 from ..simd.vectors import lanes_of
 from ..simd.windows import HEIGHT, WindowWeights, add_windows
 from ..strided import elements, load
@@ -193,7 +193,7 @@ def examine(operands, call, axes, plan, tools, first, second, term, verdict):
     Those that hold too little are marked when the last term is known.
     """
     parts, areas, at = tools.parts, tools.areas, facts_at(plan, tools, term)
-    grid = find_grid(axes, plan, tools)
+    grid, (_, pieces) = find_grid(axes, plan, tools), find_term(axes, plan, term)
     count = survey_matrix(plan, tools, grid)
     largest, total = take_largest(tools), sum_cells(tools, count)
     (low, high), size = safe_range(parts), plan.rows * plan.columns
@@ -202,7 +202,6 @@ def examine(operands, call, axes, plan, tools, first, second, term, verdict):
         if not has_failed:
             clear_fails(tools)
         has_failed = True
-        _, pieces = find_term(axes, plan, term)
         largest, total = drop_unsafe(operands, pieces, plan, tools, grid, count, high)
     for part in range(2 if plan.is_line else 0):
         join_cells(parts, areas.cells + part * areas.cells_of_part, count, plan.cell, grid.width)
@@ -220,7 +219,7 @@ def examine(operands, call, axes, plan, tools, first, second, term, verdict):
     for part in range(together):
         block = second if part == 1 else first
         if block.rows > 0 and (call.algorithm == AUTO or error > 0):
-            score_tiles(axes, plan, tools, grid, block, part, term, largest)
+            score_tiles(pieces, plan, tools, grid, block, part, term, largest)
             if last and error > 0:
                 has_failed = mark_tiles(axes, tools, grid, block, part, error, has_failed)
     return Verdict(has_failed, error)
@@ -362,7 +361,8 @@ def score_tiles(axes, plan, tools, grid, block, part, term, largest):
                     if parts[at] > 0:
                         first2, end2 = core_of(a2.kernel, grid.width, core2, cores2)
                         less = parts[at + 1] * type(parts[at])(largest)
-                        add_scores(parts, above, width, first2, end2, count, parts[at], less, to)
+                        source, target = Rows(parts, above + first2, 0), Rows(parts, to, 0)
+                        add_scores(end2 - first2, count, parts[at], less, source, target)
 
 
 @kernel
@@ -371,27 +371,12 @@ def sum_columns(tools, grid, cells, top, bottom, begin, count):
 
     Cells behind the last one are elsewhere in the block: constants, which may be zeros.
     """
-    parts, sums = tools.parts, tools.areas.buffer
-    for j in range(count):
+    parts, sums, inside = tools.parts, tools.areas.buffer, min(count, grid.columns - begin)
+    source = Rows(parts, cells + top * grid.columns + begin, grid.columns)
+    sum_rows(max(min(bottom, grid.rows) - top, 0), inside, source, Rows(parts, sums, 0))
+    for j in range(max(inside, 0), count):
         parts[sums + j] = 0
-    for row in range(top, min(bottom, grid.rows)):
-        at = cells + row * grid.columns + begin
-        for j in range(min(count, grid.columns - begin)):
-            parts[sums + j] += parts[at + j]
     return sums
-
-
-@kernel
-def add_scores(parts, above, width, first, end, count, weight, less, to):
-    """Add to the scores of some tiles what a core of theirs tells, its cells from `first` on."""
-    sums = above + width  # behind all cells
-    for j in range(count):
-        parts[sums + j] = 0
-    for k in range(above + first, above + end):
-        for j in range(count):
-            parts[sums + j] += parts[k + j]
-    for j in range(count):
-        parts[to + j] += weight * max(parts[sums + j] - less, 0)
 
 
 @kernel
@@ -407,9 +392,11 @@ def mark_tiles(axes, tools, grid, block, part, error, has_failed):
     """Mark the tiles of a block whose score is less than an error needs; whether any tile is marked."""
     parts, at = tools.parts, part * tools.areas.cells_of_part
     tiles1, tiles2 = count_tiles(axes, grid, block)
+    limit, scores = type(parts[at])(error), tools.areas.scores + at
     for i in range(tiles1):
-        for j in range(i * grid.columns, i * grid.columns + tiles2):
-            if not (float(parts[tools.areas.scores + at + j]) >= error):
+        row = i * grid.columns
+        for j in range(row, row + tiles2 if is_any_below(limit, tiles2, Rows(parts, scores + row, 0)) else row):
+            if not (parts[scores + j] >= limit):
                 if not has_failed:
                     clear_fails(tools)
                 has_failed = True

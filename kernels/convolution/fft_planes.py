@@ -106,19 +106,29 @@ def reason(refusal, call, axes, element):
 @plain
 def cost(call, axes, element):
     """Nanoseconds that an image takes, about."""
-    steps = plan_cost(choose_plan(call, axes, element), call, axes, element)
+    plan = choose_plan(call, axes, element)
+    steps = plan_cost(plan, call, axes, element)
+    if call.algorithm == AUTO:
+        guard = PLANES_COSTS.small_cell if plan.cell == 2 else PLANES_COSTS.cell
+        terms = call.groups * call.outputs * float(count_terms(call, axes, plan))
+        steps += terms * count_turns(plan, axes, element) * plan.rows * plan.columns * guard
     return steps * PLANES_COSTS.step * larger(element) / (2 if element.is_complex else 1)
 
 
 @plain
 def plan_cost(plan, call, axes, element):
     """Steps of a plan's transforms, for one image: what is chosen by it must not change with the batch."""
-    together = 1 if element.is_complex else 2
-    turns = float(-(-axes[0].out * plan.blocks1 * plan.blocks2 // together))
+    turns = count_turns(plan, axes, element)
     terms = float(count_terms(call, axes, plan))
     again = turns if plan.spectra < terms else 1.0  # a kernel's spectrum is made
     blocks = turns * (terms + 1) / 2 + again * terms / 2  # a transform there is half of what a block takes
     return call.groups * call.outputs * blocks * block_cost(plan.rows, plan.columns)
+
+
+@plain
+def count_turns(plan, axes, element):
+    """Blocks of an output channel of an image; of real numbers two at a time."""
+    return float(-(-axes[0].out * plan.blocks1 * plan.blocks2 // (1 if element.is_complex else 2)))
 
 
 @plain

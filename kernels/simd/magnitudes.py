@@ -1,4 +1,4 @@
-"""How large numbers in memory are: sums of magnitudes over small cells, and the largest one."""
+"""How large numbers in memory are: sums of magnitudes over small cells, and the largest one; and scores of windows."""
 
 from typing import Any, NamedTuple
 
@@ -8,9 +8,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .elements import lanes_in, larger, llvm_type
-from .vectors import keep_whole, load_vector, multiply_add, store_vector, unpack
+from .vectors import broadcast, for_several, for_vectors, keep_whole, load_vector, multiply_add, store_vector, unpack
 
 CELLS = 2, 4  # elements of a row that are added up
+_SEVERAL = 4  # vectors that are added up together
 
 _INT64 = ir.IntType(64)
 
@@ -115,6 +116,94 @@ def find_largest(typingctx, count, numbers, largest):
         return context.get_dummy_value()
 
     return types.void(n, numbers, n), emit
+
+
+@intrinsic
+def sum_rows(typingctx, rows, count, source, target):
+    """Add up columns: `target[i] = sum over r < rows of source[r, i]` for `i < count`."""
+    element = source.types[0].dtype
+    vector = ir.VectorType(llvm_type(element), lanes_in(element))
+
+    def emit(context, builder, signature, args):
+        rows, count, source_value, target_value = args
+        first, goal = unpack(builder, source, source_value), unpack(builder, target, target_value)
+
+        def body(offset, vectors, mask):
+            at = builder.add(first.start, offset)
+            sums = _add_up(builder, vector, rows, first.elements, at, first.row, vectors, mask)
+            for v, total in enumerate(sums):
+                at = builder.add(builder.add(goal.start, offset), _INT64(v * vector.count))
+                store_vector(builder, total, builder.gep(goal.elements, [at]), mask)
+
+        for_several(builder, count, vector.count, _SEVERAL, body)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, source, target), emit
+
+
+@intrinsic
+def add_scores(typingctx, columns, count, weight, less, source, target):
+    """`target[i] += weight * max(sum over c < columns of source[i + c] - less, 0)` for `i < count`."""
+    element = source.types[0].dtype
+    vector = ir.VectorType(llvm_type(element), lanes_in(element))
+
+    def emit(context, builder, signature, args):
+        columns, count, weight, less, source_value, target_value = args
+        first, goal = unpack(builder, source, source_value), unpack(builder, target, target_value)
+        weight, less, zero = broadcast(builder, weight, vector), broadcast(builder, less, vector), vector(None)
+
+        def body(offset, vectors, mask):
+            at = builder.add(first.start, offset)
+            sums = _add_up(builder, vector, columns, first.elements, at, _INT64(1), vectors, mask)
+            for v, total in enumerate(sums):
+                at = builder.add(builder.add(goal.start, offset), _INT64(v * vector.count))
+                place, value = builder.gep(goal.elements, [at]), builder.fsub(total, less)
+                value = larger(builder, element, value, zero)
+                before = load_vector(builder, place, vector, mask)
+                store_vector(builder, multiply_add(builder, element, value, weight, before), place, mask)
+
+        for_several(builder, count, vector.count, _SEVERAL, body)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, element, element, source, target), emit
+
+
+@intrinsic
+def is_any_below(typingctx, limit, count, source):
+    """Whether any of `count` elements is less than a limit, or a NaN."""
+    element = source.types[0].dtype
+    vector = ir.VectorType(llvm_type(element), lanes_in(element))
+    bits = ir.VectorType(ir.IntType(1), vector.count)
+
+    def emit(context, builder, signature, args):
+        limit, count, source_value = args
+        first, limit = unpack(builder, source, source_value), broadcast(builder, limit, vector)
+        found = cgutils.alloca_once_value(builder, bits(None))
+
+        def body(offset, mask):
+            place = builder.gep(first.elements, [builder.add(first.start, offset)])
+            below = builder.fcmp_unordered("<", load_vector(builder, place, vector, mask), limit)
+            below = below if mask is None else builder.and_(below, mask)
+            builder.store(builder.or_(builder.load(found), below), found)
+
+        for_vectors(builder, count, vector.count, body)
+        whole = builder.bitcast(builder.load(found), ir.IntType(vector.count))
+        return builder.icmp_unsigned("!=", whole, whole.type(0))
+
+    return types.boolean(element, types.intp, source), emit
+
+
+def _add_up(builder, vector, number, elements, start, step, vectors, mask):
+    """Some neighbouring vectors, each the sum of so many that begin `step` elements apart."""
+    sums = [cgutils.alloca_once(builder, vector) for _ in range(vectors)]
+    for where in sums:
+        builder.store(vector(None), where)
+    with cgutils.for_range(builder, number) as loop:
+        at = builder.add(start, builder.mul(loop.index, step))
+        for v, where in enumerate(sums):
+            place = builder.gep(elements, [builder.add(at, _INT64(v * vector.count))])
+            builder.store(builder.fadd(builder.load(where), load_vector(builder, place, vector, mask)), where)
+    return [builder.load(where) for where in sums]
 
 
 def magnitude(builder, value):

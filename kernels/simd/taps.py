@@ -26,6 +26,7 @@ from .vectors import (
     REGISTERS,
     VECTOR_BYTES,
     broadcast,
+    for_several,
     for_vectors,
     load_vector,
     multiply_add,
@@ -231,7 +232,7 @@ def _tapping_rows(terms):
         def emit(context, builder, signature, args):
             def body(inner, target, pitch, table, shift, weights, count, *taps):
                 tile = _RowsTile(inner, kind, vector, terms, target, pitch, table, shift, weights, *taps)
-                _for_columns(inner, count, vector.count, _COLUMNS, tile.emit)
+                for_several(inner, count, vector.count, _COLUMNS, tile.emit)
 
             target, pitch, table, entry, shift, weights, weight, count, *taps = args
             table, weights = builder.gep(table, [entry]), builder.gep(weights, [weight])
@@ -247,18 +248,6 @@ def _tapping_rows(terms):
 
 _COLUMNS = 4 if REGISTERS >= 32 else 2  # vectors of each row in registers
 _PAIRED = 2  # the same of paired rows: one of 32 bytes would read each cache line twice
-
-
-def _for_columns(builder, count, lanes, columns, emit):
-    """`emit(offset, vectors, mask)` for all elements of a line: several vectors at a time, then one by one."""
-    wide = builder.sub(count, builder.srem(count, _INT64(columns * lanes)))
-    with cgutils.for_range_slice(builder, _INT64(0), wide, _INT64(columns * lanes), inc=True) as (offset, _):
-        emit(offset, columns, None)
-
-    def rest(offset, mask):
-        emit(builder.add(wide, offset), 1, mask)
-
-    for_vectors(builder, builder.sub(count, wide), lanes, rest)
 
 
 def _vector_at(builder, vector, address, v):
@@ -379,7 +368,7 @@ def _pairing_rows(terms):
         def emit(context, builder, signature, args):
             def body(inner, target, pitch, table, shift, weights, terms_, count):
                 tile = _PairedTile(inner, kind, vector, terms, target, pitch, table, shift, weights, terms_)
-                _for_columns(inner, count, vector.count, _PAIRED, tile.emit)
+                for_several(inner, count, vector.count, _PAIRED, tile.emit)
 
             target, pitch, table, entry, shift, weights, weight, terms_, count = args
             table, weights = builder.gep(table, [entry]), builder.gep(weights, [weight])

@@ -196,6 +196,16 @@ def for_vectors(builder, count, lanes, body):
         body(whole, first_lanes(builder, rest, lanes))
 
 
+def for_several(builder, count, lanes, several, body):
+    """`body(offset, vectors, mask)` for all of a run: several vectors at a time, then one by one as `for_vectors`."""
+    wide = builder.sub(count, builder.srem(count, _INT64(several * lanes)))
+    with cgutils.for_range_slice(builder, _INT64(0), wide, _INT64(several * lanes), inc=True) as (offset, _):
+        body(offset, several, None)
+    for_vectors(
+        builder, builder.sub(count, wide), lanes, lambda offset, mask: body(builder.add(wide, offset), 1, mask)
+    )  # fmt: skip
+
+
 class Bounds(NamedTuple):
     """What an activation lets through, if it clamps at all: `low` to `high`."""
 
