@@ -123,27 +123,37 @@ def check_convolution(operation, x, w, **options):
     return got
 
 
+OPTIONS = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant", "activation": None}
+
+
+def prepare_by(family, operation, x, w, *, algorithm="auto", has_bias=False, **options):
+    """What runs a call by one family, whatever others would: it, the shape of the result, and its dtype."""
+    from fastconv import conv  # not before guarded.py has replaced what it takes from NumPy
+
+    assert options.keys() <= OPTIONS.keys()
+    given = x, w, *(OPTIONS | options).values(), algorithm, has_bias
+    run, shape, dtype, _ = conv.prepare_call(f"{operation}_nd", None, operation == "convolve", *given, only=family)
+    return run, shape, dtype
+
+
 def check_second(operation, x, w, expected, options):
     """Where a call is small, what would run a larger one must agree, too."""
     from fastconv.kernels.convolution.choose import FAMILIES, refusals
     from fastconv.kernels.shapes import ALGORITHMS
 
-    from fastconv import conv  # not before guarded.py has replaced what they take from NumPy
     from fastconv.dispatch import facts_of
     from fastconv.problem import as_bias, as_fill, common_dtype, convolution
 
-    name, rank = f"{operation}{RANK_NAMES.get(w.ndim - 2, '_nd')}", w.ndim - 2
-    defaults = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"}
-    named = [options.get(key, default) for key, default in (defaults | {"activation": None}).items()]
+    name = f"{operation}{RANK_NAMES.get(w.ndim - 2, '_nd')}"
+    named = {key: options.get(key, default) for key, default in OPTIONS.items()}
     bias, dtype = options.get("bias"), common_dtype(name, x=x, w=w)
-    given = name, x, w, dtype, rank, operation == "convolve", *named, "direct", bias is not None
+    given = name, x, w, dtype, w.ndim - 2, operation == "convolve", *named.values(), "direct", bias is not None
     facts = facts_of(convolution(*given))
     asked = ALGORITHMS.index("direct")
     taking = [family.name for family, refuses in zip(FAMILIES, refusals, strict=True) if not refuses(*facts, asked)]
     if taking[0] != "small":
         return
-    arguments = name, rank, operation == "convolve", x, w, *named, "direct", bias is not None
-    run, *_ = conv.prepare_call(*arguments, only=taking[1])
+    run, *_ = prepare_by(taking[1], operation, x, w, algorithm="direct", has_bias=bias is not None, **named)
     out = poison(expected.value.shape, expected.dtype)
     bias = None if bias is None else as_bias(name, bias, w.shape[0], dtype)
     run(x, w, bias, as_fill(name, options.get("fillvalue", 0), dtype), out)

@@ -15,7 +15,7 @@ import guarded  # first: it stands for what the package takes arrays from
 import numba
 import numpy as np
 import oracle
-from cases import LAYOUTS, RANK_NAMES, poison, ties, values
+from cases import LAYOUTS, RANK_NAMES, poison, prepare_by, ties, values
 from fastconv.kernels.convolution import fft_planes
 from fastconv.kernels.shapes import ALGORITHMS, BOUNDARIES
 from test_functional import expect_transposed
@@ -27,7 +27,7 @@ from test_numpy import expect as expect_numpy
 from test_signal import check as check_signal
 
 import fastconv
-from fastconv import conv, extending, functional, grad, ndimage
+from fastconv import extending, functional, grad, ndimage
 from fastconv import numpy as drop_in_numpy
 from fastconv import signal as drop_in_signal
 
@@ -293,16 +293,14 @@ def play_chosen(case):
 
     case = case | {"views": ["offset" if view == "byteswapped" else view for view in case["views"]]}  # run as it is
     x, w = made(0), made(1)
-    options, rank = options_of(case), len(case["w"]) - 2
-    options = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"} | options
+    options, taken = options_of(case), False
     expected = expect(getattr(oracle, case["name"]), x, w, **options)
     if expected is None:
         raise Refused("no window fits")
-    name, flip, taken = f"{case['name']}{rank}d", case["name"] == "convolve", False
     for family in TRANSFORMS:
         try:
             with mock.patch.object(fft_planes, "LEAST", 0):  # which does no more than save time
-                run, *_ = conv.prepare_call(name, rank, flip, x, w, *options.values(), None, "auto", False, only=family)
+                run, *_ = prepare_by(family, case["name"], x, w, **options)
         except ValueError:
             continue
         taken = True

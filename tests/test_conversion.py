@@ -3,12 +3,11 @@
 import numpy as np
 import oracle
 import pytest
-from cases import LAYOUTS, slow, values
+from cases import LAYOUTS, prepare_by, slow, values
 from fastconv.kernels.convolution.choose import FAMILIES
 from test_memory import STRIDED, WORKSPACE, traced
 
 import fastconv
-from fastconv import conv
 
 # Of the input and of the result: unsigned, signed, by hand, a truth value; into floats, integers, complex numbers.
 PAIRS = [("u1", "f4"), ("f4", "f8"), ("u1", "i4"), ("f2", "f4"), ("?", "f4"), ("i2", "f8"), ("i4", "f4"), ("f8", "f4")]
@@ -99,14 +98,10 @@ def test_the_bits_of_a_convolution_of_a_converted_copy(family, given, dtype):
 def test_each_family_takes_its_calls():
     for family, calls in CALLS.items():
         for x_shape, w_shape, options in calls:
-            options = {"padding": "valid", "groups": 1, "stride": 1, "boundary": "constant"} | options
-            order = "groups", "stride", "padding", "dilation", "boundary", "activation", "algorithm"
-            defaults = {"dilation": 1, "activation": None, "algorithm": "auto"}
-            known = [{**defaults, **options}[each] for each in order]
-            given = values(x_shape, "u1"), values(w_shape, "f4"), *known, False
-            if family == "im2col":
-                continue
-            conv.prepare_call("correlate_nd", None, False, *given, only=family)  # refused where another has to
+            known = {"padding_mode" if name == "padding" else name: value for name, value in options.items()}
+            known.pop("fillvalue", None)
+            if family != "im2col":  # refused where another has to
+                prepare_by(family, "correlate", values(x_shape, "u1"), values(w_shape, "f4"), **known)
 
 
 def test_mixed_types_are_converted_without_being_asked():

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import oracle
 import pytest
-from cases import values
+from cases import prepare_by, values
 from fastconv.kernels.simd.vectors import MASKED
 
 import fastconv
-from fastconv import conv, functional, grad, ndimage
+from fastconv import functional, grad, ndimage
 
 STEP = 2**31 + 3  # elements
 SIZE = 12  # of an axis, at most
@@ -65,8 +65,6 @@ def test_convolutions(spaces, family, axis):
         pytest.skip("it takes vectors with masks")
     x_shape, w_shape, options = CONVOLUTIONS[family]
     x, w, bias = values(x_shape, "f4"), values(w_shape, "f4", 1), values(w_shape[0], "f4", 2)
-    defaults = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"}
-    named = [options.get(name, default) for name, default in defaults.items()]
     algorithm = {"winograd": "winograd", "fft_tiles": "fft", "fft_planes": "fft"}.get(family, "direct")
     expected = oracle.correlate(x, w, bias=bias, **options)
     if algorithm != "direct":
@@ -75,7 +73,7 @@ def test_convolutions(spaces, family, axis):
         a = placed(spaces[0], x, axis) if far_x else x
         b = placed(spaces[0], w, axis) if far_w else w
         out = far(spaces[1], expected.value.shape, axis) if far_out else np.empty(expected.value.shape, "f4")
-        run, *_ = conv.prepare_call("correlate2d", 2, False, a, b, *named, None, algorithm, True, only=family)
+        run, *_ = prepare_by(family, "correlate", a, b, algorithm=algorithm, has_bias=True, **options)
         run(a, b, bias, np.zeros(1, "f4"), out)
         oracle.check(np.array(out), expected, f"{family}, {far_x, far_w, far_out}")
 

@@ -5,11 +5,10 @@ import itertools
 import numpy as np
 import oracle
 import pytest
-from cases import LAYOUTS, rng, slow, values
+from cases import LAYOUTS, prepare_by, rng, slow, values
 from fastconv.kernels.convolution import costs, fft_blocks, fft_guard, fft_planes
 
 import fastconv
-from fastconv import conv
 
 AUTO_FACTOR = 4  # of what direct sums may err, output by output
 
@@ -31,9 +30,7 @@ def check(operation, x, w, algorithm="fft", **options):
 
 def prepare(x, w, **options):
     """Have this family run a call, as "auto" would."""
-    defaults = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"}
-    named = [{**defaults, **options}[name] for name in defaults]
-    conv.prepare_call("correlate_nd", None, False, x, w, *named, None, "auto", False, only="fft_planes")
+    prepare_by("fft_planes", "correlate", x, w, **options)
 
 
 def takes(x, w, **options):

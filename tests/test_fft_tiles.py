@@ -7,13 +7,12 @@ import numba
 import numpy as np
 import oracle
 import pytest
-from cases import LAYOUTS, OUT_LAYOUTS, poison, slow, values
+from cases import LAYOUTS, OUT_LAYOUTS, poison, prepare_by, slow, values
 from fastconv.kernels.convolution import costs, fft_tiles
 from fastconv.kernels.shapes import ALGORITHMS, CONSTANT, Axis, Call, element_of
 from subprocesses import run_python
 
 import fastconv
-from fastconv import conv
 
 SINGLE, DOUBLE = "f4", slow("f8")
 FFT = ALGORITHMS.index("fft")
@@ -81,11 +80,10 @@ def norm_bound(x, w, options):
     return bound.reshape(len(x), outputs, *(1,) * rank)
 
 
-def call(operation, x, w, *, algorithm, bias=None, out=None, fillvalue=0, activation=None, **options):
+def call(operation, x, w, *, algorithm, bias=None, out=None, fillvalue=0, **options):
     """Run this family, whatever others would take the call."""
-    named = {"groups": 1, "stride": 1, "padding_mode": "valid", "dilation": 1, "boundary": "constant"} | options
-    arguments = f"{operation}_nd", None, operation == "convolve", x, w, *named.values(), activation
-    run, shape, dtype, _ = conv.prepare_call(*arguments, algorithm, bias is not None, only="fft_tiles")
+    given = {"algorithm": algorithm, "has_bias": bias is not None} | options
+    run, shape, dtype = prepare_by("fft_tiles", operation, x, w, **given)
     out = poison(shape, dtype) if out is None else out
     run(x, w, bias, np.full(1, fillvalue, dtype), out)
     return out
