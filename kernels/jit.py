@@ -220,8 +220,8 @@ def _named(function):
     """The function, named after what it closes over, too.
 
     Numba tells functions of one name apart by a number that differs from process to process: machine code kept by two
-    processes, loaded into a third, would call each other's functions. So no two of a module may have one name; a module
-    that is imported again, because its first import failed, has the names that it had.
+    processes, loaded into a third, would call each other's functions. So no two of a module may have one name, but for
+    the same again: a module whose first import failed is imported once more, and calls what makes functions for it.
     """
     for cell in function.__closure__ or ():
         value = getattr(cell.cell_contents, "py_func", cell.cell_contents)
@@ -229,7 +229,7 @@ def _named(function):
         function.__qualname__ += f"_{f'{value.__module__}.{value.__qualname__}' if is_function else repr(value)}"
     name = f"{function.__module__}.{function.__qualname__}"
     known = _names.get(name, function)
-    if known is not function and known.__globals__ is function.__globals__:
+    if known.__code__ is not function.__code__ and known.__globals__ is function.__globals__:
         raise RuntimeError(f"two compiled functions are called {name}")
     _names[name] = function
     return function

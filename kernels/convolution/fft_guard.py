@@ -374,7 +374,7 @@ def sum_columns(tools, grid, cells, top, bottom, begin, count):
     parts, sums, inside = tools.parts, tools.areas.buffer, min(count, grid.columns - begin)
     source = Rows(parts, cells + top * grid.columns + begin, grid.columns)
     sum_rows(max(min(bottom, grid.rows) - top, 0), inside, source, Rows(parts, sums, 0))
-    for j in range(max(inside, 0), count):
+    for j in range(inside, count):
         parts[sums + j] = 0
     return sums
 
