@@ -357,22 +357,22 @@ def _pairing_rows(terms):
     """An intrinsic that makes `ROWS` rows of what `_tapping` makes one of by pairs."""
 
     @intrinsic
-    def pair_rows(typingctx, target, pitch, table, entry, shift, weights, weight, terms_, count):
+    def pair_rows(typingctx, target, pitch, table, entry, shift, weights, weight, pairs, count):
         """Rows of `count` results, `pitch` bytes apart, each from the next line on, of so many terms.
 
-        The table holds the lines in their order: `2 * terms_ - 1` of the first row, and one more for each other.
+        The table holds the lines in their order: `2 * pairs - 1` of the first row, and one more for each other.
         """
         kind = weights.dtype
         vector = ir.VectorType(llvm_type(kind), lanes_in(kind))
 
         def emit(context, builder, signature, args):
-            def body(inner, target, pitch, table, shift, weights, terms_, count):
-                tile = _PairedTile(inner, kind, vector, terms, target, pitch, table, shift, weights, terms_)
+            def body(inner, target, pitch, table, shift, weights, pairs, count):
+                tile = _PairedTile(inner, kind, vector, terms, target, pitch, table, shift, weights, pairs)
                 for_several(inner, count, vector.count, _PAIRED, tile.emit)
 
-            target, pitch, table, entry, shift, weights, weight, terms_, count = args
+            target, pitch, table, entry, shift, weights, weight, pairs, count = args
             table, weights = builder.gep(table, [entry]), builder.gep(weights, [weight])
-            values = [target, pitch, table, shift, weights, terms_, count]
+            values = [target, pitch, table, shift, weights, pairs, count]
             outline(builder, f"rows_{terms.name}.{kind}", [value.type for value in values], body)(values)
             return context.get_dummy_value()
 
@@ -388,9 +388,9 @@ class _PairedTile:
     So lines that neighbouring rows have met stay in registers, and a term reads one more on each side.
     """
 
-    def __init__(self, builder, kind, vector, terms, target, pitch, table, shift, weights, terms_):
+    def __init__(self, builder, kind, vector, terms, target, pitch, table, shift, weights, pairs):
         self.builder, self.kind, self.vector, self.terms, self.target = builder, kind, vector, terms, target
-        self.pitch, self.table, self.shift, self.weights, self.count = pitch, table, shift, weights, terms_
+        self.pitch, self.table, self.shift, self.weights, self.count = pitch, table, shift, weights, pairs
 
     def emit(self, offset, vectors, mask):
         builder, self.vectors, self.mask = self.builder, vectors, mask
