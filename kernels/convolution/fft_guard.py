@@ -395,7 +395,9 @@ def mark_tiles(axes, tools, grid, block, part, error, has_failed):
     limit, scores = type(parts[at])(error), tools.areas.scores + at
     for i in range(tiles1):
         row = i * grid.columns
-        for j in range(row, row + tiles2 if is_any_below(limit, tiles2, Rows(parts, scores + row, 0)) else row):
+        if not is_any_below(limit, tiles2, Rows(parts, scores + row, 0)):
+            continue
+        for j in range(row, row + tiles2):
             if not (parts[scores + j] >= limit):
                 if not has_failed:
                     clear_fails(tools)

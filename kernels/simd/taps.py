@@ -256,6 +256,14 @@ def _vector_at(builder, vector, address, v):
     return builder.inttoptr(place, vector.element.as_pointer())
 
 
+def _store_rows(builder, vector, target, pitch, rows, mask):
+    """Store what variables hold, the vectors of some rows."""
+    for r, row in enumerate(rows):
+        address = builder.add(target, builder.mul(pitch, _INT64(r)))
+        for v, where in enumerate(row):
+            store_vector(builder, builder.load(where), _vector_at(builder, vector, address, v), mask)
+
+
 class _RowsTile:
     """The code of `tap_rows`: results of some vectors in each row stay in registers, and so do as many weights."""
 
@@ -288,10 +296,7 @@ class _RowsTile:
         with cgutils.for_range(builder, self.more) as loop:
             weights = builder.gep(self.weights, [builder.add(builder.load(tap), loop.index)])
             self.single(builder.gep(self.table, [builder.add(builder.load(entry), loop.index)]), weights)
-        for r, row in enumerate(self.results):
-            address = builder.add(builder.add(self.target, builder.mul(self.pitch, _INT64(r))), self.start)
-            for v, where in enumerate(row):
-                store_vector(builder, builder.load(where), self.pointer(address, v), mask)
+        _store_rows(builder, self.vector, builder.add(self.target, self.start), self.pitch, self.results, mask)
 
     def column(self, table, weights, taps, is_first):
         """A column of taps: its first and its last lines are met by some of the rows only."""
@@ -326,7 +331,7 @@ class _RowsTile:
                 builder.store(weight, where)
         address = builder.add(builder.add(builder.load(builder.gep(table, [q])), self.shift), self.start)
         for v in range(len(self.results[0])):
-            element = load_vector(builder, self.pointer(address, v), self.vector, self.mask)
+            element = load_vector(builder, _vector_at(builder, self.vector, address, v), self.vector, self.mask)
             for r in rows:
                 self.combine(r, v, element, kept[r], is_first=r == beginning)
 
@@ -338,7 +343,7 @@ class _RowsTile:
         for r in range(ROWS):
             line = builder.add(address, builder.mul(self.hop, _INT64(r)))
             for v in range(len(self.results[0])):
-                element = load_vector(builder, self.pointer(line, v), self.vector, self.mask)
+                element = load_vector(builder, _vector_at(builder, self.vector, line, v), self.vector, self.mask)
                 self.combine(r, v, element, weight, is_first=False)
 
     def combine(self, r, v, element, weight, is_first):
@@ -348,9 +353,6 @@ class _RowsTile:
         else:
             value = self.terms.following(builder, self.kind, [element], weight, builder.load(where))
         builder.store(value, where)
-
-    def pointer(self, address, v):
-        return _vector_at(self.builder, self.vector, address, v)
 
 
 def _pairing_rows(terms):
@@ -416,10 +418,7 @@ class _PairedTile:
             for line, kept in zip(left[1:] + right[:-1], near + far, strict=True):
                 for element, where in zip(line, kept, strict=True):
                     builder.store(element, where)
-        for r, row in enumerate(results):
-            address = builder.add(builder.add(self.target, builder.mul(self.pitch, _INT64(r))), self.start)
-            for v, where in enumerate(row):
-                store_vector(builder, builder.load(where), _vector_at(builder, self.vector, address, v), mask)
+        _store_rows(builder, self.vector, builder.add(self.target, self.start), self.pitch, results, mask)
 
     def variable(self, value):
         where = cgutils.alloca_once(self.builder, self.vector)
