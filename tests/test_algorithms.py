@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cases import values
 from fastconv.kernels.convolution import choose
+from fastconv.kernels.simd.vectors import VECTOR_BYTES
 from subprocesses import run_python
 
 import fastconv
@@ -16,10 +17,10 @@ from fastconv import problem as problems
 
 # What each family is for: shapes of x and w, options.
 PLACES = {
-    "small": ((1, 1, 8, 8), (1, 1, 3, 3), {}),
+    "small": ((1, 1, 4, 4), (1, 1, 3, 3), {}),
     "depthwise": ((1, 32, 56, 56), (32, 1, 3, 3), {"groups": 32, "padding": 1}),
     "dense": ((1, 64, 28, 28), (64, 64, 1, 1), {}),
-    "direct": ((1, 24, 13, 15), (5, 24, 3, 3), {"stride": 2}),
+    "direct": ((1, 32, 28, 28), (32, 4, 3, 3), {"groups": 8}),
     "generic": ((1, 1, 3, 3, 3, 3), (1, 1, 2, 2, 2, 2), {}),
     "winograd": ((1, 64, 56, 56), (64, 64, 3, 3), {"padding": 1}),
     "fft_tiles": ((1, 64, 56, 56), (64, 64, 7, 7), {"padding": 3}),
@@ -38,6 +39,7 @@ def keep_meaning():
     assert fastconv.get_algorithm() == before
 
 
+@pytest.mark.skipif(VECTOR_BYTES < 32, reason="short vectors leave these calls to other families")
 def test_every_family_is_chosen_for_what_it_is_for():
     assert set(PLACES) == {family.name for family in choose.FAMILIES}
     for name, (x, w, options) in PLACES.items():

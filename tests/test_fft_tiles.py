@@ -1,7 +1,6 @@
 """Convolutions of many channels by transforms of tiles, asked for by name and chosen, against sums in float64."""
 
 import itertools
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from cases import LAYOUTS, OUT_LAYOUTS, poison, prepare_by, slow, values
 from fastconv.kernels.convolution import costs, fft_tiles
 from fastconv.kernels.shapes import ALGORITHMS, CONSTANT, Axis, Call, element_of
-from subprocesses import run_python
 
 import fastconv
 
@@ -347,21 +345,3 @@ def test_every_plan_fits_the_workspace():
 def test_what_it_does_not_take(x_shape, w_shape, dtype, options, reason):
     with pytest.raises(ValueError, match=f"fft_tiles.*{reason}"):
         call("correlate", values(x_shape, dtype), values(w_shape, dtype, 1), algorithm="fft", **options)
-
-
-NARROWER = """
-import sys
-sys.path.insert(0, {tests!r})
-import test_fft_tiles
-from fastconv.kernels.simd import vectors as simd
-assert simd.VECTOR_BYTES == {width}, simd.VECTOR_BYTES
-for x_shape, w_shape, options in test_fft_tiles.PROBLEMS[::2]:
-    test_fft_tiles.check_named("correlate", *test_fft_tiles.inputs(x_shape, w_shape)[:2], **options)
-test_fft_tiles.test_zeros_are_exact()
-"""
-
-
-@pytest.mark.parametrize("cpu, width", [("haswell", 32), slow(("x86-64", 16))])
-def test_narrower_vectors(cpu, width):
-    code = NARROWER.format(tests=str(Path(__file__).parent), width=width)
-    run_python(code, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")

@@ -1,14 +1,10 @@
 """Gradients of pools: adjoint to the pools, against plain loops, and against PyTorch where it is installed."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from cases import LAYOUTS, representative, slow, ties, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from subprocesses import run_python
-from test_simd import machine_runs
 
 import fastconv
 import fastconv.functional as F
@@ -97,7 +93,7 @@ def test_gradients_are_adjoint_to_pools(data):
     np.testing.assert_allclose((x * got).sum(), (y * g).sum(), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f2"])
+@pytest.mark.parametrize("dtype", ["f4", slow("f2")])
 def test_threads_do_not_change_bits(dtype):
     x = values((16, 40, 40, 41), dtype)
     y, at = F.max_pool2d(x, 3, 2, 1, return_indices=True)
@@ -129,31 +125,6 @@ def test_as_pytorch(data):
     (expected,) = torch.autograd.grad(y, x, torch.from_numpy(g))
     got = getattr(G, f"max_pool{rank}d_input")(shape, at.numpy(), g)
     np.testing.assert_allclose(got, expected.numpy(), rtol=1e-12, atol=1e-13)
-
-
-NARROWER = """
-import sys
-sys.path.insert(0, {tests!r})
-from fastconv.kernels.simd.vectors import VECTOR_BYTES
-assert VECTOR_BYTES == {width}
-import test_functional_pools, test_grad_pools
-for window in test_grad_pools.WINDOWS:
-    test_grad_pools.test_gradients_of_means(window, True, False)
-for sizes in ((3, 4), (9, 11), (6, 4)):
-    for layout in ("contiguous", "channels_last", "reversed"):
-        test_functional_pools.test_adaptive_pools_of_any_strides(sizes, layout)
-test_grad_pools.test_halves_are_rounded_once()
-test_functional_pools.test_power_means(2, True, 2)
-"""
-
-
-@pytest.mark.parametrize("cpu", [slow("haswell"), slow("x86-64")])
-def test_narrower_vectors(cpu):
-    width, feature = {"haswell": (32, "avx2"), "x86-64": (16, "sse2")}[cpu]
-    if not machine_runs(feature):
-        pytest.skip(f"the machine has no {feature}")
-    code = NARROWER.format(tests=str(Path(__file__).parent), width=width)
-    run_python(code, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
 
 
 def test_empty_batches():

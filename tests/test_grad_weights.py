@@ -3,7 +3,6 @@
 import inspect
 import itertools
 import math
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -12,8 +11,6 @@ import pytest
 from cases import LAYOUTS, rng, slow, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from subprocesses import run_python
-from test_simd import machine_runs
 
 import fastconv
 from fastconv import grad
@@ -122,8 +119,8 @@ def arrays(case, dtype, seed=0):
     return values(x, dtype, seed), size, values(output_shape(x, size, **options), dtype, seed + 1), options
 
 
-# Each takes long to compile: of whole numbers, one dtype by default.
-COMMON = {np.dtype(name) for name in ("f4", "f8", "c8", "f2", "i2")}
+# Each takes long to compile.
+COMMON = {np.dtype(name) for name in ("f4", "f8", "c8")}
 every_dtype = pytest.mark.parametrize(
     "dtype", [dtype if dtype in COMMON else slow(dtype) for dtype in oracle.DTYPES], ids=str
 )
@@ -215,7 +212,7 @@ def test_empty_sums_are_zero(shape, size):
     np.testing.assert_array_equal(grad.conv2d_bias(g), np.full(2, 9 * shape[0], "f4"), strict=True)
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f2", slow("f8")])
+@pytest.mark.parametrize("dtype", ["f4", slow("f2"), slow("f8")])
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(groups, padding, dtype):
@@ -259,7 +256,7 @@ def test_errors_of_long_sums_are_those_of_their_blocks(case, dtype):
     blocks = weights.count_blocks(call, *weights.turned(*axes, plan.has_panels), plan)
     block = weights.POSITIONS if plan.has_panels else weights.SHARED + math.log2(VECTOR_BYTES // x.itemsize)
     depth = block + blocks / plan.parts + plan.parts + 3
-    assert plan.has_panels == (size[1] == 16) and depth < g[:, 0].size / 100
+    assert plan.has_panels == (size[1] == 16) and depth < g[:, 0].size / 50
     assert (abs(got - want) / want).max() <= depth * np.finfo(dtype).eps / 2
 
 
@@ -407,29 +404,3 @@ def test_torch(case):
     ours = getattr(grad, name)(x, size, g, **options)
     assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
     assert (abs(ours - theirs) <= 2 * want.bound).all()
-
-
-NARROWER = """
-import sys
-sys.path.insert(0, {tests!r})
-import test_grad_weights as tests
-from fastconv.kernels.simd.vectors import VECTOR_BYTES
-assert VECTOR_BYTES == {width}, VECTOR_BYTES
-for case in (*tests.CASES, *tests.CHANNELS):
-    tests.test_weights(case, {dtype!r})
-for case in tests.LARGE:
-    tests.test_blocks(case, {dtype!r})
-for layout in ("contiguous", "channels_last"):
-    tests.test_biases((3, 70, 9, 8), layout, {dtype!r})
-for groups in (1, 3):
-    tests.test_a_value_that_is_not_finite_reaches_the_taps_that_see_it(groups, 1, {dtype!r})
-"""
-
-
-@pytest.mark.parametrize("cpu, dtype", [("haswell", "f4"), slow(("haswell", "f8")), slow(("x86-64", "f8"))])
-def test_narrower_vectors(cpu, dtype):
-    width, feature = {"haswell": (32, "avx2"), "x86-64": (16, "sse2")}[cpu]
-    if not machine_runs(feature):
-        pytest.skip(f"the machine has no {feature}")
-    code = NARROWER.format(tests=str(Path(__file__).parent), width=width, dtype=dtype)
-    run_python(code, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")

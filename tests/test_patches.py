@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 from cases import LAYOUTS, check_windows, rng, slow, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from subprocesses import run_python
-from test_simd import machine_runs
 
 import fastconv
 
@@ -391,31 +388,3 @@ def test_compiled_callers_run_the_same_kernels():
         options = {"stride": (1, 2), "padding": ((1, 1), (0, 3))}
         oracle.assert_same(columns, fastconv.im2col(x, (3, 2), **options), "im2col")
         oracle.assert_same(back, fastconv.col2im(columns, (40, 41), (3, 2), **options), "col2im")
-
-
-NARROWER = """
-import sys
-sys.path.insert(0, {tests!r})
-import test_patches
-from fastconv.kernels.simd.vectors import VECTOR_BYTES
-assert VECTOR_BYTES == {width}, VECTOR_BYTES
-for case in test_patches.LARGE:
-    test_patches.test_blocks(*case, {dtype!r})
-for layout in test_patches.LAYOUTS:
-    test_patches.test_layouts(layout, (2, 37, 9, 21))
-for stride in (2, 3, 4):
-    test_patches.test_columns_that_lie_apart_or_run_backwards(stride, {dtype!r})
-test_patches.test_many_small_planes((7, 7), {dtype!r})
-for kernel, stride in ((8, 8), (5, 5), (11, 5)):
-    test_patches.test_large_strides((3, kernel), stride, 1, None, {dtype!r})
-"""
-
-
-@pytest.mark.parametrize("cpu", ["haswell", slow("x86-64")])
-@pytest.mark.parametrize("dtype", ["f4", slow("u1"), slow("c8")])
-def test_narrower_vectors(cpu, dtype):
-    width, feature = {"haswell": (32, "avx2"), "x86-64": (16, "sse2")}[cpu]
-    if not machine_runs(feature):
-        pytest.skip(f"the machine has no {feature}")
-    code = NARROWER.format(tests=str(Path(__file__).parent), width=width, dtype=dtype)
-    run_python(code, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")

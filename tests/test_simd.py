@@ -1,24 +1,13 @@
 """The kernels at every vector width, with planes around the sizes of vectors and tiles."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import oracle
 import pytest
 from cases import LAYOUTS, channels_last, check_convolution, check_windows, slow, values
-from subprocesses import run_python
 
 MORE = [*(dtype.name for dtype in oracle.HALVES), "c16", "i1", "u1", "u2", "?", "f4", "f8", "u8"]
-
-NARROWER = """
-import sys
-sys.path.insert(0, {tests!r})
-import test_simd
-from fastconv.kernels.simd import vectors as simd
-assert simd.VECTOR_BYTES == {width}, simd.VECTOR_BYTES
-test_simd.{sweep}({dtypes!r})
-"""
 
 
 def around_vectors_and_tiles(dtypes):
@@ -103,43 +92,6 @@ def test_around_vectors_and_tiles():
 @pytest.mark.slow
 def test_around_vectors_and_tiles_of_other_types():
     around_vectors_and_tiles(["i4", "i8", "u4", "u8"])
-
-
-def machine_runs(feature):
-    try:
-        return feature in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-
-
-@pytest.mark.parametrize(
-    "cpu, sweep, dtypes",
-    [
-        ("haswell", "around_vectors_and_tiles", ["f4"]),
-        ("haswell", "pools_around_vectors", ["f4"]),
-        ("x86-64", "around_vectors_and_tiles", ["f4"]),
-        slow(("x86-64", "around_vectors", ["f2"])),
-        slow(("haswell", "around_vectors", ["f2", "c8"])),
-        slow(("x86-64", "around_vectors", ["c8"])),
-        slow(("x86-64", "pools_around_vectors", ["f4"])),
-        *(
-            slow((cpu, *sweep))
-            for cpu in ("haswell", "x86-64")
-            for sweep in (
-                ("around_vectors_and_tiles", ["f8", "i4"]),
-                ("around_vectors", ["i2", "u1", "?", "c16"]),
-                ("pools_around_vectors", ["f8", "i4"]),
-            )
-        ),
-    ],
-    ids=str,
-)
-def test_narrower_vectors(cpu, sweep, dtypes):
-    width, feature = {"haswell": (32, "avx2"), "x86-64": (16, "sse2")}[cpu]
-    if not machine_runs(feature):
-        pytest.skip(f"the machine has no {feature}")
-    code = NARROWER.format(tests=str(Path(__file__).parent), width=width, sweep=sweep, dtypes=dtypes)
-    run_python(code, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, -1, -2])

@@ -1,0 +1,30 @@
+"""The tests of kernels once more, with the vectors of older x86-64 processors."""
+
+from pathlib import Path
+
+import pytest
+from subprocesses import run, run_python
+
+HERE = Path(__file__).parent
+CPUS = {"haswell": (32, "avx2"), "x86-64": (16, "sse2")}  # by LLVM's name; bytes of a vector, as /proc/cpuinfo has it
+FILES = (
+    "algorithms", "conversion", "convolve", "correlate", "dtypes", "fft", "fft_planes", "fft_tiles", "filters",
+    "float_state", "functional", "functional_pools", "grad", "grad_pools", "grad_weights", "ndimage", "overlaps",
+    "padding", "patches", "pool", "properties", "reference", "signal", "simd", "strides", "winograd",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("cpu", CPUS)
+def test_narrower_vectors(cpu, file):
+    width, feature = CPUS[cpu]
+    try:
+        known = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        known = []
+    if feature not in known:
+        pytest.skip(f"the machine has no {feature}, or does not say so")
+    of_cpu = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
+    run_python(f"from fastconv.kernels.simd import vectors; assert vectors.VECTOR_BYTES == {width}", **of_cpu)
+    run("-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / f"test_{file}.py", **of_cpu)
