@@ -1,5 +1,8 @@
-"""The hypothesis profile. Derandomised: a run that fails, fails again. Long sweeps say their own number of examples."""
+"""How hypothesis draws, derandomised: a run that fails, fails again. Long sweeps say their own number of examples."""
 
+import gc
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -11,3 +14,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("fastconv")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def leave_what_was_compiled_to_itself():
+    """Compiling leaves millions of objects: each collection of garbage would look through them, for seconds."""
+    gc.set_threshold(20_000)
+    yield
+    gc.collect()
+    gc.freeze()

@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 import oracle
 import pytest
-from cases import RANK_NAMES, values
+from cases import RANK_NAMES, slow, values
 from fastconv.kernels.shapes import BOUNDARIES, WRAP
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -211,7 +211,7 @@ def test_windows_of_padding_only(padding, stride):
     oracle.assert_same(got, fastconv.im2col(x, 3, padding=padding, stride=stride))
 
 
-@pytest.mark.parametrize("dtype", ["f2", "f4", "c8", "i1", "?"])
+@pytest.mark.parametrize("dtype", ["f2", "f4", *map(slow, ["c8", "i1", "?"])])
 @pytest.mark.parametrize("parts", [(1,) * 12, (5, 7), (3, 6, 3), (4, 8), (2, 0, 10)])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_channels_in_chunks(dtype, parts, groups):

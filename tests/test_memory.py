@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import ALGORITHMS, slow, values
+from cases import slow, values
 from subprocesses import run
 
 import fastconv
@@ -19,24 +19,25 @@ WORKSPACE = 2 << 20  # bytes that a call may take beside its output
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect through the C library of Linux")
 
-GUARDED = [f"{calls}-{algorithm}" for calls in ("convolution", "outputs") for algorithm in ALGORITHMS[1:]]
-GUARDED += ["unpools", "patches", "filters"]
-GUARDED += [slow(f"{case}-more") for case in GUARDED]
-GUARDED += [slow("pools"), slow("pools-more")]  # beside pool_vectors below
-GUARDED += ["blocks-f4", "blocks-f2", slow("blocks-c16"), slow("blocks-i8")]
-GUARDED += ["depthwise-f4", "depthwise-f8", "depthwise-f2", slow("depthwise-i4")]
-GUARDED += ["grouped-f4", "grouped-f8", "grouped-c8", "grouped-f2"]
+GUARDED = [f"{calls}-direct" for calls in ("convolution", "outputs")] + ["unpools"]
+MORE = [f"{calls}-im2col" for calls in ("convolution", "outputs")]
+MORE += ["patches", "filters", "pools"]  # beside patch_boxes, patch_lines, ndimage and pool_vectors below
+GUARDED += map(slow, [*(f"{case}-more" for case in GUARDED + MORE), *MORE])
+GUARDED += ["blocks-f4", *(slow(f"blocks-{dtype}") for dtype in ("f2", "c16", "i8"))]
+GUARDED += ["depthwise-f4", *(slow(f"depthwise-{dtype}") for dtype in ("f8", "f2", "i4"))]
+GUARDED += ["grouped-f4", *(slow(f"grouped-{dtype}") for dtype in ("f8", "c8", "f2"))]
 GUARDED += ["fft_tiles-f4", slow("fft_tiles-f8")]
 GUARDED += ["tiled-f4", slow("tiled-f8"), slow("tiled-u1-f4")]
-GUARDED += ["pool_vectors-f4", "pool_vectors-f8", "pool_vectors-u1", slow("pool_vectors-i1")]
-GUARDED += ["patch_boxes-f4", "patch_boxes-u1", *(slow(f"patch_boxes-{dtype}") for dtype in ("f8", "f2", "c16"))]
+GUARDED += ["pool_vectors-f4", *(slow(f"pool_vectors-{dtype}") for dtype in ("f8", "u1", "i1"))]
+GUARDED += ["patch_boxes-f4", *(slow(f"patch_boxes-{dtype}") for dtype in ("u1", "f8", "f2", "c16"))]
 GUARDED += ["patch_lines-f4", *(slow(f"patch_lines-{dtype}") for dtype in ("u1", "f2", "c16"))]
-GUARDED += ["blocks-u1-f4", "depthwise-u1-f4", "grouped-u1-f4", "converted_pools"]  # read as another dtype
+# Read as another dtype:
+GUARDED += ["blocks-u1-f4", *map(slow, ["depthwise-u1-f4", "grouped-u1-f4", "converted_pools"])]
 GUARDED += ["transformed-f4", slow("transformed-f8"), slow("transformed-c8"), slow("transformed-u1-f4")]
 GUARDED += [slow("depthwise-f4-f8"), slow("grouped-f4-f8")]
 GUARDED += ["ndimage-f4", *(slow(f"ndimage-{dtypes}") for dtypes in ("u1", "f8", "i2", "u1-f4", "f4-i2"))]
 GUARDED += ["transposed-f4", slow("transposed-f8")]
-GUARDED += ["weights-f4", "weights-f2", *(slow(f"weights-{dtype}") for dtype in ("f8", "c8", "i8"))]
+GUARDED += ["weights-f4", *(slow(f"weights-{dtype}") for dtype in ("f2", "f8", "c8", "i8"))]
 
 
 def guarded(case):

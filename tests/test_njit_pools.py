@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 import numba
 import numpy as np
 import pytest
-from cases import LAYOUTS, ties, values
+from cases import LAYOUTS, slow, ties, values
 from numba.core.errors import TypingError
 
 import fastconv.functional as F
@@ -90,7 +90,7 @@ def lines_and_volumes(x1, x3):
 
 
 @pytest.mark.parametrize("layout", LAYOUT_NAMES)
-@pytest.mark.parametrize("dtype", ["f4", "i2"])
+@pytest.mark.parametrize("dtype", ["f4", slow("i2")])
 def test_pools(dtype, layout):
     x = LAYOUTS[layout](values((2, 3, 9, 10), dtype))
     for each in (x, x[1]):
@@ -101,7 +101,7 @@ def test_pools(dtype, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUT_NAMES)
-@pytest.mark.parametrize("dtype", ["f4", "i2"])
+@pytest.mark.parametrize("dtype", ["f4", slow("i2")])
 def test_gradients_and_folds(dtype, layout):
     grad, at = (LAYOUTS[layout](values((2, 3, 5, 6), dtype)), ties((2, 3, 5, 6), "i8"))
     for shape, g, indices in (((2, 3, 10, 12), grad, at), ((3, 10, 12), grad[1], at[1])):

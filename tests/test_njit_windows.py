@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 import numba
 import numpy as np
 import pytest
-from cases import LAYOUTS, representative, ties, values
+from cases import LAYOUTS, representative, slow, ties, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,7 +67,9 @@ def agrees(function, *arguments):
 pairs = st.tuples(st.integers(-1, 3), st.integers(-1, 3))
 
 
-@pytest.mark.parametrize("name, dtype", [*((name, "f4") for name in FUNCTIONS), ("max", "i2"), ("mean", "i2")])
+@pytest.mark.parametrize(
+    "name, dtype", [*((name, "f4") for name in FUNCTIONS), slow(("max", "i2")), slow(("mean", "i2"))]
+)
 @given(
     st.tuples(*[st.integers(0, 3), st.sampled_from([0, 1, 2, 9, 70]), st.integers(0, 9), st.integers(0, 40)]),
     st.tuples(st.integers(0, 4), st.integers(0, 5)),
@@ -183,7 +185,7 @@ def unpooled_to(values, indices, size):
     return fastconv.max_unpool2d(values, indices, 2, output_size=size)
 
 
-@pytest.mark.parametrize("dtype, index", [("f4", "i8"), ("i2", "u2")])
+@pytest.mark.parametrize("dtype, index", [("f4", "i8"), slow(("i2", "u2"))])
 def test_unpooling(dtype, index):
     x = values((2, 3, 8, 9), dtype)
     pooled, indices = fastconv.max_pool2d(x, 2, return_indices=True)
