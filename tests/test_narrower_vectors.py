@@ -8,9 +8,9 @@ from subprocesses import run, run_python
 HERE = Path(__file__).parent
 CPUS = {"haswell": (32, "avx2"), "x86-64": (16, "sse2")}  # by LLVM's name; bytes of a vector, as /proc/cpuinfo has it
 FILES = (
-    "algorithms", "conversion", "convolve", "correlate", "dtypes", "fft", "fft_planes", "fft_tiles", "filters",
-    "float_state", "functional", "functional_pools", "grad", "grad_pools", "grad_weights", "ndimage", "overlaps",
-    "padding", "patches", "pool", "properties", "reference", "signal", "simd", "strides", "winograd",
+    "conversion", "convolve", "correlate", "dtypes", "fft", "fft_planes", "fft_tiles", "filters", "functional",
+    "functional_pools", "grad_pools", "grad_weights", "ndimage", "overlaps", "padding", "patches", "pool", "properties",
+    "reference", "simd", "strides", "winograd",
 )  # fmt: skip
 
 
