@@ -80,9 +80,9 @@ def prepare(problem: Problem, only: str | None = None, has_rows: bool = True) ->
 
 
 def prepare_phases(problem: Problem, name: str, phases: list[Phase]) -> Callable[..., Any] | None:
-    """What makes all outputs of a transposed last axis at once by its phases, which the family of that name would run.
+    """What runs phases of a transposed last axis in one call of the family of that name, which would run each of them.
 
-    It answers False with nothing written where the arrays do not allow that. None: there is no such family.
+    It answers False with nothing written where the arrays do not allow that. None: the family does not do it.
     """
     place = [family.name for family in _families()].index(name) if name != IM2COL else -1
     module = _families()[place].module
@@ -91,8 +91,8 @@ def prepare_phases(problem: Problem, name: str, phases: list[Phase]) -> Callable
     numbers = module.phase_numbers(*facts_of(problem), phases)
     if numbers is None:
         return None
-    last = problem.axes[-1]
-    as_one = problem._replace(axes=(*problem.axes[:-1], widest_phase(last, phases)._replace(out=last.size)))
+    last, results = problem.axes[-1], sum(phase.out for phase in phases)
+    as_one = problem._replace(axes=(*problem.axes[:-1], widest_phase(last, phases)._replace(out=results)))
     correlate = entry_point(module.correlate_phases, *family_formats(module, problem.dtype.name, problem.read.name))
     return _calling(as_one, place, correlate, numbers, True)
 

@@ -3,7 +3,7 @@
 With strides of s, the outputs that are s apart are a convolution with steps of 1 of the input and every s-th tap of the
 kernel. So a transposed convolution is as many of them as the strides' product, each of which reads a view of the kernel
 and writes a view of the result. No input is stuffed with zeros, and nothing of the size of an array is made besides.
-Phases of the last axis run together, where kernels do that, and are stored side by side.
+Phases of the last axis run together, where kernels do that, and are stored side by side; or those that read alike do.
 """
 
 from __future__ import annotations
@@ -72,25 +72,41 @@ def prepare_transposed(
 
 
 def _prepare_row(transposed: Problem, leading: tuple[Phase, ...], last: list[Phase]) -> list[Run]:
-    """What runs a phase of the leading axes and these of the last one: a call for each, or one for all."""
+    """What runs a phase of the leading axes and these of the last one: a call for all, for those alike, or for each."""
     prepared = [_prepare_part(transposed, (*leading, phase)) for phase in last]
-    names, parts = [name for name, _ in prepared], [part for _, part in prepared]
+    together = _prepare_together(transposed, leading, last, prepared)
+    if together is not None:
+        return [together]
+    alike: dict[Phase, list[int]] = {}
+    for i, phase in enumerate(last):
+        alike.setdefault(phase._replace(tap=0, first=0), []).append(i)
+    runs = []
+    for places in alike.values():
+        some = [prepared[i] for i in places]
+        together = _prepare_together(transposed, leading, [last[i] for i in places], some)
+        runs += [run for _, run in some] if together is None else [together]
+    return runs
+
+
+def _prepare_together(
+    transposed: Problem, leading: tuple[Phase, ...], last: list[Phase], prepared: list[tuple[str, Run]]
+) -> Run | None:
+    """What runs some phases of the last axis in one call, where the kernels that would run each of them do that."""
+    if len(last) < 2 or len({name for name, _ in prepared}) > 1:
+        return None
     axis = transposed.axes[-1]
-    if len(last) < 2 or len(set(names)) > 1 or sum(phase.out for phase in last) < axis.size:
-        return parts
-    axes = *map(_axis_of, leading), axis
-    together = prepare_phases(transposed._replace(axes=axes), names[0], last)
+    together = prepare_phases(transposed._replace(axes=(*map(_axis_of, leading), axis)), prepared[0][0], last)
     if together is None:
-        return parts
+        return None
     everything = Phase(0, 1, axis.kernel, 0, axis.out, 1, 0, 0, 0, axis.size)
     of_x, of_w, of_out = _indices((*leading, everything), (*(axis.stride for axis in transposed.axes[:-1]), 1))
 
     def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
         if not together(x[of_x], w[of_w], bias, fill, out[of_out]):
-            for part in parts:
+            for _, part in prepared:
                 part(x, w, bias, fill, out)
 
-    return [run]
+    return run
 
 
 def _prepare_part(transposed: Problem, phases: tuple[Phase, ...]) -> tuple[str, Run]:

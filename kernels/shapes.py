@@ -266,6 +266,11 @@ def phase_of(axis: Axis, tap: int) -> Phase:
     return Phase(tap, step, taps, begin, end, dilation, max(before, 0), max(after, 0), first, out)
 
 
+def make_all(axis: Axis, phases: Sequence[Phase]) -> bool:
+    """Whether phases make all outputs of a transposed axis."""
+    return sum(phase.out for phase in phases) == axis.size
+
+
 def widest_phase(axis: Axis, phases: Sequence[Phase]) -> Axis:
     """An axis with the most of what phases of a transposed one have."""
     taps, before = max(phase.taps for phase in phases), max(phase.before for phase in phases)

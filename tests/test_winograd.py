@@ -9,7 +9,18 @@ import pytest
 from cases import LAYOUTS, OUT_LAYOUTS, call_convolution, poison, values
 from fastconv.kernels.convolution import costs, winograd
 from fastconv.kernels.convolution.choose import FAMILIES, refusals
-from fastconv.kernels.shapes import ALGORITHMS, AUTO, UNIT, Axis, Call, element_of
+from fastconv.kernels.shapes import (
+    ALGORITHMS,
+    AUTO,
+    CONSTANT,
+    PLAN,
+    UNIT,
+    Axis,
+    Call,
+    count_phases,
+    element_of,
+    phase_of,
+)
 from fastconv.kernels.simd.vectors import VECTOR_BYTES
 from fastconv.kernels.simd.winograd import KINDS
 from subprocesses import run_python
@@ -203,6 +214,46 @@ def test_phases_of_transposed_convolutions(call, threads, monkeypatch):
     x[..., 2] = np.nan
     finite = np.isfinite(transposed(*arguments))
     np.testing.assert_array_equal(finite, np.isfinite(expect_transposed(*arguments).value))
+
+
+@pytest.mark.parametrize("call", [
+    ((2, 56, 37), (56, 70, 16), (8,), (4,), (0,), 1, (1,)),  # four begin an element later than the others
+    ((3, 72, 400), (72, 20, 9), (3,), (3,), (0,), 1, (1,)),  # kernels are kept
+    ((2, 72, 50), (72, 50, 9), (4,), (6,), (3,), 1, (3,)),
+    ((1, 72, 9, 14), (72, 20, 3, 4), (1, 2), (1, 2), (0, 0), 2, (1, 1)),
+    ((1, 80, 4, 5, 9), (80, 20, 2, 3, 6), (2, 1, 3), (0, 1, 0), (0, 0, 0), 2, (1, 1, 1)),
+], ids=str)  # fmt: skip
+def test_phases_together_have_the_bits_of_each_alone(call, threads, monkeypatch):
+    x_shape, w_shape, *options = call
+    x, w, used = noise(x_shape), noise(w_shape, seed=1), []
+    x[0, 1, ..., 2], x[0, 2, ..., 5], w[3, 1, ..., 0] = np.nan, 1e6, np.inf  # some tiles are summed directly
+
+    def noting(problem, name, phases):
+        call = dispatch.prepare_phases(problem, name, phases)
+        return call and (lambda *arrays: used.append((name, call(*arrays))) or used[-1][1])
+
+    arguments = x, w, noise(w_shape[1] * options[3], seed=2), *options[:3], np.int64(options[3]), options[4]
+    monkeypatch.setattr("fastconv.transposed.prepare_phases", lambda *_: None)
+    fastconv.set_num_threads(1)
+    alone = transposed(*arguments)
+    monkeypatch.setattr("fastconv.transposed.prepare_phases", noting)
+    for count in (1, 2, 3):
+        fastconv.set_num_threads(count)
+        assert transposed(*arguments).tobytes() == alone.tobytes()
+    assert ("winograd", True) in used
+
+
+@pytest.mark.parametrize("stride, fits", [(8, True), (500, True), (5000, False), (100_000, False)])
+def test_phases_that_do_not_fit_the_workspace_run_alone(stride, fits):
+    axis = Axis(4 * stride, 2 * stride, stride, 1, 0, 0, CONSTANT, 3)
+    phases = [phase_of(axis, tap) for tap in range(count_phases(axis))]
+    assert len(phases) == stride
+    call, element = Call(1, 1, 64, 4, 1, 0, 0, 0, 0), element_of("float32")
+    numbers = winograd.phase_numbers(call, (UNIT, UNIT, axis), element, phases)
+    assert (numbers is not None) == fits
+    if fits:
+        end = PLAN + len(winograd.WinogradBlocks._fields) + winograd.Room._fields.index("end")
+        assert numbers[end] <= winograd.WORKSPACE_BYTES
 
 
 # In a process of its own, whose compiled code has not been told that Winograd costs nothing.
@@ -425,7 +476,7 @@ def test_plans_fit_the_workspace(itemsize):
         element = element_of("float32" if itemsize == 4 else "float64")
         assert winograd.refuses(call, (a0, a1, a2), element) in (0, winograd.LARGE_TILE)
         if winograd.refuses(call, (a0, a1, a2), element) == 0:
-            blocks = winograd.choose_blocks(call, a0, a1, a2, itemsize)
+            blocks = winograd.choose_blocks(call, a0, a1, a2, itemsize, 1)
             room = winograd.find_room(call, a0, a1, a2, blocks, itemsize)
             assert room.end <= winograd.WORKSPACE_BYTES
             assert all(offset % min(VECTOR_BYTES, 64) == 0 for offset in room[: room._fields.index("end")])

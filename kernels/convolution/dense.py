@@ -31,6 +31,7 @@ from ..shapes import (
     Phase,
     even_part,
     is_padded,
+    make_all,
     pack_numbers,
     taps_of,
     whole_windows,
@@ -172,7 +173,11 @@ def phase_numbers(call, axes, element, phases):
     None: kernels, or the sums of a few outputs, do not fit.
     """
     a0, a1, a2 = axes
-    if a0.kernel * a1.kernel * a2.kernel > TAPS or a2.stride > SLAB_BYTES // (VECTORS * VECTOR_BYTES) // POSITIONS:
+    if (
+        not make_all(a2, phases)
+        or a0.kernel * a1.kernel * a2.kernel > TAPS
+        or a2.stride > SLAB_BYTES // (VECTORS * VECTOR_BYTES) // POSITIONS
+    ):
         return None
     widest = widest_phase(a2, phases)
     blocks = choose_blocks(call, a0, a1, widest, True, element.itemsize, a2.stride, a2.kernel)

@@ -34,6 +34,7 @@ from ..shapes import (
     Call,
     Phase,
     even_part,
+    make_all,
     pack_numbers,
     widest_phase,
     words_of,
@@ -193,7 +194,7 @@ def phase_numbers(call, axes, element, phases):
     columns = even_part(widest.out, _PAIR_BYTES // itemsize // (2 * ROWS), VECTOR_BYTES // itemsize)
     rows = even_part(a1.out, _PAIR_BYTES // itemsize // (2 * columns), ROWS)
     slab = slab_of(a1, widest, rows, columns)
-    if a2.stride != 2 or slab.is_line or not fits(slab, itemsize):
+    if not make_all(a2, phases) or a2.stride != 2 or slab.is_line or not fits(slab, itemsize):
         return None
     numbers = pack_numbers(call, (a0, a1, widest), _PHASES + len(phases) * _PHASE_WORDS)
     write_tuple(numbers, PLAN, slab)

@@ -31,6 +31,7 @@ from ..shapes import (
     Axis,
     Phase,
     is_padded,
+    make_all,
     pack_numbers,
     widest_phase,
     words_of,
@@ -150,7 +151,7 @@ def phase_numbers(call, axes, element, phases):
     plan = make_plan(call, (a0, a1, widest), element.itemsize)
     blocks = plan.in_place
     is_one = (call.channels, a0.kernel, a1.kernel, widest.kernel) == blocks[:4]
-    if a2.stride != 2 or element.is_complex or not (is_one and plan.allows_in_place):
+    if not make_all(a2, phases) or a2.stride != 2 or element.is_complex or not (is_one and plan.allows_in_place):
         return None
     numbers = pack_numbers(call, (a0, a1, widest), _PLAN_WORDS + len(phases) * _PHASE_WORDS)
     end = write_tuple(numbers, PLAN, plan)

@@ -3,8 +3,9 @@
 An axis of 3 taps is cut into tiles of 4 outputs, which come from 6 inputs. Input tiles and kernels are taken to 6
 points (36, of a plane's tiles and kernels), multiplied there and summed over the channels, and the sums are taken
 back: 36 products instead of 144. With 2 taps, which phases of transposed convolutions have, they are 5 inputs and 5
-points: 25 products instead of 64. The taps of a first axis, of any number, are summed like channels. A dilation splits
-an image into as many along its axis, of which each has its own inputs and outputs.
+points: 25 products instead of 64. Phases of the last axis that have the same inputs and as many taps share the points
+of the inputs, and the cache lines of the kernels. The taps of a first axis, of any number, are summed like channels. A
+dilation splits an image into as many along its axis, of which each has its own inputs and outputs.
 
 For each block of tiles (some rows of tiles of an image, or whole images):
 
@@ -61,7 +62,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import entry, inlined, kernel, plain
-from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, even_part, words_of
+from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, Axis, drop_steps, even_part, pack_numbers, words_of
 from ..simd.packing import pack_run
 from ..simd.tiles import Inputs, Taps, Target
 from ..simd.vectors import VECTOR_BYTES, lanes_of
@@ -122,6 +123,7 @@ class WinogradBlocks(NamedTuple):
     rows: int  # of tiles
     columns: int
     keeps: int  # whether the workspace holds all kernels of a group
+    phases: int  # of a transposed last axis that are made together; else 1
 
 
 class Room(NamedTuple):
@@ -150,13 +152,24 @@ class Room(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Blocks, and room for them."""
+    """Blocks, and room for them; how the phases of a transposed last axis lie in its arrays. `Place`s follow."""
 
     blocks: WinogradBlocks
     room: Room
+    begin: int  # of the input
+    tap_step: int  # of the kernel
+    step: int  # of the outputs
 
 
-_PLAN_WORDS = PLAN + words_of(Plan)
+class Place(NamedTuple):
+    """Where a phase begins."""
+
+    tap: int  # of the kernel
+    first: int  # of the outputs
+
+
+_PLACES = PLAN + words_of(Plan)
+_PLACE_WORDS = words_of(Place)
 
 
 # ---- what is known before the arrays are: plain Python
@@ -202,7 +215,7 @@ def reason(refusal, call, axes, element):
 def cost(call, axes, element):
     """Nanoseconds that an image takes, about."""
     a0, a1, a2 = axes
-    blocks = choose_blocks(one_image(call), a0, a1, a2, element.itemsize)
+    blocks = choose_blocks(one_image(call), a0, a1, a2, element.itemsize, 1)
     points, lanes = blocks.points1 * blocks.points2, VECTOR_BYTES // element.itemsize
     tiles1, tiles2 = -(-outputs_of(a1) // blocks.size1), -(-outputs_of(a2) // blocks.size2)
     tiles = float(count_images(one_image(call), a1, a2)) * float(a0.out) * float(tiles1) * float(tiles2)
@@ -221,15 +234,40 @@ def cost(call, axes, element):
 @plain
 def plan_words(call, axes, element):
     """How many numbers a call and its plan take."""
-    return _PLAN_WORDS
+    return _PLACES + _PLACE_WORDS
 
 
 @plain
 def write_plan(call, axes, element, numbers):
-    """Write the `Plan` behind the numbers of the call."""
+    """Write the `Plan` and its only `Place` behind the numbers of the call."""
     a0, a1, a2 = axes
-    blocks = choose_blocks(call, a0, a1, a2, element.itemsize)
-    write_tuple(numbers, PLAN, Plan(blocks, find_room(call, a0, a1, a2, blocks, element.itemsize)))
+    blocks = choose_blocks(call, a0, a1, a2, element.itemsize, 1)
+    plan = Plan(blocks, find_room(call, a0, a1, a2, blocks, element.itemsize), 0, 1, 1)
+    write_tuple(numbers, write_tuple(numbers, PLAN, plan), Place(0, 0))
+
+
+def phase_numbers(call, axes, element, phases):
+    """The numbers of a call that makes some phases of its last axis, a transposed one.
+
+    None: they do not have the same inputs and as many taps, or are too many for the workspace.
+    """
+    a0, a1, a2 = axes
+    alike = {each._replace(tap=0, first=0) for each in phases}
+    if len(alike) > 1:
+        return None
+    (phase,) = alike
+    size = phase.end - phase.begin
+    axis = Axis(size, phase.taps, 1, phase.dilation, phase.before, phase.after, CONSTANT, phase.out)
+    axes = a0, a1, drop_steps(axis)
+    blocks = choose_blocks(call, *axes, element.itemsize, len(phases))
+    room = find_room(call, *axes, blocks, element.itemsize)
+    if room.end > WORKSPACE_BYTES:
+        return None
+    numbers = pack_numbers(call, axes, _PLACES + len(phases) * _PLACE_WORDS)
+    end = write_tuple(numbers, PLAN, Plan(blocks, room, phase.begin, phase.tap_step, a2.stride))
+    for each in phases:
+        end = write_tuple(numbers, end, Place(each.tap, each.first))
+    return numbers
 
 
 @plain
@@ -289,7 +327,7 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     value_step = odd_lines(slots * call.channels * tiles + lanes, itemsize)
     panels = a0.kernel
     if blocks.keeps:
-        panels *= -(-call.outputs // width) * -(-call.channels // blocks.channels)
+        panels *= blocks.phases * -(-call.outputs // width) * -(-call.channels // blocks.channels)
     sums = blocks.size1 * inputs2 * _PHASE * itemsize
     added = sums + blocks.size1 * blocks.columns * blocks.size2 * _WIDTH_BYTES
     line = added + VECTOR_BYTES
@@ -302,9 +340,9 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     packed = min(call.channels, _PACKED)
     taps_at = patch + odd_lines(packed * a0.kernel * points, itemsize) * itemsize
     tap_weights = taps_at + packed * taps * _WIDTH_BYTES
-    kernels = tap_weights + (taps + 2 * a0.kernel) * _WIDTH_BYTES
+    kernels = tap_weights + blocks.phases * (taps + 2 * a0.kernel) * _WIDTH_BYTES
     products = kernels + panels * points * kernel_step * itemsize
-    values = products + points * product_step * itemsize
+    values = products + blocks.phases * points * product_step * itemsize
     end = values + points * value_step * itemsize
     return Room(
         sums, added, line, table, limits, measures, marks, weights, patch, taps_at, tap_weights, kernels, products,
@@ -313,16 +351,16 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
 
 
 @plain
-def choose_blocks(call, a0, a1, a2, itemsize):
+def choose_blocks(call, a0, a1, a2, itemsize, phases):
     """The largest blocks that fit: whole rows of tiles, then images, or planes where they share inputs."""
     size1, size2 = size_of(a1.kernel), size_of(a2.kernel)
     points1, points2, width = size1 + a1.kernel - 1, size2 + a2.kernel - 1, _WIDTH_BYTES // itemsize
     points = points1 * points2
     batch, chunks = count_images(call, a1, a2), -(-call.outputs // width)
     tiles1, tiles2 = -(-outputs_of(a1) // size1), -(-outputs_of(a2) // size2)
-    kept = float(points * a0.kernel * call.channels) * chunks * _WIDTH_BYTES
+    kept = float(points * a0.kernel * call.channels) * chunks * phases * _WIDTH_BYTES
     tiles = float(batch) * float(a0.out) * float(tiles1) * float(tiles2)
-    keeps = int(kept <= _KEPT_BYTES and chunks <= _CHUNKS and tiles > _FEW_TILES)
+    keeps = int(kept <= _KEPT_BYTES and chunks * phases <= _CHUNKS and tiles > _FEW_TILES)
     channels = most_channels = min(call.channels, _CHANNELS)
     most = _TILES
     if keeps:
@@ -336,7 +374,7 @@ def choose_blocks(call, a0, a1, a2, itemsize):
                 planes = even_part(max(a0.out, 1), max(most // (rows * columns) - a0.kernel + 1, 1))
             else:
                 images = even_part(batch, max(most // (rows * columns), 1))
-        blocks = WinogradBlocks(size1, size2, points1, points2, channels, images, planes, rows, columns, keeps)
+        blocks = WinogradBlocks(size1, size2, points1, points2, channels, images, planes, rows, columns, keeps, phases)
         if most == 1 or find_room(call, a0, a1, a2, blocks, itemsize).end <= WORKSPACE_BYTES:
             return blocks
         if not keeps and rows == tiles1 and columns == tiles2 and channels > _FEWEST_CHANNELS:
@@ -364,18 +402,20 @@ class Task(NamedTuple):
     tiles: int  # of the images
     points: int
     taps: int
+    tap_step: int  # elements of the kernel from one tap of the last axis to the next, of any phase
+    out_step: int  # and of the result, from one output to the next
 
 
 @entry
 def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
-    """`generic.correlate` over exactly three spatial axes, missing ones of size 1.
+    """`generic.correlate` over exactly three spatial axes, missing ones of size 1; or what `phase_numbers` are of.
 
     Returns False, nothing written, if a pointer or stride is misaligned.
     `threads` share the work, each with `WORKSPACE_BYTES` of the workspace; number `thread` runs this, the caller is 0.
 
     LOOP 4  over blocks of tiles, or some of a block's output channels, which threads take from a counter
     LOOP 3  over chunks of output channels, as wide as a register tile: all read the block's inputs at the points
-    LOOP 2  over blocks of the input channels, whose kernels stay in L2
+    LOOP 2  over blocks of the input channels, whose kernels stay in L2, those of phases that run together in turns
     LOOP 1  over the points, and for each the register tiles of a block
     """
     call = load_call(numbers.data)
@@ -387,8 +427,11 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     axes = load_axes(numbers.data, CALL_FIELDS)
     a0, a1, a2 = axes
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
-    operands = Operands(Operand(x, xs), Operand(w, ws), bias, Operand(out, outs), fill, workspace)
-    plan = load_tuple(numbers.data, PLAN, Plan)
+    plan, tap_step, out_step = load_tuple(numbers.data, PLAN, Plan), ws.s2, outs.s2
+    ws = Strides(ws.batch, ws.channel, ws.s0, ws.s1, ws.s2 * plan.tap_step)
+    outs = Strides(outs.batch, outs.channel, outs.s0, outs.s1, outs.s2 * plan.step)
+    inputs = Operand(part_of(x, plan.begin * xs.s2), xs)
+    operands = Operands(inputs, Operand(w, ws), bias, Operand(out, outs), fill, workspace)
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
     batch, chunks = count_images(call, a1, a2), -(-call.outputs // width)
     blocks = split_blocks(call, a0, a1, a2, plan.blocks, chunks, threads)
@@ -417,14 +460,17 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
             has_half(a1) * (p1 + block.rows == out1),
             has_half(a2) * (p2 + block.columns == out2),
             block.images * rows * columns, blocks.points1 * blocks.points2,
-            a0.kernel * a1.kernel * a2.kernel,
+            a0.kernel * a1.kernel * a2.kernel, tap_step, out_step,
         )  # fmt: skip
-        correlate_block(task, block, kept == owner)
+        correlate_block(task, block, kept == owner, numbers.data)
         kept = owner if blocks.keeps else -1
         item = take_item(team) if threads > 1 else item + 1
     if threads > 1 and thread == 0:
         close_team(team)
     return True
+
+
+correlate_phases = correlate
 
 
 @inlined
@@ -447,7 +493,7 @@ def split_blocks(call, a0, a1, a2, blocks, chunks, threads):
             return blocks
         blocks = WinogradBlocks(
             blocks.size1, blocks.size2, blocks.points1, blocks.points2, blocks.channels, images, blocks.planes, rows,
-            columns, blocks.keeps,
+            columns, blocks.keeps, blocks.phases,
         )  # fmt: skip
 
 
@@ -459,42 +505,84 @@ def part(task, offset, i):
 
 
 @kernel
-def correlate_block(task, block, is_kept):
+def correlate_block(task, block, is_kept, numbers):
     """Outputs of a block. `is_kept`: the workspace holds the kernels of its output channels."""
-    operands, call, blocks, room = task.operands, task.call, task.blocks, task.room
-    a0, _, _ = task.axes
+    phases = task.blocks.phases
     transform_block(task, block)
     measure_block(task, block)
-    lanes, limits = lanes_of(part(task, 0, 0)), part(task, room.limits, 0)
-    width = VECTORS * lanes
-    channel_blocks = -(-call.channels // blocks.channels)
-    table = scratch_index(operands.workspace, room.table)
+    width = VECTORS * lanes_of(part(task, 0, 0))
     for i in range(0, block.outputs, width):  # LOOP 3
-        outputs = min(width, block.outputs - i)
-        vectors, number = -(-outputs // lanes), (block.o + i) // width if blocks.keeps else 0
         chunk = OutputBlock(
-            block.group, block.o + i, outputs, block.n, block.images,
+            block.group, block.o + i, min(width, block.outputs - i), block.n, block.images,
             block.p0, block.p1, block.rows, block.p2, block.columns,
         )  # fmt: skip
-        table[0] = table[1] = 0
-        for b in range(channel_blocks):  # LOOP 2
-            c = b * blocks.channels
-            channels = min(blocks.channels, call.channels - c)
-            first = 0
-            if blocks.keeps:
-                first = (number * channel_blocks + b) * a0.kernel * task.points * room.kernel_step
-            if not is_kept:
-                transform_panel(task, chunk, c, channels, vectors, first)
-            for k0 in range(a0.kernel):
-                for point in range(task.points):  # LOOP 1
-                    at = first + (k0 * task.points + point) * room.kernel_step
-                    kernels = Kernels(part(task, room.kernels, at), vectors * lanes, vectors, channels, 1, 0)
-                    multiply_point(task, point, k0, c, Taps(table, 1, channels), kernels, b + k0 > 0)
-        if not is_kept:
-            limits[2 * number], limits[2 * number + 1] = measure_kernels(task, outputs)
-        if mark_tiles(task, limits[2 * number], limits[2 * number + 1]):
-            sum_directly(task, chunk, vectors)
-        store_chunk(task, chunk, vectors)
+        # A cache line of a kernel holds taps of several phases: they take turns at each block of channels.
+        for b in range(-(-task.call.channels // task.blocks.channels)):  # LOOP 2
+            for f in range(phases):
+                multiply_channels(place_task(task, f, numbers), chunk, b, f, is_kept)
+        for f in range(phases):
+            finish_chunk(place_task(task, f, numbers), chunk, f, is_kept)
+
+
+@inlined
+def place_task(task, f, numbers):
+    """The task, of phase `f`: where it has its taps and outputs, and its parts of the workspace."""
+    x, w, bias, out, fill, workspace = task.operands
+    place, room = load_tuple(numbers, _PLACES + f * _PLACE_WORDS, Place), task.room
+    w = Operand(part_of(w.array, place.tap * task.tap_step), w.strides)
+    out = Operand(part_of(out.array, place.first * task.out_step), out.strides)
+    tap_weights = room.tap_weights + f * (task.taps + 2 * task.axes[0].kernel) * _WIDTH_BYTES
+    products = room.products + f * task.points * room.product_step * compute_size(out.array)
+    room = Room(
+        room.sums, room.added, room.line, room.table, room.limits, room.measures, room.marks, room.weights, room.patch,
+        room.taps, tap_weights, room.kernels, products, room.values, room.end, room.measure_step, room.weight_step,
+        room.kernel_step, room.product_step, room.value_step,
+    )  # fmt: skip
+    return Task(
+        Operands(x, w, bias, out, fill, workspace), task.call, task.axes, task.blocks, room, task.planes, task.rows,
+        task.columns, task.half1, task.half2, task.tiles, task.points, task.taps, task.tap_step, task.out_step,
+    )  # fmt: skip
+
+
+@inlined
+def number_of(task, chunk, f):
+    """Which kept kernels are those of a chunk and phase `f`, if any are kept."""
+    width = VECTORS * lanes_of(part(task, 0, 0))
+    return chunk.o // width * task.blocks.phases + f if task.blocks.keeps else 0
+
+
+@kernel
+def multiply_channels(task, chunk, b, f, is_kept):
+    """Products at all points of a chunk and phase, and of block `b` of the input channels."""
+    call, blocks, room = task.call, task.blocks, task.room
+    a0, _, _ = task.axes
+    lanes = lanes_of(part(task, 0, 0))
+    vectors, channel_blocks = -(-chunk.outputs // lanes), -(-call.channels // blocks.channels)
+    table = scratch_index(task.operands.workspace, room.table)
+    table[0] = table[1] = 0
+    c, first = b * blocks.channels, 0
+    channels = min(blocks.channels, call.channels - c)
+    if blocks.keeps:
+        first = (number_of(task, chunk, f) * channel_blocks + b) * a0.kernel * task.points * room.kernel_step
+    if not is_kept:
+        transform_panel(task, chunk, c, channels, vectors, first)
+    for k0 in range(a0.kernel):
+        for point in range(task.points):  # LOOP 1
+            at = first + (k0 * task.points + point) * room.kernel_step
+            kernels = Kernels(part(task, room.kernels, at), vectors * lanes, vectors, channels, 1, 0)
+            multiply_point(task, point, k0, c, Taps(table, 1, channels), kernels, b + k0 > 0)
+
+
+@kernel
+def finish_chunk(task, chunk, f, is_kept):
+    """Outputs of a chunk and phase from its products, or from direct sums where tiles are uneven."""
+    lanes, limits, number = lanes_of(part(task, 0, 0)), part(task, task.room.limits, 0), number_of(task, chunk, f)
+    vectors = -(-chunk.outputs // lanes)
+    if not is_kept:
+        limits[2 * number], limits[2 * number + 1] = measure_kernels(task, chunk.outputs)
+    if mark_tiles(task, limits[2 * number], limits[2 * number + 1]):
+        sum_directly(task, chunk, vectors)
+    store_chunk(task, chunk, vectors)
 
 
 @inlined
