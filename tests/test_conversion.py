@@ -99,6 +99,7 @@ def test_the_bits_of_a_convolution_of_a_converted_copy(family, given, dtype):
             assert_bits(got, want)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(VECTOR_BYTES < 32, reason="kernels for short vectors take fewer calls")
 def test_each_family_takes_its_calls():
     for family, calls in CALLS.items():
