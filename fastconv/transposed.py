@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .dispatch import Run, prepare, prepare_phases
-from .kernels.shapes import CONSTANT, Axis, Call, Phase, count_phases, drop_steps, phase_of
+from .kernels.shapes import Axis, Call, Phase, alike, axis_of, count_phases, phase_of
 from .launch import CONVOLUTION, import_kernels
 from .problem import Array, Problem
 from .verbose import traced
@@ -77,13 +77,14 @@ def _prepare_row(transposed: Problem, leading: tuple[Phase, ...], last: list[Pha
     together = _prepare_together(transposed, leading, last, prepared)
     if together is not None:
         return [together]
-    alike: dict[Phase, list[int]] = {}
+    groups: dict[Phase, list[int]] = {}
     for i, phase in enumerate(last):
-        alike.setdefault(phase._replace(tap=0, first=0), []).append(i)
+        groups.setdefault(alike(phase), []).append(i)
     runs = []
-    for places in alike.values():
+    for places in groups.values():
         some = [prepared[i] for i in places]
-        together = _prepare_together(transposed, leading, [last[i] for i in places], some)
+        # All of them were asked for above.
+        together = None if len(groups) == 1 else _prepare_together(transposed, leading, [last[i] for i in places], some)
         runs += [run for _, run in some] if together is None else [together]
     return runs
 
@@ -95,7 +96,7 @@ def _prepare_together(
     if len(last) < 2 or len({name for name, _ in prepared}) > 1:
         return None
     axis = transposed.axes[-1]
-    together = prepare_phases(transposed._replace(axes=(*map(_axis_of, leading), axis)), prepared[0][0], last)
+    together = prepare_phases(transposed._replace(axes=(*map(axis_of, leading), axis)), prepared[0][0], last)
     if together is None:
         return None
     everything = Phase(0, 1, axis.kernel, 0, axis.out, 1, 0, 0, 0, axis.size)
@@ -111,7 +112,7 @@ def _prepare_together(
 
 def _prepare_part(transposed: Problem, phases: tuple[Phase, ...]) -> tuple[str, Run]:
     """What runs a phase of all axes, and its name."""
-    axes = tuple(map(_axis_of, phases))
+    axes = tuple(map(axis_of, phases))
     name, run = prepare(transposed._replace(axes=axes), has_rows=transposed.axes[-1].stride == 1)
     of_x, of_w, of_out = _indices(phases, tuple(axis.stride for axis in transposed.axes))
 
@@ -119,12 +120,6 @@ def _prepare_part(transposed: Problem, phases: tuple[Phase, ...]) -> tuple[str, 
         run(x[of_x], w[of_w], bias, fill, out[of_out])
 
     return name, run_part
-
-
-def _axis_of(phase: Phase) -> Axis:
-    """The axis of the convolution that a phase is."""
-    size = phase.end - phase.begin
-    return drop_steps(Axis(size, phase.taps, 1, phase.dilation, phase.before, phase.after, CONSTANT, phase.out))
 
 
 def _indices(phases: tuple[Phase, ...], strides: tuple[int, ...]) -> tuple[Index, Index, Index]:

@@ -266,6 +266,17 @@ def phase_of(axis: Axis, tap: int) -> Phase:
     return Phase(tap, step, taps, begin, end, dilation, max(before, 0), max(after, 0), first, out)
 
 
+def axis_of(phase: Phase) -> Axis:
+    """The axis of the convolution that a phase is."""
+    size = phase.end - phase.begin
+    return drop_steps(Axis(size, phase.taps, 1, phase.dilation, phase.before, phase.after, CONSTANT, phase.out))
+
+
+def alike(phase: Phase) -> Phase:
+    """What phases have in common that have the same inputs and as many taps."""
+    return phase._replace(tap=0, first=0)
+
+
 def make_all(axis: Axis, phases: Sequence[Phase]) -> bool:
     """Whether phases make all outputs of a transposed axis."""
     return sum(phase.out for phase in phases) == axis.size

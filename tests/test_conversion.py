@@ -19,7 +19,8 @@ if oracle.bfloat16 is not None:
 # Each compiles kernels that nothing else needs, those of transforms for ten seconds. They read as all others do: plain
 # loops and pools are called with all pairs, other families with one for each kind of reading and each type of sums.
 TRANSFORMED = [("u1", "f4"), ("f2", "f4"), ("f4", "f8"), ("u1", "c8"), ("c16", "c8")]
-SUMMED = [*TRANSFORMED, ("u1", "i4"), ("i8", "i2")]
+SUMMED = [*TRANSFORMED, ("u1", "i4"), ("i8", "i2"), ("u1", "f2")]
+SUMMED += [("bfloat16", "f4")] if oracle.bfloat16 is not None else []
 
 CALLS = {
     "small": [

@@ -257,7 +257,7 @@ def test_errors_of_long_sums_are_those_of_their_blocks(case, dtype):
     blocks = weights.count_blocks(call, *weights.turned(*axes, plan.has_panels), plan)
     block = weights.POSITIONS if plan.has_panels else weights.SHARED + math.log2(VECTOR_BYTES // x.itemsize)
     depth = block + blocks / plan.parts + plan.parts + 3
-    assert plan.has_panels == (size[1] == 16) and depth < g[:, 0].size / 50
+    assert plan.has_panels == (size[1] == 16) and depth < g[:, 0].size / (100 if VECTOR_BYTES > 16 else 50)
     assert (abs(got - want) / want).max() <= depth * np.finfo(dtype).eps / 2
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from subprocesses import run, run_python
+from subprocesses import run
 
 HERE = Path(__file__).parent
 CPUS = {"haswell": (32, "avx2"), "x86-64": (16, "sse2")}  # by LLVM's name; bytes of a vector, as /proc/cpuinfo has it
@@ -12,6 +12,13 @@ FILES = (
     "functional_pools", "grad_pools", "grad_weights", "ndimage", "overlaps", "padding", "patches", "pool", "properties",
     "reference", "simd", "strides", "winograd",
 )  # fmt: skip
+
+CODE = """
+import sys, pytest
+from fastconv.kernels.simd.vectors import VECTOR_BYTES
+assert VECTOR_BYTES == int(sys.argv[1])
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", sys.argv[2]]))
+"""
 
 
 @pytest.mark.slow
@@ -25,6 +32,4 @@ def test_narrower_vectors(cpu, file):
         known = []
     if feature not in known:
         pytest.skip(f"the machine has no {feature}, or does not say so")
-    of_cpu = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
-    run_python(f"from fastconv.kernels.simd import vectors; assert vectors.VECTOR_BYTES == {width}", **of_cpu)
-    run("-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / f"test_{file}.py", **of_cpu)
+    run("-c", CODE, width, HERE / f"test_{file}.py", NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")

@@ -62,7 +62,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import entry, inlined, kernel, plain
-from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, Axis, drop_steps, even_part, pack_numbers, words_of
+from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, alike, axis_of, even_part, pack_numbers, words_of
 from ..simd.packing import pack_run
 from ..simd.tiles import Inputs, Taps, Target
 from ..simd.vectors import VECTOR_BYTES, lanes_of
@@ -252,13 +252,10 @@ def phase_numbers(call, axes, element, phases):
     None: they do not have the same inputs and as many taps, or are too many for the workspace.
     """
     a0, a1, a2 = axes
-    alike = {each._replace(tap=0, first=0) for each in phases}
-    if len(alike) > 1:
+    phase, *others = set(map(alike, phases))
+    if others:
         return None
-    (phase,) = alike
-    size = phase.end - phase.begin
-    axis = Axis(size, phase.taps, 1, phase.dilation, phase.before, phase.after, CONSTANT, phase.out)
-    axes = a0, a1, drop_steps(axis)
+    axes = a0, a1, axis_of(phase)
     blocks = choose_blocks(call, *axes, element.itemsize, len(phases))
     room = find_room(call, *axes, blocks, element.itemsize)
     if room.end > WORKSPACE_BYTES:
