@@ -38,7 +38,16 @@ from ..shapes import (
     widest_phase,
     words_of,
 )
-from ..simd.packing import CHANNELS, finish_transposed, pack_channels, pack_run, pack_transposed, prefetch_run
+from ..simd.packing import (
+    CHANNELS,
+    TURNS,
+    finish_transposed,
+    pack_channels,
+    pack_run,
+    pack_transposed,
+    pack_turns,
+    prefetch_run,
+)
 from ..simd.tiles import CHANNEL_TILE, Inputs, Taps, Target, Weights, channel_tile
 from ..simd.vectors import VECTOR_BYTES, Bounds, is_finite, lanes_of
 from ..strided import (
@@ -64,7 +73,7 @@ from .blocking import DENSE
 from .costs import DENSE as DENSE_COSTS
 from .costs import direct_cost
 from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
-from .pack import SLACK, SlabLayout, lies_in_order, pack_slab
+from .pack import SLACK, SlabLayout, are_taps_together, lies_in_order, pack_slab
 
 POSITIONS, VECTORS = CHANNEL_TILE
 SLAB_BYTES, _SUMS_BYTES = DENSE.slab_bytes, DENSE.sums_bytes
@@ -584,34 +593,45 @@ def pack_kernels(w, call, axes, block, c, kernels):
 
 @kernel
 def pack_scattered(w, start, axes, outputs, kernels):
-    """`pack_kernels` tap by tap, where the taps of a kernel do not lie side by side.
+    """`pack_kernels` channel by channel, where those of a kernel do not lie side by side.
 
     Channels often lie pages apart, where no hardware foresees the next one.
     """
-    array, ws, at = w.array, w.strides, 0
+    array, ws, taps, width, lanes = w.array, w.strides, kernels.taps, kernels.width, lanes_of(kernels.elements)
     a0, a1, a2 = axes
+    is_run, are_turns = ws.batch != 1 and are_taps_together(ws, axes), 1 < taps == ws.batch <= TURNS
     for channel in range(kernels.channels):
+        source, at = start + channel * ws.channel, channel * taps * width
         if channel + 1 < kernels.channels and 0 < ws.batch <= 64:
-            prefetch_run(array, start + (channel + 1) * ws.channel, outputs * ws.batch)
+            prefetch_run(array, source + ws.channel, outputs * ws.batch)
+        if is_run and are_turns:
+            pack_turns(kernels.elements, at, width, array, source, taps, outputs)
+            continue
+        if is_run and taps > CHANNELS:
+            for v in range(0, width, lanes):
+                for tap in range(0, taps, lanes):
+                    pack_transposed(
+                        array, source + v * ws.batch + tap, ws.batch, outputs - v, min(taps - tap, lanes),
+                        kernels.elements, at + tap * width + v, width,
+                    )  # fmt: skip
+            continue
         for k0 in range(a0.kernel):
             for k1 in range(a1.kernel):
-                row, k2 = start + channel * ws.channel + k0 * ws.s0 + k1 * ws.s1, 0
+                row, k2 = source + k0 * ws.s0 + k1 * ws.s1, 0
                 while k2 < a2.kernel:
-                    source = row + k2 * ws.s2
+                    one = row + k2 * ws.s2
                     if ws.s2 == 1 and ws.batch != 1 and k2 + CHANNELS <= a2.kernel:  # taps side by side
-                        pack_channels(kernels.elements, at, kernels.width, array, source, ws.batch, outputs)
-                        at += CHANNELS * kernels.width
+                        pack_channels(kernels.elements, at, width, array, one, ws.batch, outputs)
+                        at += CHANNELS * width
                         k2 += CHANNELS
                         continue
                     if ws.batch == 1:
-                        pack_run(
-                            kernels.elements, at, array, source, kernels.width, 1, 0, outputs, zero(array)
-                        )  # fmt: skip
+                        pack_run(kernels.elements, at, array, one, width, 1, 0, outputs, zero(array))
                     else:
-                        for o in range(kernels.width):
-                            value = load(array, source + o * ws.batch) if o < outputs else zero(array)
+                        for o in range(width):
+                            value = load(array, one + o * ws.batch) if o < outputs else zero(array)
                             kernels.elements[at + o] = value
-                    at += kernels.width
+                    at += width
                     k2 += 1
 
 

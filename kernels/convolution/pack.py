@@ -154,9 +154,16 @@ def pack_elements(x, start, planes, where, run, padding):
 def lies_in_order(ws, call, axes):
     """Whether the taps of all channels of a kernel lie side by side, as in a C-contiguous array."""
     a0, a1, a2 = axes
+    is_next = ws.channel == a0.kernel * a1.kernel * a2.kernel or call.channels == 1
+    return is_next and are_taps_together(ws, axes)
+
+
+@kernel
+def are_taps_together(ws, axes):
+    """Whether the taps of a channel of a kernel lie side by side."""
+    a0, a1, a2 = axes
     rows = (ws.s2 == 1 or a2.kernel == 1) and (ws.s1 == a2.kernel or a1.kernel == 1)
-    planes = ws.s0 == a1.kernel * a2.kernel or a0.kernel == 1
-    return rows and planes and (ws.channel == a0.kernel * a1.kernel * a2.kernel or call.channels == 1)
+    return rows and (ws.s0 == a1.kernel * a2.kernel or a0.kernel == 1)
 
 
 @kernel

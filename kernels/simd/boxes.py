@@ -23,6 +23,7 @@ from .vectors import (
     first_lanes,
     keep_whole,
     load_vector,
+    pick,
     prefetch,
     store_vector,
     transpose,
@@ -172,23 +173,6 @@ def _without_overlap(builder, count, lanes, body, vectors=None):
             body(builder.and_(count, _INT64(-2 * lanes)), lanes, None)
 
 
-def _pick(builder, vectors, places, words=1):
-    """A vector of elements, of so many words, of vectors as long: at `j` what `places[j]` says, a vector and a place.
-
-    A chain of shuffles of two vectors each.
-    """
-    result, count = vectors[0], len(places)
-    for i in range(min(1, len(vectors) - 1), len(vectors)):
-        order = []
-        for j, (vector, place) in enumerate(places):
-            mine = place if i < 2 else j  # of the vector so far; where a later one has its turn, anything
-            order.append(count + place if vector == i > 0 else mine)
-        index = ir.VectorType(ir.IntType(32), count * words)
-        order = [place * words + k for place in order for k in range(words)]
-        result = builder.shuffle_vector(result, vectors[i], ir.Constant(index, order))
-    return result
-
-
 @intrinsic
 def copy_box(typingctx, array, source, out, target, box, are_gaps_free):
     """Copy a box of one array to another of the same type, bit by bit; both are a `Place`, and no size is 0.
@@ -225,7 +209,7 @@ def copy_box(typingctx, array, source, out, target, box, are_gaps_free):
             return vectors[0]
         owners = [min(i * every // width, every - 1) for i in range(width)]
         places = [(owner, i * every - starts[owner]) for i, owner in enumerate(owners)]
-        return _pick(builder, vectors, places[:: 1 if step > 0 else -1], words)
+        return pick(builder, vectors, places[:: 1 if step > 0 else -1], words)
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
@@ -666,7 +650,7 @@ def store_box(typingctx, out, target, sums, source, box, every, apart):
                     places = [(j % step, j // step) for j in range(i * width, (i + 1) * width)]
                     yield (
                         builder.add(_times(builder, offset, step), _INT64(i * count)),
-                        _pick(builder, residues, places, parts),
+                        pick(builder, residues, places, parts),
                     )
 
             whole = builder.udiv(ends, _INT64(step * count))

@@ -1,5 +1,7 @@
 """Runs and squares of elements, packed, transposed, converted and stored by whole vectors."""
 
+import functools
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -20,6 +22,7 @@ from .vectors import (
     load_vector,
     prefetch,
     scatter,
+    split_turns,
     store_apart,
     store_vector,
     transpose,
@@ -191,6 +194,45 @@ def pack_transposed(typingctx, array, start, step, rows, lanes, target, to, targ
 
     n = types.intp
     return types.void(array, n, n, n, n, target, n, n), emit
+
+
+TURNS = 4  # that `pack_turns` takes at the most
+
+
+@intrinsic
+def pack_turns(typingctx, target, to, target_step, array, start, every, count):
+    """`target[to + t * target_step + j] = array[start + j * every + t]` for `t < every <= TURNS` and `j < count`.
+
+    Full vectors are written: zeros behind the last element.
+    """
+    element = array.compute
+    lanes = VECTOR_BYTES * 8 // element.bitwidth
+
+    def emit(context, builder, signature, args):
+        keep_whole(builder)
+        target, to, target_step, source, start, every, count = args
+        vector = ir.VectorType(context.get_value_type(element), lanes)
+        target, source = builder.gep(target, [to]), builder.gep(data_of(context, builder, array, source), [start])
+
+        def split(turns, offset, mask):
+            begin = builder.mul(offset, _INT64(turns))
+            rest = builder.sub(builder.mul(count, _INT64(turns)), begin)
+            vectors = []
+            for i in range(turns):
+                some = () if mask is None else (first_lanes(builder, builder.sub(rest, _INT64(i * lanes)), lanes),)
+                at = builder.gep(source, [builder.add(begin, _INT64(i * lanes))])
+                vectors.append(load_elements(context, builder, array, at, vector, *some))
+            for t, value in enumerate(split_turns(builder, vectors)):
+                at = builder.add(builder.mul(target_step, _INT64(t)), offset)
+                store_vector(builder, value, builder.gep(target, [at]))
+
+        for turns in range(2, TURNS + 1):
+            with builder.if_then(builder.icmp_signed("==", every, _INT64(turns))):
+                for_vectors(builder, count, lanes, functools.partial(split, turns))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(target, n, n, array, n, n, n), emit
 
 
 @intrinsic

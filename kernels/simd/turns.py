@@ -20,15 +20,17 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..strided import narrow, widen
-from .boxes import _at, _bits, _parts, _pick, _start, _times
+from .boxes import _at, _bits, _parts, _start, _times
 from .elements import llvm_type
 from .vectors import (
     VECTOR_BYTES,
     add,
     first_lanes,
     for_vectors,
+    join_turns,
     keep_whole,
     load_vector,
+    split_turns,
     store_vector,
     transpose,
     unpack,
@@ -82,34 +84,6 @@ def _between(builder, start, low, high, lanes, parts):
 def _lanes_of(builder, bits, lanes):
     bits = builder.trunc(bits, ir.IntType(lanes)) if lanes < 64 else bits
     return builder.bitcast(bits, ir.VectorType(ir.IntType(1), lanes))
-
-
-def _split(builder, vectors, words):
-    """What `_join` joins. By twos where their number is even: that takes the fewest shuffles."""
-    every, count = len(vectors), vectors[0].type.count // words
-    if every == 1:
-        return vectors
-    if every % 2 == 0:
-        halves = []
-        for odd in range(2):
-            places = [divmod(2 * i + odd, count) for i in range(count)]
-            pairs = zip(vectors[::2], vectors[1::2], strict=True)
-            halves.append(_split(builder, [_pick(builder, pair, places, words) for pair in pairs], words))
-        return [vector for pair in zip(*halves, strict=True) for vector in pair]
-    return [_pick(builder, vectors, [divmod(i * every + r, count) for i in range(count)], words) for r in range(every)]
-
-
-def _join(builder, residues, words):
-    """The elements of vectors in turn, as many vectors of them."""
-    every, count = len(residues), residues[0].type.count // words
-    if every == 1:
-        return residues
-    if every % 2 == 0:
-        pairs = zip(*(_join(builder, residues[odd::2], words) for odd in range(2)), strict=True)
-        places = [[(i % 2, i // 2) for i in range(half * count, (half + 1) * count)] for half in range(2)]
-        return [_pick(builder, pair, each, words) for pair in pairs for each in places]
-    places = [(i % every, i // every) for i in range(every * count)]
-    return [_pick(builder, residues, places[i * count : (i + 1) * count], words) for i in range(every)]
 
 
 class _Masks:
@@ -264,7 +238,7 @@ def split_lines(typingctx, array, source, out, target, lines, table, masks, turn
                 mask = builder.select(is_real, mask, ir.Constant(mask.type, None))
                 at = _at(builder, line, word, _times(builder, column, words))
                 vectors.append(load_vector(builder, at, vector, mask))
-            residues = _split(builder, vectors, words)
+            residues = split_turns(builder, vectors, words)
             patches = _at(builder, goal, word, builder.mul(write.plane, chunk.plane))
 
             def body(residue, offset, mask):
@@ -303,7 +277,7 @@ def split_planes(typingctx, array, source, out, target, box):
                 some = None if mask is None else first_lanes(builder, builder.sub(rest, before), lanes)
                 at = _at(builder, mixed, word, builder.add(start, before))
                 vectors.append(load_vector(builder, at, vector, some))
-            for i, value in enumerate(_split(builder, vectors, words)):
+            for i, value in enumerate(split_turns(builder, vectors, words)):
                 at = builder.add(_times(builder, write.plane, i), offset)
                 store_vector(builder, value, _at(builder, apart, word, at), mask)
 
@@ -366,7 +340,7 @@ def join_lines(typingctx, out, target, array, source, lines, table, masks, turns
 
             def emit_chunk(chunk):
                 line = line_of(chunk.plane, chunk.row)
-                for i, value in enumerate(_join(builder, add_up(chunk, count * parts, masks), parts)):
+                for i, value in enumerate(join_turns(builder, add_up(chunk, count * parts, masks), parts)):
                     column, mask = _columns(builder, turns_, chunk, i, count), masks.of_column(chunk.masks, i)
                     put(value, line, column, mask)
 

@@ -282,6 +282,54 @@ def deinterleave(builder, rows):
     return rows
 
 
+def pick(builder, vectors, places, words=1):
+    """A vector of elements, of so many words, of vectors as long: at `j` what `places[j]` says, a vector and a place.
+
+    A chain of shuffles of two vectors each.
+    """
+    result, count = vectors[0], len(places)
+    for i in range(min(1, len(vectors) - 1), len(vectors)):
+        order = []
+        for j, (vector, place) in enumerate(places):
+            mine = place if i < 2 else j  # of the vector so far; where a later one has its turn, anything
+            order.append(count + place if vector == i > 0 else mine)
+        index = ir.VectorType(ir.IntType(32), count * words)
+        order = [place * words + k for place in order for k in range(words)]
+        result = builder.shuffle_vector(result, vectors[i], ir.Constant(index, order))
+    return result
+
+
+def split_turns(builder, vectors, words=1):
+    """Vectors of elements that take turns, one for each turn.
+
+    By twos where their number is even: that takes the fewest shuffles.
+    """
+    every, count = len(vectors), vectors[0].type.count // words
+    if every == 1:
+        return vectors
+    if every % 2 == 0:
+        halves = []
+        for odd in range(2):
+            places = [divmod(2 * i + odd, count) for i in range(count)]
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            halves.append(split_turns(builder, [pick(builder, pair, places, words) for pair in pairs], words))
+        return [vector for pair in zip(*halves, strict=True) for vector in pair]
+    return [pick(builder, vectors, [divmod(i * every + r, count) for i in range(count)], words) for r in range(every)]
+
+
+def join_turns(builder, residues, words=1):
+    """What `split_turns` splits: the elements of vectors in turn, as many vectors of them."""
+    every, count = len(residues), residues[0].type.count // words
+    if every == 1:
+        return residues
+    if every % 2 == 0:
+        pairs = zip(*(join_turns(builder, residues[odd::2], words) for odd in range(2)), strict=True)
+        places = [[(i % 2, i // 2) for i in range(half * count, (half + 1) * count)] for half in range(2)]
+        return [pick(builder, pair, each, words) for pair in pairs for each in places]
+    places = [(i % every, i // every) for i in range(every * count)]
+    return [pick(builder, residues, places[i * count : (i + 1) * count], words) for i in range(every)]
+
+
 @intrinsic
 def limits(typingctx, pointer):
     """The lowest and the highest value of what a pointer points at; complex numbers have none."""
