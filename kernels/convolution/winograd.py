@@ -80,7 +80,7 @@ from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, source_index, write_tuple
 from .costs import WINOGRAD as WINOGRAD_COSTS
 from .costs import larger, one_image
-from .dense import VECTORS, Kernels, Sums, multiply_run, pack_kernels, store_block, with_stride
+from .dense import VECTORS, Kernels, Sums, multiply_run, pack_kernels, store_block, with_kernel, with_stride
 from .operands import Operand, Operands, OutputBlock
 from .pack import columns_inside
 
@@ -92,6 +92,8 @@ _COLUMNS = 64  # of tiles, where they have more rows than one
 _FEW_COLUMNS = 8  # which are not worth splitting
 _CHANNELS = 128  # of a block of kernels
 _PACKED = 16  # of them that are packed, and weighed, at a time
+_PACKED_TAPS = 9  # of a kernel: those of so many channels, by a chunk of outputs, stay in L1
+_PANELS_BYTES = 3 << 19  # of a block of kernels, for all phases that run together
 _FEWEST_CHANNELS = 32  # to have an image in one block, which then takes its kernels to the points but once
 _KEPT_BYTES = 5 << 18  # kernels of a group that are kept: they stay in L3, each point's in L2 while it is used
 _VALUES_BYTES = 5 << 17  # inputs at the points, beside kept kernels: in L2
@@ -157,15 +159,16 @@ class Plan(NamedTuple):
     blocks: WinogradBlocks
     room: Room
     begin: int  # of the input
-    tap_step: int  # of the kernel
-    step: int  # of the outputs
+    taps: int  # of a row of the kernel, those of all phases
 
 
 class Place(NamedTuple):
-    """Where a phase begins."""
+    """Where a phase lies along the last axis."""
 
-    tap: int  # of the kernel
-    first: int  # of the outputs
+    tap: int  # its first one of the kernel
+    tap_step: int
+    first: int  # of its outputs
+    step: int
 
 
 _PLACES = PLAN + words_of(Plan)
@@ -215,7 +218,7 @@ def reason(refusal, call, axes, element):
 def cost(call, axes, element):
     """Nanoseconds that an image takes, about."""
     a0, a1, a2 = axes
-    blocks = choose_blocks(one_image(call), a0, a1, a2, element.itemsize, 1)
+    blocks = choose_blocks(one_image(call), a0, a1, a2, 1, a2.kernel, element.itemsize)
     points, lanes = blocks.points1 * blocks.points2, VECTOR_BYTES // element.itemsize
     tiles1, tiles2 = -(-outputs_of(a1) // blocks.size1), -(-outputs_of(a2) // blocks.size2)
     tiles = float(count_images(one_image(call), a1, a2)) * float(a0.out) * float(tiles1) * float(tiles2)
@@ -241,9 +244,9 @@ def plan_words(call, axes, element):
 def write_plan(call, axes, element, numbers):
     """Write the `Plan` and its only `Place` behind the numbers of the call."""
     a0, a1, a2 = axes
-    blocks = choose_blocks(call, a0, a1, a2, element.itemsize, 1)
-    plan = Plan(blocks, find_room(call, a0, a1, a2, blocks, element.itemsize), 0, 1, 1)
-    write_tuple(numbers, write_tuple(numbers, PLAN, plan), Place(0, 0))
+    blocks = choose_blocks(call, a0, a1, a2, 1, a2.kernel, element.itemsize)
+    plan = Plan(blocks, find_room(call, a0, a1, a2, blocks, a2.kernel, element.itemsize), 0, a2.kernel)
+    write_tuple(numbers, write_tuple(numbers, PLAN, plan), Place(0, 1, 0, 1))
 
 
 def phase_numbers(call, axes, element, phases):
@@ -256,14 +259,14 @@ def phase_numbers(call, axes, element, phases):
     if others:
         return None
     axes = a0, a1, axis_of(phase)
-    blocks = choose_blocks(call, *axes, element.itemsize, len(phases))
-    room = find_room(call, *axes, blocks, element.itemsize)
+    blocks = choose_blocks(call, *axes, len(phases), a2.kernel, element.itemsize)
+    room = find_room(call, *axes, blocks, a2.kernel, element.itemsize)
     if room.end > WORKSPACE_BYTES:
         return None
     numbers = pack_numbers(call, axes, _PLACES + len(phases) * _PLACE_WORDS)
-    end = write_tuple(numbers, PLAN, Plan(blocks, room, phase.begin, phase.tap_step, a2.stride))
+    end = write_tuple(numbers, PLAN, Plan(blocks, room, phase.begin, a2.kernel))
     for each in phases:
-        end = write_tuple(numbers, end, Place(each.tap, each.first))
+        end = write_tuple(numbers, end, Place(each.tap, each.tap_step, each.first, a2.stride))
     return numbers
 
 
@@ -311,8 +314,11 @@ def odd_lines(elements, itemsize):
 
 
 @plain
-def find_room(call, a0, a1, a2, blocks, itemsize):
-    """The parts of the workspace. Full vectors are written: behind the last element there is room for one."""
+def find_room(call, a0, a1, a2, blocks, row_taps, itemsize):
+    """The parts of the workspace, where rows of a kernel have so many taps.
+
+    Full vectors are written: behind the last element there is room for one.
+    """
     lanes, width = VECTOR_BYTES // itemsize, _WIDTH_BYTES // itemsize
     inputs2 = blocks.points2
     points, taps = blocks.points1 * inputs2, a0.kernel * a1.kernel * a2.kernel
@@ -322,9 +328,9 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     kernel_step = odd_lines(blocks.channels * width, itemsize)
     product_step = odd_lines(tiles * blocks.planes * width, itemsize)
     value_step = odd_lines(slots * call.channels * tiles + lanes, itemsize)
-    panels = a0.kernel
+    panels = blocks.phases
     if blocks.keeps:
-        panels *= blocks.phases * -(-call.outputs // width) * -(-call.channels // blocks.channels)
+        panels *= a0.kernel * -(-call.outputs // width) * -(-call.channels // blocks.channels)
     sums = blocks.size1 * inputs2 * _PHASE * itemsize
     added = sums + blocks.size1 * blocks.columns * blocks.size2 * _WIDTH_BYTES
     line = added + VECTOR_BYTES
@@ -336,8 +342,8 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
     patch = weights + slots * count_weights(blocks) * weight_step * itemsize
     packed = min(call.channels, _PACKED)
     taps_at = patch + odd_lines(packed * a0.kernel * points, itemsize) * itemsize
-    tap_weights = taps_at + packed * taps * _WIDTH_BYTES
-    kernels = tap_weights + blocks.phases * (taps + 2 * a0.kernel) * _WIDTH_BYTES
+    tap_weights = taps_at + packed * a0.kernel * a1.kernel * row_taps * _WIDTH_BYTES
+    kernels = tap_weights + blocks.phases * bytes_of_weights(a0, taps)
     products = kernels + panels * points * kernel_step * itemsize
     values = products + blocks.phases * points * product_step * itemsize
     end = values + points * value_step * itemsize
@@ -348,7 +354,13 @@ def find_room(call, a0, a1, a2, blocks, itemsize):
 
 
 @plain
-def choose_blocks(call, a0, a1, a2, itemsize, phases):
+def bytes_of_weights(a0, taps):
+    """What `weigh_kernels` says of a chunk: for each tap, and twice for each tap of the first axis."""
+    return (taps + 2 * a0.kernel) * _WIDTH_BYTES
+
+
+@plain
+def choose_blocks(call, a0, a1, a2, phases, row_taps, itemsize):
     """The largest blocks that fit: whole rows of tiles, then images, or planes where they share inputs."""
     size1, size2 = size_of(a1.kernel), size_of(a2.kernel)
     points1, points2, width = size1 + a1.kernel - 1, size2 + a2.kernel - 1, _WIDTH_BYTES // itemsize
@@ -358,7 +370,8 @@ def choose_blocks(call, a0, a1, a2, itemsize, phases):
     kept = float(points * a0.kernel * call.channels) * chunks * phases * _WIDTH_BYTES
     tiles = float(batch) * float(a0.out) * float(tiles1) * float(tiles2)
     keeps = int(kept <= _KEPT_BYTES and chunks * phases <= _CHUNKS and tiles > _FEW_TILES)
-    channels = most_channels = min(call.channels, _CHANNELS)
+    channels = _PANELS_BYTES // (phases * points * _WIDTH_BYTES) // _PACKED * _PACKED
+    channels = most_channels = min(call.channels, _CHANNELS, max(channels, _PACKED))
     most = _TILES
     if keeps:
         most = max(min(most, _VALUES_BYTES // (points * call.channels * itemsize)), 1)
@@ -372,7 +385,7 @@ def choose_blocks(call, a0, a1, a2, itemsize, phases):
             else:
                 images = even_part(batch, max(most // (rows * columns), 1))
         blocks = WinogradBlocks(size1, size2, points1, points2, channels, images, planes, rows, columns, keeps, phases)
-        if most == 1 or find_room(call, a0, a1, a2, blocks, itemsize).end <= WORKSPACE_BYTES:
+        if most == 1 or find_room(call, a0, a1, a2, blocks, row_taps, itemsize).end <= WORKSPACE_BYTES:
             return blocks
         if not keeps and rows == tiles1 and columns == tiles2 and channels > _FEWEST_CHANNELS:
             channels = (channels - 1) // _PACKED * _PACKED  # the same ones are weighed together, whatever the blocks
@@ -399,8 +412,8 @@ class Task(NamedTuple):
     tiles: int  # of the images
     points: int
     taps: int
-    tap_step: int  # elements of the kernel from one tap of the last axis to the next, of any phase
-    out_step: int  # and of the result, from one output to the next
+    row_taps: int  # of the kernel, those of all phases
+    place: Place
 
 
 @entry
@@ -412,7 +425,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
 
     LOOP 4  over blocks of tiles, or some of a block's output channels, which threads take from a counter
     LOOP 3  over chunks of output channels, as wide as a register tile: all read the block's inputs at the points
-    LOOP 2  over blocks of the input channels, whose kernels stay in L2, those of phases that run together in turns
+    LOOP 2  over taps of the first axis and blocks of the input channels, whose kernels stay in L2; for each, phases
     LOOP 1  over the points, and for each the register tiles of a block
     """
     call = load_call(numbers.data)
@@ -424,9 +437,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     axes = load_axes(numbers.data, CALL_FIELDS)
     a0, a1, a2 = axes
     xs, ws, outs = five_strides(x, call.rank), five_strides(w, call.rank), five_strides(out, call.rank)
-    plan, tap_step, out_step = load_tuple(numbers.data, PLAN, Plan), ws.s2, outs.s2
-    ws = Strides(ws.batch, ws.channel, ws.s0, ws.s1, ws.s2 * plan.tap_step)
-    outs = Strides(outs.batch, outs.channel, outs.s0, outs.s1, outs.s2 * plan.step)
+    plan, place = load_tuple(numbers.data, PLAN, Plan), load_tuple(numbers.data, _PLACES, Place)
     inputs = Operand(part_of(x, plan.begin * xs.s2), xs)
     operands = Operands(inputs, Operand(w, ws), bias, Operand(out, outs), fill, workspace)
     width = VECTORS * lanes_of(scratch(workspace, 0, out))
@@ -457,7 +468,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
             has_half(a1) * (p1 + block.rows == out1),
             has_half(a2) * (p2 + block.columns == out2),
             block.images * rows * columns, blocks.points1 * blocks.points2,
-            a0.kernel * a1.kernel * a2.kernel, tap_step, out_step,
+            a0.kernel * a1.kernel * a2.kernel, plan.taps, place,
         )  # fmt: skip
         correlate_block(task, block, kept == owner, numbers.data)
         kept = owner if blocks.keeps else -1
@@ -513,22 +524,25 @@ def correlate_block(task, block, is_kept, numbers):
             block.group, block.o + i, min(width, block.outputs - i), block.n, block.images,
             block.p0, block.p1, block.rows, block.p2, block.columns,
         )  # fmt: skip
-        # A cache line of a kernel holds taps of several phases: they take turns at each block of channels.
-        for b in range(-(-task.call.channels // task.blocks.channels)):  # LOOP 2
-            for f in range(phases):
-                multiply_channels(place_task(task, f, numbers), chunk, b, f, is_kept)
+        # Sums go through all channels for each plane of taps: so their order does not depend on blocks.
+        for k0 in range(task.axes[0].kernel):  # LOOP 2
+            for b in range(-(-task.call.channels // task.blocks.channels)):
+                if not is_kept:
+                    transform_panels(task, chunk, k0, b, numbers)
+                for f in range(phases):
+                    multiply_channels(place_task(task, f, numbers), chunk, k0, b, f)
         for f in range(phases):
             finish_chunk(place_task(task, f, numbers), chunk, f, is_kept)
 
 
 @inlined
 def place_task(task, f, numbers):
-    """The task, of phase `f`: where it has its taps and outputs, and its parts of the workspace."""
+    """The task, of phase `f`: its taps and outputs, and its parts of the workspace."""
     x, w, bias, out, fill, workspace = task.operands
-    place, room = load_tuple(numbers, _PLACES + f * _PLACE_WORDS, Place), task.room
-    w = Operand(part_of(w.array, place.tap * task.tap_step), w.strides)
-    out = Operand(part_of(out.array, place.first * task.out_step), out.strides)
-    tap_weights = room.tap_weights + f * (task.taps + 2 * task.axes[0].kernel) * _WIDTH_BYTES
+    place, room, outs = load_tuple(numbers, _PLACES + f * _PLACE_WORDS, Place), task.room, out.strides
+    steps = Strides(outs.batch, outs.channel, outs.s0, outs.s1, outs.s2 * place.step)
+    out = Operand(part_of(out.array, place.first * outs.s2), steps)
+    tap_weights = room.tap_weights + f * bytes_of_weights(task.axes[0], task.taps)
     products = room.products + f * task.points * room.product_step * compute_size(out.array)
     room = Room(
         room.sums, room.added, room.line, room.table, room.limits, room.measures, room.marks, room.weights, room.patch,
@@ -537,37 +551,38 @@ def place_task(task, f, numbers):
     )  # fmt: skip
     return Task(
         Operands(x, w, bias, out, fill, workspace), task.call, task.axes, task.blocks, room, task.planes, task.rows,
-        task.columns, task.half1, task.half2, task.tiles, task.points, task.taps, task.tap_step, task.out_step,
+        task.columns, task.half1, task.half2, task.tiles, task.points, task.taps, task.row_taps, place,
     )  # fmt: skip
 
 
 @inlined
 def number_of(task, chunk, f):
-    """Which kept kernels are those of a chunk and phase `f`, if any are kept."""
+    """Which of the kernels in the workspace are those of a chunk and phase `f`."""
     width = VECTORS * lanes_of(part(task, 0, 0))
-    return chunk.o // width * task.blocks.phases + f if task.blocks.keeps else 0
+    return (chunk.o // width if task.blocks.keeps else 0) * task.blocks.phases + f
+
+
+@inlined
+def panel_of(task, chunk, k0, b, f):
+    """Where the kernels of a chunk, tap `k0`, block `b` of the input channels and phase `f` lie at the points."""
+    panel, blocks = number_of(task, chunk, f), task.blocks
+    if blocks.keeps:
+        panel = (panel * task.axes[0].kernel + k0) * -(-task.call.channels // blocks.channels) + b
+    return panel * task.points * task.room.kernel_step
 
 
 @kernel
-def multiply_channels(task, chunk, b, f, is_kept):
-    """Products at all points of a chunk and phase, and of block `b` of the input channels."""
+def multiply_channels(task, chunk, k0, b, f):
+    """Products at all points of a chunk and phase, of tap `k0` of the first axis and block `b` of the channels."""
     call, blocks, room = task.call, task.blocks, task.room
-    a0, _, _ = task.axes
-    lanes = lanes_of(part(task, 0, 0))
-    vectors, channel_blocks = -(-chunk.outputs // lanes), -(-call.channels // blocks.channels)
+    lanes, first, c = lanes_of(part(task, 0, 0)), panel_of(task, chunk, k0, b, f), b * blocks.channels
+    vectors, channels = -(-chunk.outputs // lanes), min(blocks.channels, call.channels - c)
     table = scratch_index(task.operands.workspace, room.table)
     table[0] = table[1] = 0
-    c, first = b * blocks.channels, 0
-    channels = min(blocks.channels, call.channels - c)
-    if blocks.keeps:
-        first = (number_of(task, chunk, f) * channel_blocks + b) * a0.kernel * task.points * room.kernel_step
-    if not is_kept:
-        transform_panel(task, chunk, c, channels, vectors, first)
-    for k0 in range(a0.kernel):
-        for point in range(task.points):  # LOOP 1
-            at = first + (k0 * task.points + point) * room.kernel_step
-            kernels = Kernels(part(task, room.kernels, at), vectors * lanes, vectors, channels, 1, 0)
-            multiply_point(task, point, k0, c, Taps(table, 1, channels), kernels, b + k0 > 0)
+    for point in range(task.points):  # LOOP 1
+        panel = part(task, room.kernels, first + point * room.kernel_step)
+        kernels = Kernels(panel, vectors * lanes, vectors, channels, 1, 0)
+        multiply_point(task, point, k0, c, Taps(table, 1, channels), kernels, b + k0 > 0)
 
 
 @kernel
@@ -606,39 +621,81 @@ def multiply_point(task, point, k0, c, taps, kernels, accumulate):
 
 
 @kernel
-def transform_panel(task, chunk, c, channels, vectors, first):
-    """Pack the kernels of a chunk of output channels, from input channel `c` on, and take them to the points.
+def pack_taps(task, chunk, v, vectors, c, channels, k0, planes):
+    """Pack the kernels of some vectors of output channels of a chunk and some input channels, of all phases.
 
-    So many channels at a time that their taps stay in L1.
+    Of the first axis they have so many taps from `k0` on, in the order of memory.
     """
-    operands, call, room, taps = task.operands, task.call, task.room, task.taps
-    a0, a1, a2 = task.axes
-    lanes = lanes_of(part(task, 0, 0))
-    width, plane = vectors * lanes, a1.kernel * a2.kernel
-    weights = part(task, room.tap_weights, 0)
-    for e in range(VECTORS * a0.kernel * (plane + 2) * lanes if c == 0 else 0):
-        weights[e] = zero(operands.out.array)
-    for i in range(0, channels, _PACKED):
-        count = min(_PACKED, channels - i)
-        pack_kernels(operands.w, call, task.axes, chunk, c + i, packed_kernels(task, width, vectors, count))
-        for k0 in range(a0.kernel):
-            start, step = k0 * plane * width, width
-            if call.flip:
-                start, step = (taps - 1) * width - start, -width
-            for v in range(vectors):
-                source = part(task, room.taps, start + v * lanes)
-                at = first + k0 * task.points * room.kernel_step + i * width + v * lanes
-                target = part(task, room.kernels, at)
-                step1, channel, to = a2.kernel * step, taps * width, room.kernel_step
-                weights = part(task, room.tap_weights, (v * a0.kernel + k0) * (plane + 2) * lanes)
-                transform_kernels(a1.kernel, a2.kernel, source, step1, step, count, channel, target, to, width)
-                weigh_kernels(a1.kernel, a2.kernel, source, step, count, channel, weights)
+    w, (a0, a1, a2), lanes = task.operands.w, task.axes, lanes_of(part(task, 0, 0))
+    width, o = vectors * lanes, v * lanes
+    some = OutputBlock(
+        chunk.group, chunk.o + o, min(width, chunk.outputs - o), chunk.n, chunk.images,
+        chunk.p0, chunk.p1, chunk.rows, chunk.p2, chunk.columns,
+    )  # fmt: skip
+    kernels = Kernels(
+        part(task, task.room.taps, 0), width, vectors, channels, planes * a1.kernel * task.row_taps, 0
+    )  # fmt: skip
+    axes = with_kernel(a0, planes), a1, with_kernel(a2, task.row_taps)
+    pack_kernels(Operand(part_of(w.array, k0 * w.strides.s0), w.strides), task.call, axes, some, c, kernels)
+    return kernels
+
+
+class PackedTaps(NamedTuple):
+    """Where the first tap of a window's plane lies in a packed one, and how far it is to the next of each axis."""
+
+    first: int
+    step1: int
+    step2: int
 
 
 @inlined
-def packed_kernels(task, width, vectors, channels):
-    """The kernels of some input channels, packed."""
-    return Kernels(part(task, task.room.taps, 0), width, vectors, channels, task.taps, 0)
+def packed_taps(task):
+    """Those of the phase of a task."""
+    (_, a1, a2), row, place = task.axes, task.row_taps, task.place
+    if not task.call.flip:
+        return PackedTaps(place.tap, row, place.tap_step)
+    return PackedTaps((a1.kernel - 1) * row + place.tap + (a2.kernel - 1) * place.tap_step, -row, -place.tap_step)
+
+
+@inlined
+def plane_of(task, k0):
+    """Where tap `k0` of the first axis lies in memory."""
+    return task.axes[0].kernel - 1 - k0 if task.call.flip else k0
+
+
+@kernel
+def transform_panels(task, chunk, k0, b, numbers):
+    """Take the kernels of a chunk, of tap `k0` of the first axis and block `b` of the input channels, to the points.
+
+    So few are packed at a time that their taps stay in L1, from where all phases have theirs.
+    """
+    blocks, lanes, c = task.blocks, lanes_of(part(task, 0, 0)), b * task.blocks.channels
+    vectors, channels = -(-chunk.outputs // lanes), min(blocks.channels, task.call.channels - c)
+    some = vectors if task.axes[1].kernel * task.row_taps <= _PACKED_TAPS else 1
+    for i in range(0, channels, _PACKED):
+        for v in range(0, vectors, some):
+            kernels = pack_taps(task, chunk, v, some, c + i, min(_PACKED, channels - i), plane_of(task, k0), 1)
+            for f in range(blocks.phases):
+                for u in range(some):
+                    to = panel_of(task, chunk, k0, b, f) + (i * vectors + v + u) * lanes
+                    transform_vector(place_task(task, f, numbers), kernels, k0, v, u, to, vectors * lanes, c + i == 0)
+
+
+@kernel
+def transform_vector(task, kernels, k0, v, u, to, width, is_first):
+    """Take vector `u` of some packed kernels, `v` of which are before them, to the points, and weigh it."""
+    (a0, a1, a2), room, places, lanes = task.axes, task.room, packed_taps(task), lanes_of(part(task, 0, 0))
+    source = part(task, room.taps, places.first * kernels.width + u * lanes)
+    step1, step2, channel = places.step1 * kernels.width, places.step2 * kernels.width, kernels.taps * kernels.width
+    rows = a1.kernel * a2.kernel + 2
+    weights = part(task, room.tap_weights, ((v + u) * a0.kernel + k0) * rows * lanes)
+    for e in range(rows * lanes if is_first else 0):
+        weights[e] = zero(task.operands.out.array)
+    target = part(task, room.kernels, to)
+    transform_kernels(
+        a1.kernel, a2.kernel, source, step1, step2, kernels.channels, channel, target, room.kernel_step, width
+    )
+    weigh_kernels(a1.kernel, a2.kernel, source, step1, step2, kernels.channels, channel, weights)
 
 
 @kernel
@@ -896,17 +953,17 @@ def sum_directly(task, chunk, vectors):
     a0, a1, a2 = task.axes
     marks, lanes = scratch_index(operands.workspace, room.marks), lanes_of(part(task, 0, 0))
     width, inputs1, inputs2 = vectors * lanes, blocks.points1, blocks.points2
-    table = scratch_index(operands.workspace, room.table)
+    table, places = scratch_index(operands.workspace, room.table), packed_taps(task)
     for t in range(taps):
         k0, rest = divmod(t, a1.kernel * a2.kernel)
         k1, k2 = divmod(rest, a2.kernel)
+        plane = plane_of(task, k0) * a1.kernel * task.row_taps
         table[2 * t] = (k0 * inputs1 + k1) * inputs2 + k2
-        table[2 * t + 1] = (taps - 1 - t if call.flip else t) * width
+        table[2 * t + 1] = (plane + places.first + k1 * places.step1 + k2 * places.step2) * width
     patch, products = part(task, room.patch, 0), part(task, room.products, 0)
     for c in range(0, call.channels, _PACKED):
         channels = min(_PACKED, call.channels - c)
-        kernels = packed_kernels(task, width, vectors, channels)
-        pack_kernels(operands.w, call, task.axes, chunk, c, kernels)
+        kernels = pack_taps(task, chunk, 0, vectors, c, channels, 0, a0.kernel)
         for i in range(task.planes * task.tiles):
             if marks[i] == 0:
                 continue

@@ -336,17 +336,17 @@ def transform_kernels(typingctx, taps1, taps2, kernels, tap1, tap2, channels, ch
 
 
 @intrinsic
-def weigh_kernels(typingctx, taps1, taps2, kernels, tap, channels, channel, weights):
+def weigh_kernels(typingctx, taps1, taps2, kernels, tap1, tap2, channels, channel, weights):
     """Add the magnitudes of each tap of a vector of output channels, of all channels, to the vectors of `weights`.
 
     The vector after them keeps the largest of all, and to the one after that is added how many are `TINY` times the
-    mean of these taps at most. Taps lie `tap` elements apart.
+    mean of these taps at most. Taps lie as for `transform_kernels`.
     """
     element = kernels.dtype
 
     def emit(context, builder, signature, args):
         keep_whole(builder)
-        taps1, taps2, kernels, tap, channels, channel, weights = args
+        taps1, taps2, kernels, tap1, tap2, channels, channel, weights = args
         vector = _vector_of(context, element)
         do = _Arithmetic(builder, element, vector)
 
@@ -358,7 +358,8 @@ def weigh_kernels(typingctx, taps1, taps2, kernels, tap, channels, channel, weig
 
             def magnitudes(index):
                 first = builder.gep(kernels, [builder.mul(index, channel)])
-                places = [_offset(builder, first, (tap, t)) for t in range(count)]
+                steps = itertools.product(*map(range, taps))
+                places = [_offset(builder, first, (tap1, k1), (tap2, k2)) for k1, k2 in steps]
                 return [do.magnitude(load_vector(builder, place, vector)) for place in places]
 
             with cgutils.for_range(builder, channels) as loop:
@@ -381,7 +382,7 @@ def weigh_kernels(typingctx, taps1, taps2, kernels, tap, channels, channel, weig
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(n, n, kernels, n, n, n, kernels), emit
+    return types.void(n, n, kernels, n, n, n, n, kernels), emit
 
 
 @intrinsic
