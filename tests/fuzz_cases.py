@@ -39,6 +39,7 @@ VIEWS = [name for name in LAYOUTS if name != "unaligned"]  # which no guarded bl
 # Vectors, tiles of transforms, blocks of columns and of channels: there is a boundary around each.
 EDGES = [4, 6, 8, 14, 16, 28, 32, 48, 64, 96, 128, 256, 512, 1024]
 WORK = 40_000  # multiplications, or elements of windows, of a case: a few milliseconds of the oracle
+LARGE = 30_000_000  # the same of one that no oracle plays
 ASKED = ("winograd", "fft")  # may refuse what the oracle does
 TRANSFORMS = "winograd", "fft_tiles", "fft_planes"  # the families behind them
 
@@ -348,6 +349,57 @@ def play_transposed(case):
         expected = None
     function = getattr(functional, f"conv_transpose{len(case['w']) - 2}d")
     check(call(case, expected, function, x, w, bias, *numbers), expected, 4)
+
+
+def noise(shape, dtype, seed):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def draw_batch(pick):
+    """Layers too large for an oracle, whose blocks are many: images that come together have the bits of each alone."""
+    rank, groups = pick.choice([1, 2, 2, 3]), pick.choice([1, 1, 2])
+    kernel = [pick.choice([1, 2, 3, 3, 4, 5]) for _ in range(rank)]
+    channels, outputs = (int(2 ** pick.uniform(0, 8.5)) for _ in range(2))
+    room = max(LARGE // (groups * channels * outputs * math.prod(kernel)), 16)
+    return {
+        "name": pick.choice(["correlate", "correlate", "conv_transpose"]),
+        "x": [pick.randint(2, 5), groups * channels, *(max(n, 5) for n in sizes(pick, rank, min(room, 20_000)))],
+        "w": [outputs, channels, *kernel],
+        "dtype": pick.choice(["float32", "float32", "float64", "float16", "complex64"]),
+        "first": pick.randint(1, 4),
+        "more": pick.choice([1, 2, 3]),
+        "options": {
+            "algorithm": pick.choice(ALGORITHMS),
+            "groups": groups,
+            "stride": [pick.choice([1, 1, 2, 3]) for _ in range(rank)],
+            "padding": [pick.randint(0, (k - 1) // 2) for k in kernel],
+        },
+        "spoilt": pick.choice([0] * 9 + [pick.randint(7, 2000)]),
+    } | place(pick)
+
+
+def play_batch(case):
+    outputs, channels, *kernel = case["w"]
+    options, is_transposed = options_of(case), case["name"] == "conv_transpose"
+    groups, rank = options["groups"], len(kernel)
+    x = array(case, case["x"], case["dtype"], 0, noise)
+    shape = [groups * channels, outputs, *kernel] if is_transposed else [groups * outputs, channels, *kernel]
+    w = array(case, shape, case["dtype"], 1, noise)
+
+    def run(some, algorithm):
+        stride, padding = options["stride"], options["padding"]
+        if is_transposed:
+            function = getattr(functional, f"conv_transpose{rank}d")
+            with fastconv.algorithm("direct" if algorithm == "direct" else "auto"):
+                return function(some, w, None, stride, padding, 0, groups)
+        function = getattr(fastconv, f"correlate{rank}d")
+        return function(some, w, stride=stride, padding_mode=padding, groups=groups, algorithm=algorithm)
+
+    first = min(case["first"], len(x) - 1)
+    together = call(case, True, run, x, algorithm=options["algorithm"])
+    with fastconv.num_threads(case["more"]):
+        parts = [run(some, options["algorithm"]) for some in (x[:first], x[first:])]
+    np.testing.assert_array_equal(np.concatenate(parts).view(np.uint8), together.view(np.uint8))
 
 
 def draw_gradient(pick):
@@ -712,6 +764,7 @@ FAMILIES = {
     "convolution": Family(8, draw_convolution, play_convolution),
     "chosen": Family(2, draw_chosen, play_chosen),
     "transposed": Family(3, draw_transposed, play_transposed),
+    "batch": Family(1, draw_batch, play_batch),
     "gradient": Family(3, draw_gradient, play_gradient),
     "pool": Family(3, draw_pool, play_pool),
     "patches": Family(3, draw_patches, play_patches),
