@@ -7,7 +7,7 @@ import numpy as np
 import oracle
 import pytest
 from cases import LAYOUTS, OUT_LAYOUTS, call_convolution, poison, values
-from fastconv.kernels.convolution import costs, winograd
+from fastconv.kernels.convolution import costs, winograd, winograd_blocks
 from fastconv.kernels.convolution.choose import FAMILIES, refusals
 from fastconv.kernels.shapes import (
     ALGORITHMS,
@@ -252,7 +252,7 @@ def test_phases_that_do_not_fit_the_workspace_run_alone(stride, fits):
     numbers = winograd.phase_numbers(call, (UNIT, UNIT, axis), element, phases)
     assert (numbers is not None) == fits
     if fits:
-        end = PLAN + len(winograd.WinogradBlocks._fields) + winograd.Room._fields.index("end")
+        end = PLAN + len(winograd_blocks.WinogradBlocks._fields) + winograd_blocks.Room._fields.index("end")
         assert numbers[end] <= winograd.WORKSPACE_BYTES
 
 
@@ -485,9 +485,9 @@ def test_plans_fit_the_workspace(itemsize):
         element = element_of("float32" if itemsize == 4 else "float64")
         assert winograd.refuses(call, (a0, a1, a2), element) in (0, winograd.LARGE_TILE)
         if winograd.refuses(call, (a0, a1, a2), element) == 0:
-            blocks = winograd.choose_blocks(call, a0, a1, a2, 1, a2.kernel, itemsize)
-            room = winograd.find_room(call, a0, a1, a2, blocks, a2.kernel, itemsize)
+            blocks = winograd_blocks.choose_blocks(call, a0, a1, a2, 1, a2.kernel, itemsize)
+            room = winograd_blocks.find_room(call, a0, a1, a2, blocks, a2.kernel, itemsize)
             assert room.end <= winograd.WORKSPACE_BYTES
             assert all(offset % VECTOR_BYTES == 0 for offset in room[: room._fields.index("end")])
-            lanes = winograd.VECTOR_BYTES // itemsize
-            assert (blocks.rows + 1) * blocks.columns + lanes <= winograd._PHASE
+            lanes = winograd_blocks.VECTOR_BYTES // itemsize
+            assert (blocks.rows + 1) * blocks.columns + lanes <= winograd_blocks.PHASE

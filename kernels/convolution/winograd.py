@@ -35,22 +35,7 @@ where `|w|_1` and `|x|_1` are sums of the magnitudes of a kernel's taps and of t
 2 taps it is 15. On noise of 16 to 64 channels in float32, the largest error is 0.9 to 2.5 times that of direct sums
 with 3 taps, 0.7 to 1.9 times with 2.
 
-The error of a tile grows with all of its inputs, that of a direct sum with those of its window. Hence a guard where
-the algorithm is not asked for by name. If rounding errors are independent, as in Higham and Mary, "A new approach to
-probabilistic rounding error analysis" (2019), inputs that outweigh a window by D change its output by the order of u
-D |w|, where the direct sum's bound is n u |w|, with the weights of the window and of a kernel's taps on average and n
-terms of a sum: the ratio is of the order of D / n. So tiles are summed directly
-
-- that weigh more than `n / SPREAD` times the lightest of their windows, summed over the channels, times how much a
-  kernel outweighs the lightest of its taps, summed likewise;
-- where averages do not hold, for too few inputs make up a window: it weighs less than `FEW_INPUTS` times the largest
-  input of the tile, or so little that the taps which its inputs meet may come to less than the largest; or twice as
-  many times the largest as a kernel has tiny taps, which are all that the inputs might meet.
-
-Measured on spikes, edges, ramps, gains, sparse data and uneven kernels of 8 to 256 channels, errors of what is left
-are at most a tenth of four direct bounds; without the guard they are a hundred of them. What is not finite, or so
-large or small that products could overflow or lose digits, counts as uneven, whoever asks. So a value that is not
-finite reaches the outputs of its windows only, and zeros give zeros.
+The error of a tile grows with all of its inputs: tiles that `winograd_guard` finds uneven are summed directly.
 
 A sum adds its terms channel by channel, whatever the blocks, and the guard looks at single tiles, at chunks of output
 channels and at as many input channels as are packed at a time, which depend on their numbers alone: threads and batch
@@ -62,13 +47,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import entry, inlined, kernel, plain
-from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, alike, axis_of, even_part, pack_numbers, words_of
+from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, alike, axis_of, pack_numbers, words_of
 from ..simd.packing import pack_run
 from ..simd.tiles import Inputs, Taps, Target
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..simd.winograd import (
     POINTS,
-    measure_tiles,
     pack_phases,
     transform_inputs,
     transform_kernels,
@@ -83,94 +67,35 @@ from .costs import larger, one_image
 from .dense import VECTORS, Kernels, Sums, multiply_run, pack_kernels, store_block, with_kernel, with_stride
 from .operands import Operand, Operands, OutputBlock
 from .pack import columns_inside
+from .winograd_blocks import (
+    PACKED,
+    PHASE,
+    PLANES,
+    WORKSPACE_BYTES,
+    Place,
+    Plan,
+    Room,
+    Task,
+    bytes_of_weights,
+    choose_blocks,
+    count_images,
+    count_weights,
+    find_room,
+    has_half,
+    image_of,
+    outputs_of,
+    part,
+    split_blocks,
+)
+from .winograd_guard import mark_tiles, measure_block, measure_kernels
 
-WORKSPACE_BYTES = 4 << 20
-SPREAD = 4
-FEW_INPUTS, FEW_TAPS = 6, 12  # of the largest one's size that a window, and a kernel, at least weigh
-_TILES = 128  # of a block
-_COLUMNS = 64  # of tiles, where they have more rows than one
-_FEW_COLUMNS = 8  # which are not worth splitting
-_CHANNELS = 128  # of a block of kernels
-_PACKED = 16  # of them that are packed, and weighed, at a time
 _PACKED_TAPS = 9  # of a kernel: those of so many channels, by a chunk of outputs, stay in L1
-_PANELS_BYTES = 3 << 19  # of a block of kernels, for all phases that run together
-_FEWEST_CHANNELS = 32  # to have an image in one block, which then takes its kernels to the points but once
-_KEPT_BYTES = 5 << 18  # kernels of a group that are kept: they stay in L3, each point's in L2 while it is used
-_VALUES_BYTES = 5 << 17  # inputs at the points, beside kept kernels: in L2
-_FEW_TILES = 256  # for which it is not worth it
-_CHUNKS = 256  # of output channels whose kernels are kept
-_PLANES = 7  # of a kernel
-_TAPS = 9 * _PLANES
 _MOST_DILATION = 8
 _MOST_CHANNELS = 1 << 13  # bytes of a plane's channels at a point
 _LEAST_TERMS = 216  # of sums: with fewer, the guard finds most tiles uneven where many inputs are zeros
 _LEAST_OF_PAIRS = 96  # the same of kernels of two taps
-_LINE = 64
-_PHASE = 512 + 16  # elements of a phase of a channel, an odd number of cache lines
-_WIDTH_BYTES = VECTORS * VECTOR_BYTES  # a chunk of output channels
 (_A3, _B3), (_A2, _B2) = POINTS[3], POINTS[2]
 OTHER_KERNEL, STEPS, LARGE_TILE, FEW_TERMS = range(1, 5)  # why a call is refused
-
-
-class WinogradBlocks(NamedTuple):
-    """How far each loop runs at a time, and the outputs of a tile along the last two axes."""
-
-    size1: int
-    size2: int
-    points1: int  # and inputs of a tile
-    points2: int
-    channels: int
-    images: int
-    planes: int  # of outputs
-    rows: int  # of tiles
-    columns: int
-    keeps: int  # whether the workspace holds all kernels of a group
-    phases: int  # of a transposed last axis that are made together; else 1
-
-
-class Room(NamedTuple):
-    """Where each part of the workspace begins, in bytes, and steps between what lies in some of them, in elements."""
-
-    sums: int
-    added: int
-    line: int
-    table: int
-    limits: int
-    measures: int
-    marks: int
-    weights: int
-    patch: int
-    taps: int
-    tap_weights: int
-    kernels: int
-    products: int
-    values: int
-    end: int
-    measure_step: int
-    weight_step: int
-    kernel_step: int
-    product_step: int
-    value_step: int
-
-
-class Plan(NamedTuple):
-    """Blocks, and room for them; how the phases of a transposed last axis lie in its arrays. `Place`s follow."""
-
-    blocks: WinogradBlocks
-    room: Room
-    begin: int  # of the input
-    taps: int  # of a row of the kernel, those of all phases
-
-
-class Place(NamedTuple):
-    """Where a phase lies along the last axis."""
-
-    tap: int  # its first one of the kernel
-    tap_step: int
-    first: int  # of its outputs
-    step: int
-
-
 _PLACES = PLAN + words_of(Plan)
 _PLACE_WORDS = words_of(Place)
 
@@ -184,7 +109,7 @@ def refuses(call, axes, element):
     a0, a1, a2 = axes
     if min(a1.kernel, a2.kernel) < 1 or not 2 <= max(a1.kernel, a2.kernel) <= 3:
         return OTHER_KERNEL
-    if a0.kernel > _PLANES or call.channels == 0:
+    if a0.kernel > PLANES or call.channels == 0:
         return OTHER_KERNEL
     if max(a0.stride, a1.stride, a2.stride, a0.dilation) > 1 or max(a1.dilation, a2.dilation) > _MOST_DILATION:
         return STEPS
@@ -270,150 +195,7 @@ def phase_numbers(call, axes, element, phases):
     return numbers
 
 
-@plain
-def size_of(taps):
-    """Outputs of a tile along an axis."""
-    return 4 if taps > 1 else 1
-
-
-@plain
-def outputs_of(axis):
-    """Outputs along an axis of an image: one of as many as the dilation, which share no inputs. At least 1."""
-    return max(-(-axis.out // axis.dilation), 1)
-
-
-@plain
-def has_half(axis):
-    """Whether the last tile along an axis is one half, of 2 outputs at most: 1 or 0."""
-    return int(axis.kernel > 1 and 0 < outputs_of(axis) % 4 <= 2)
-
-
-@plain
-def count_weighed(points):
-    """How many of a tile's inputs along an axis are weighed one by one: the centre of 6, else all."""
-    return 4 if points == 6 else points
-
-
-@plain
-def count_weights(blocks):
-    """Rows that weights of tiles take: with the sum of all, and the largest."""
-    return count_weighed(blocks.points1) * count_weighed(blocks.points2) + 2
-
-
-@plain
-def count_images(call, a1, a2):
-    """Images of the batch, times those that dilations split each one into. At least 1."""
-    return max(call.batch * a1.dilation * a2.dilation, 1)
-
-
-@plain
-def odd_lines(elements, itemsize):
-    """So many elements, or more, that fill an odd number of cache lines: steps of them share few places in L1."""
-    line = _LINE // itemsize
-    return (-(-elements // line) | 1) * line
-
-
-@plain
-def find_room(call, a0, a1, a2, blocks, row_taps, itemsize):
-    """The parts of the workspace, where rows of a kernel have so many taps.
-
-    Full vectors are written: behind the last element there is room for one.
-    """
-    lanes, width = VECTOR_BYTES // itemsize, _WIDTH_BYTES // itemsize
-    inputs2 = blocks.points2
-    points, taps = blocks.points1 * inputs2, a0.kernel * a1.kernel * a2.kernel
-    tiles, slots = blocks.images * blocks.rows * blocks.columns, blocks.planes + a0.kernel - 1
-    measure_step = odd_lines(tiles * blocks.planes + lanes, itemsize)
-    weight_step = odd_lines(tiles + lanes, itemsize)
-    kernel_step = odd_lines(blocks.channels * width, itemsize)
-    product_step = odd_lines(tiles * blocks.planes * width, itemsize)
-    value_step = odd_lines(slots * call.channels * tiles + lanes, itemsize)
-    panels = blocks.phases
-    if blocks.keeps:
-        panels *= a0.kernel * -(-call.outputs // width) * -(-call.channels // blocks.channels)
-    sums = blocks.size1 * inputs2 * _PHASE * itemsize
-    added = sums + blocks.size1 * blocks.columns * blocks.size2 * _WIDTH_BYTES
-    line = added + VECTOR_BYTES
-    table = line + odd_lines((blocks.columns - 1) * blocks.size2 + inputs2 + lanes, itemsize) * itemsize
-    limits = table + 16 * (_TAPS + 1)
-    measures = limits + 2 * _CHUNKS * itemsize
-    marks = measures + 3 * measure_step * itemsize
-    weights = marks + 8 * odd_lines(tiles * blocks.planes, 8)
-    patch = weights + slots * count_weights(blocks) * weight_step * itemsize
-    packed = min(call.channels, _PACKED)
-    taps_at = patch + odd_lines(packed * a0.kernel * points, itemsize) * itemsize
-    tap_weights = taps_at + packed * a0.kernel * a1.kernel * row_taps * _WIDTH_BYTES
-    kernels = tap_weights + blocks.phases * bytes_of_weights(a0, taps)
-    products = kernels + panels * points * kernel_step * itemsize
-    values = products + blocks.phases * points * product_step * itemsize
-    end = values + points * value_step * itemsize
-    return Room(
-        sums, added, line, table, limits, measures, marks, weights, patch, taps_at, tap_weights, kernels, products,
-        values, end, measure_step, weight_step, kernel_step, product_step, value_step,
-    )  # fmt: skip
-
-
-@plain
-def bytes_of_weights(a0, taps):
-    """What `weigh_kernels` says of a chunk: for each tap, and twice for each tap of the first axis."""
-    return (taps + 2 * a0.kernel) * _WIDTH_BYTES
-
-
-@plain
-def choose_blocks(call, a0, a1, a2, phases, row_taps, itemsize):
-    """The largest blocks that fit: whole rows of tiles, then images, or planes where they share inputs."""
-    size1, size2 = size_of(a1.kernel), size_of(a2.kernel)
-    points1, points2, width = size1 + a1.kernel - 1, size2 + a2.kernel - 1, _WIDTH_BYTES // itemsize
-    points = points1 * points2
-    batch, chunks = count_images(call, a1, a2), -(-call.outputs // width)
-    tiles1, tiles2 = -(-outputs_of(a1) // size1), -(-outputs_of(a2) // size2)
-    kept = float(points * a0.kernel * call.channels) * chunks * phases * _WIDTH_BYTES
-    tiles = float(batch) * float(a0.out) * float(tiles1) * float(tiles2)
-    keeps = int(kept <= _KEPT_BYTES and chunks * phases <= _CHUNKS and tiles > _FEW_TILES)
-    channels = _PANELS_BYTES // (phases * points * _WIDTH_BYTES) // _PACKED * _PACKED
-    channels = most_channels = min(call.channels, _CHANNELS, max(channels, _PACKED))
-    most = _TILES
-    if keeps:
-        most = max(min(most, _VALUES_BYTES // (points * call.channels * itemsize)), 1)
-    while True:
-        columns = even_part(tiles2, most if tiles1 == 1 else min(most, _COLUMNS))
-        rows = even_part(tiles1, max(most // columns, 1))
-        images = planes = 1
-        if rows == tiles1 and columns == tiles2:
-            if a0.kernel > 1:
-                planes = even_part(max(a0.out, 1), max(most // (rows * columns) - a0.kernel + 1, 1))
-            else:
-                images = even_part(batch, max(most // (rows * columns), 1))
-        blocks = WinogradBlocks(size1, size2, points1, points2, channels, images, planes, rows, columns, keeps, phases)
-        if most == 1 or find_room(call, a0, a1, a2, blocks, row_taps, itemsize).end <= WORKSPACE_BYTES:
-            return blocks
-        if not keeps and rows == tiles1 and columns == tiles2 and channels > _FEWEST_CHANNELS:
-            channels = (channels - 1) // _PACKED * _PACKED  # the same ones are weighed together, whatever the blocks
-        else:
-            channels, most = most_channels, most * 7 // 8
-
-
 # ---- kernels
-
-
-class Task(NamedTuple):
-    """What a block's work has in common."""
-
-    operands: Operands
-    call: Any
-    axes: Any
-    blocks: WinogradBlocks
-    room: Room
-    planes: int  # of outputs, `block.images` images of each
-    rows: int  # of tiles of a plane
-    columns: int
-    half1: int  # whether the last row of tiles has half of the outputs
-    half2: int  # the last column
-    tiles: int  # of the images
-    points: int
-    taps: int
-    row_taps: int  # of the kernel, those of all phases
-    place: Place
 
 
 @entry
@@ -479,37 +261,6 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
 
 
 correlate_phases = correlate
-
-
-@inlined
-def split_blocks(call, a0, a1, a2, blocks, chunks, threads):
-    """The blocks, or less of images, rows or columns where they and chunks of outputs are fewer than threads."""
-    batch = count_images(call, a1, a2)
-    while True:
-        images, rows, columns = blocks.images, blocks.rows, blocks.columns
-        slabs = -(-a0.out // blocks.planes) * -(-outputs_of(a1) // (rows * blocks.size1))
-        slabs *= -(-outputs_of(a2) // (columns * blocks.size2)) * -(-batch // images)
-        if slabs * call.groups * min(chunks, threads) >= threads:
-            return blocks
-        if images > 1:
-            images = (images + 1) // 2
-        elif rows > 1:
-            rows = (rows + 1) // 2
-        elif columns > _FEW_COLUMNS:
-            columns = (columns + 1) // 2
-        else:
-            return blocks
-        blocks = WinogradBlocks(
-            blocks.size1, blocks.size2, blocks.points1, blocks.points2, blocks.channels, images, blocks.planes, rows,
-            columns, blocks.keeps, blocks.phases,
-        )  # fmt: skip
-
-
-@inlined
-def part(task, offset, i):
-    """Element `i` of a part of the workspace that begins at a byte."""
-    out = task.operands.out.array
-    return scratch(task.operands.workspace, offset + i * compute_size(out), out)
 
 
 @kernel
@@ -672,9 +423,9 @@ def transform_panels(task, chunk, k0, b, numbers):
     blocks, lanes, c = task.blocks, lanes_of(part(task, 0, 0)), b * task.blocks.channels
     vectors, channels = -(-chunk.outputs // lanes), min(blocks.channels, task.call.channels - c)
     some = vectors if task.axes[1].kernel * task.row_taps <= _PACKED_TAPS else 1
-    for i in range(0, channels, _PACKED):
+    for i in range(0, channels, PACKED):
         for v in range(0, vectors, some):
-            kernels = pack_taps(task, chunk, v, some, c + i, min(_PACKED, channels - i), plane_of(task, k0), 1)
+            kernels = pack_taps(task, chunk, v, some, c + i, min(PACKED, channels - i), plane_of(task, k0), 1)
             for f in range(blocks.phases):
                 for u in range(some):
                     to = panel_of(task, chunk, k0, b, f) + (i * vectors + v + u) * lanes
@@ -721,30 +472,9 @@ def transform_block(task, block):
                 target = part(task, room.values, first)
                 weights = part(task, room.weights, slot * rows * room.weight_step + n * tiles)
                 transform_inputs(
-                    a1.kernel, a2.kernel, phases, _PHASE, columns, tiles, target, room.value_step, weights,
+                    a1.kernel, a2.kernel, phases, PHASE, columns, tiles, target, room.value_step, weights,
                     room.weight_step,
                 )  # fmt: skip
-
-
-class Image(NamedTuple):
-    """An image that dilations split another one into: its first output in a block, in the other's, and how many."""
-
-    n: int
-    first1: int
-    first2: int
-    rows: int
-    columns: int
-
-
-@kernel
-def image_of(task, block, i):
-    """Image `i` of a block."""
-    _, a1, a2 = task.axes
-    n, rest = divmod(block.n + i, a1.dilation * a2.dilation)
-    phase1, phase2 = divmod(rest, a2.dilation)
-    rows = min(-(-(a1.out - phase1) // a1.dilation) - block.p1, block.rows)
-    columns = min(-(-(a2.out - phase2) // a2.dilation) - block.p2, block.columns)
-    return Image(n, block.p1 * a1.dilation + phase1, block.p2 * a2.dilation + phase2, rows, columns)
 
 
 @inlined
@@ -788,17 +518,17 @@ def halve_tiles(task):
     phases, columns, size1 = part(task, 0, 0), task.columns, task.blocks.size1
     inputs1, inputs2 = task.blocks.points1, task.blocks.points2
     if task.half1:
-        row, last, e = inputs2 * _PHASE, (task.rows - 1) * columns, inputs1 - 5
+        row, last, e = inputs2 * PHASE, (task.rows - 1) * columns, inputs1 - 5
         second = last + columns
         for j2 in range(inputs2):
-            at = j2 * _PHASE
+            at = j2 * PHASE
             places = at + e * row + last, at + (e + 1) * row + last, at + (e + 2) * row + last
             fourth = at + (3 * row + last if e == 0 else second)
             halve(phases, (*places, fourth, at + e * row + second), columns, inputs1)
     if task.half2:
         for r in range((task.rows - 1) * size1 + inputs1):
-            at = (r % size1 * inputs2 + inputs2 - 5) * _PHASE + (r // size1 + 1) * columns - 1
-            halve(phases, (at, at + _PHASE, at + 2 * _PHASE, at + 3 * _PHASE, at + 4 * _PHASE), 1, inputs2)
+            at = (r % size1 * inputs2 + inputs2 - 5) * PHASE + (r // size1 + 1) * columns - 1
+            halve(phases, (at, at + PHASE, at + 2 * PHASE, at + 3 * PHASE, at + 4 * PHASE), 1, inputs2)
 
 
 @inlined
@@ -828,7 +558,7 @@ class Rows(NamedTuple):
 def pack_rows(rows, x, start, step, ahead, left, right, padding):
     """`pack_phases`, called with little: who has a block's task at hand would hand all of it on."""
     pack_phases(
-        rows.size1, rows.taps2, rows.phases, _PHASE, rows.columns, x, start, step, ahead, rows.row, rows.rows,
+        rows.size1, rows.taps2, rows.phases, PHASE, rows.columns, x, start, step, ahead, rows.row, rows.rows,
         rows.columns, left, right, padding,
     )  # fmt: skip
 
@@ -846,107 +576,6 @@ def read_line(line, x, start, step, count, left, right, padding):
 
 
 @kernel
-def measure_block(task, block):
-    """Of each tile of a block, by how much it outweighs the lightest of its windows, and its largest input does."""
-    blocks, room = task.blocks, task.room
-    a0, a1, a2 = task.axes
-    size1, size2, step, to = blocks.size1, blocks.size2, room.weight_step, room.measure_step
-    slot = count_weights(blocks) * step
-    low, high = weight_range(part(task, 0, 0))
-    for p in range(task.planes):
-        measures, weights = part(task, room.measures, p * task.tiles), part(task, room.weights, p * slot)
-        measure_tiles(a1.kernel, a2.kernel, weights, step, a0.kernel, slot, task.tiles, measures, to)
-        for i in range(task.tiles):
-            r, j = divmod(i % (task.rows * task.columns), task.columns)
-            image = image_of(task, block, i // (task.rows * task.columns))
-            windows1, windows2 = min(image.rows - r * size1, size1), min(image.columns - j * size2, size2)
-            total, largest, lightest = measures[i], measures[to + i], measures[2 * to + i]
-            if windows1 < size1 or windows2 < size2:
-                lightest = lightest_window(task, weights, i, windows1, windows2)
-            if windows1 < 1 or windows2 < 1:  # no outputs
-                measures[i], measures[to + i] = low * 0, low * 0
-            elif total != 0:  # also of a NaN
-                is_safe = low <= total <= high and lightest > 0
-                measures[i] = total / lightest if is_safe else high * high
-                measures[to + i] = largest / lightest if is_safe else high * high
-
-
-@kernel
-def lightest_window(task, weights, i, windows1, windows2):
-    """What `measure_tiles` says of tile `i`, where only the first windows of each axis are of outputs."""
-    blocks, step = task.blocks, task.room.weight_step
-    a0, a1, a2 = task.axes
-    lightest, slot = weights[0] * 0 - 1, count_weights(blocks)
-    rows1, rows2 = count_weighed(blocks.points1), count_weighed(blocks.points2)
-    first1, first2 = int(blocks.points1 == 6), int(blocks.points2 == 6)
-    # A half tile has no more than two of these inputs as they were.
-    end1, end2 = 2 if task.half1 and windows1 <= 2 else rows1, 2 if task.half2 and windows2 <= 2 else rows2
-    for i1 in range(windows1):
-        for i2 in range(windows2):
-            window = weights[0] * 0
-            for k0 in range(a0.kernel):
-                for c1 in range(max(i1 - first1, 0), min(i1 - first1 + a1.kernel, end1)):
-                    for c2 in range(max(i2 - first2, 0), min(i2 - first2 + a2.kernel, end2)):
-                        window += weights[(k0 * slot + c1 * rows2 + c2) * step + i]
-            lightest = window if lightest < 0 or window < lightest else lightest
-    return lightest
-
-
-@kernel
-def weight_range(numbers):
-    """Sums of magnitudes whose products with each other neither overflow nor lose digits in a transform."""
-    kind = type(numbers[0])
-    if kind(2.0**100) * kind(2.0**100) > kind(2.0**127):
-        return kind(2.0**-50), kind(2.0**56)
-    return kind(2.0**-400), kind(2.0**400)
-
-
-@kernel
-def measure_kernels(task, outputs):
-    """By how much a tile, and its largest input, may outweigh a window of it, for all kernels of a chunk."""
-    lanes, taps, terms = lanes_of(part(task, 0, 0)), task.taps, task.call.channels * task.taps
-    low, high = weight_range(part(task, 0, 0))
-    kind, a0 = type(low), task.axes[0]
-    rows = taps // a0.kernel + 2
-    is_guarded = task.call.algorithm == AUTO
-    most, most_of_one = high, high
-    if is_guarded:
-        most, most_of_one = kind(terms) / kind(SPREAD), 1 / kind(FEW_INPUTS)
-    for i in range(outputs):
-        weights = part(task, task.room.tap_weights, i // lanes * a0.kernel * rows * lanes + i % lanes)
-        total, lightest, largest, tiny = weights[0] * 0, weights[0], weights[0] * 0, weights[0] * 0
-        for k0 in range(a0.kernel):
-            for t in range(rows - 2):
-                total += weights[(k0 * rows + t) * lanes]
-                lightest = min(lightest, weights[(k0 * rows + t) * lanes])
-            largest = max(largest, weights[(k0 * rows + rows - 2) * lanes])
-            tiny += weights[(k0 * rows + rows - 1) * lanes]
-        if total != 0:  # also of a NaN
-            is_safe = low <= total <= high and (FEW_TAPS * largest <= total or not is_guarded)
-            # An input that meets but few of the taps: so many inputs meet one of them, at the least.
-            if not is_safe:
-                most, most_of_one = low * 0, low * 0
-            elif is_guarded:
-                most = min(most, kind(terms) / kind(SPREAD) * (taps * lightest / total))
-                most_of_one = min(most_of_one, total / (kind(terms) * largest))
-                if tiny > 0:  # half of a window at least meets other taps
-                    most_of_one = min(most_of_one, 1 / (2 * tiny))
-    return most, most_of_one
-
-
-@kernel
-def mark_tiles(task, most, most_of_one):
-    """Mark the tiles that outweigh a window by more than `most`, or whose largest input does; whether there are any."""
-    measures, marks = part(task, task.room.measures, 0), scratch_index(task.operands.workspace, task.room.marks)
-    is_any = False
-    for i in range(task.planes * task.tiles):
-        is_even = measures[i] <= most and measures[task.room.measure_step + i] <= most_of_one
-        marks[i] = 0 if is_even else 1
-        is_any = is_any or not is_even
-    return is_any
-
-
-@kernel
 def sum_directly(task, chunk, vectors):
     """Sums of the tiles that are marked: the first of a tile's products become its outputs."""
     operands, call, blocks, room, taps = task.operands, task.call, task.blocks, task.room, task.taps
@@ -961,8 +590,8 @@ def sum_directly(task, chunk, vectors):
         table[2 * t] = (k0 * inputs1 + k1) * inputs2 + k2
         table[2 * t + 1] = (plane + places.first + k1 * places.step1 + k2 * places.step2) * width
     patch, products = part(task, room.patch, 0), part(task, room.products, 0)
-    for c in range(0, call.channels, _PACKED):
-        channels = min(_PACKED, call.channels - c)
+    for c in range(0, call.channels, PACKED):
+        channels = min(PACKED, call.channels - c)
         kernels = pack_taps(task, chunk, 0, vectors, c, channels, 0, a0.kernel)
         for i in range(task.planes * task.tiles):
             if marks[i] == 0:
