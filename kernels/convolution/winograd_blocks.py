@@ -1,4 +1,4 @@
-"""Blocks of Winograd's convolution: how far its loops run at a time, and where each part lies in the workspace."""
+"""Blocks of Winograd's convolution: how far its loops run at a time, and where each part of the workspace begins."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ PACKED = 16  # input channels whose kernels are packed, and weighed, at a time
 PHASE = 512 + 16  # elements of a phase of a channel, an odd number of cache lines
 WIDTH_BYTES = VECTORS * VECTOR_BYTES  # a chunk of output channels
 PLANES = 7  # of taps of a kernel
-_LARGEST = 9 * PLANES  # kernel
+_LARGEST = 9 * PLANES  # taps of a kernel
 _TILES = 128  # of a block
 _COLUMNS = 64  # of tiles, where they have more rows than one
 _FEW_COLUMNS = 8  # which are not worth splitting
