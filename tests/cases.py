@@ -50,6 +50,11 @@ def ties(shape, dtype, seed=0):
     return random.integers(0, 3, shape).astype(dtype)
 
 
+def noise(shape, dtype="f4", seed=0):
+    """Normal random numbers, of which no sum is exact."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
 def poison(shape, dtype):
     """What lies between the elements of a strided view: a value that spoils every result that it enters."""
     dtype = np.dtype(dtype)

@@ -15,7 +15,7 @@ import guarded  # first: it stands for what the package takes arrays from
 import numba
 import numpy as np
 import oracle
-from cases import LAYOUTS, RANK_NAMES, poison, prepare_by, ties, values
+from cases import LAYOUTS, RANK_NAMES, noise, poison, prepare_by, ties, values
 from fastconv.kernels.convolution import fft_planes
 from fastconv.kernels.shapes import ALGORITHMS, BOUNDARIES
 from test_functional import expect_transposed
@@ -349,10 +349,6 @@ def play_transposed(case):
         expected = None
     function = getattr(functional, f"conv_transpose{len(case['w']) - 2}d")
     check(call(case, expected, function, x, w, bias, *numbers), expected, 4)
-
-
-def noise(shape, dtype, seed):
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 def draw_batch(pick):

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import oracle
 import pytest
-from cases import LAYOUTS, OUT_LAYOUTS, call_convolution, poison, values
+from cases import LAYOUTS, OUT_LAYOUTS, call_convolution, noise, poison, values
 from fastconv.kernels.convolution import costs, winograd, winograd_blocks
 from fastconv.kernels.convolution.choose import FAMILIES, refusals
 from fastconv.kernels.shapes import (
@@ -39,10 +39,6 @@ def chosen(monkeypatch, request):
     if "compiled" in request.node.name:
         return
     monkeypatch.setattr(winograd, "WINOGRAD_COSTS", costs.WinogradCosts(*[0.0] * 5))
-
-
-def noise(shape, dtype="f4", seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 def call_of(shape, outputs, algorithm=AUTO, groups=1, kernel=(3, 3), pad=1, **steps):

@@ -24,6 +24,7 @@ from .vectors import (
     load_vector,
     multiply_add,
     prefetch,
+    split_turns,
     store_vector,
 )
 
@@ -191,16 +192,6 @@ def pack_phases(
                 return load_vector(builder, pointer, vector, *mask)
             return load_elements(context, builder, array, pointer, vector, *mask)
 
-        def deinterleave(values):
-            """Element `every * i + j` of all values comes to lane `i` of vector `j`."""
-            if len(values) == 1:
-                return values
-            pairs = list(zip(values[::2], values[1::2], strict=True))
-            even, odd = ([shuffle(a, b, range(part, 2 * lanes, 2)) for a, b in pairs] for part in (0, 1))
-            result = [None] * len(values)
-            result[::2], result[1::2] = deinterleave(even), deinterleave(odd)
-            return result
-
         def emit_taps(taps):
             every, inputs = size_of(taps), points_of(taps)
             vectors = every + (every > 1)  # the last tile's last inputs are in one more
@@ -215,7 +206,7 @@ def pack_phases(
                     values = [load(builder.gep(line, [_INT64(i * lanes)]), *mask) for i, mask in enumerate(masks)]
                     for i in range(0, every * VECTOR_BYTES, _LINE):
                         prefetch(builder, builder.gep(line, [builder.add(ahead, _INT64(i * 8 // element.bitwidth))]))
-                    phases = deinterleave(values[:every])
+                    phases = split_turns(builder, values[:every])
                     for j in range(inputs - every):
                         phases.append(shuffle(phases[j], values[-1], [*range(1, lanes), lanes + j]))
                     for j, value in enumerate(phases):
