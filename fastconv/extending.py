@@ -97,13 +97,14 @@ def offer(function: Callable[..., Any], maker: str, *facts: Any) -> None:
 def _tell(function: Callable[..., Any]) -> None:
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.registry import cpu_target
-    from numba.extending import overload
+
+    from .kernels.jit import overload_part
 
     with global_compiler_lock:
         if function in _told:  # another thread was first
             return
         maker, *facts = _offers[function]
-        overload(function, prefer_literal=True)(_typing(function, maker, facts))
+        overload_part(function)(_typing(function, maker, facts))
         cpu_target.typing_context.refresh()  # it is in the middle of a compilation
         _told.add(function)
 

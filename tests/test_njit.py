@@ -8,11 +8,13 @@ import numba
 import numpy as np
 import pytest
 from cases import LAYOUTS, OUT_LAYOUTS, representative, slow, values
+from fastconv.kernels import jit
+from numba.core.codegen import JITCodeLibrary
 from subprocesses import run, run_python
 
 import fastconv
 import fastconv.numpy as fnp
-from fastconv import extending
+from fastconv import extending, ndimage
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -331,6 +333,27 @@ def in_prange(images, w):
     return out
 
 
+def test_what_is_part_of_a_caller_is_optimised_with_it_alone(monkeypatch):
+    parts, optimised = [], []
+
+    def noting(names, owner, method):
+        then = getattr(owner, method)
+        monkeypatch.setattr(owner, method, lambda library: (names.append(library.name), then(library)))
+
+    noting(parts, jit._PartLibrary, "_finalize_final_module")
+    noting(optimised, JITCodeLibrary, "_optimize_final_module")
+
+    @numba.njit
+    def blurred(x):
+        return fastconv.max_pool2d(ndimage.gaussian_filter(x, 1.5)[None, None], 2)
+
+    x = values((9, 11), "f8")
+    np.testing.assert_array_equal(blurred(x), blurred.py_func(x))
+    assert len(parts) > 3
+    assert not set(parts) & set(optimised)
+    assert sum(name.endswith("blurred") for name in optimised) == 1
+
+
 def test_inside_prange():
     images, w = values((16, 1, 3, 32, 32), "f4"), values((5, 3, 3, 3), "f4", 1)
     np.testing.assert_array_equal(in_prange(images, w), [fastconv.correlate2d(image, w) for image in images])
@@ -415,7 +438,7 @@ print(sum(f.stats.cache_hits.values()))
 """
 
 
-@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("parallel", [False, slow(True)])
 def test_what_callers_keep_in_numbas_cache(tmp_path, parallel):
     """The second process reads its caller's code, and gets the functions behind it before that runs. After an upgrade
     of the kernels the caller is compiled anew, once."""

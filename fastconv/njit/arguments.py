@@ -11,10 +11,11 @@ from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.cpython.unicode import _empty_string, _set_code_point
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 from numba.np.numpy_support import as_dtype, from_dtype
 
 from .. import problem as checks
+from ..kernels.jit import part
 from ..kernels.shapes import GIVEN
 
 _INT64 = ir.IntType(64)
@@ -107,13 +108,13 @@ def padding_of(function: str, option: str, kind: Any, rank: int) -> tuple[int, l
     return GIVEN, pairs
 
 
-@register_jitable
+@part
 def first_of(first, second):  # type: ignore[no-untyped-def]
     """The first of two values."""
     return first
 
 
-@register_jitable
+@part
 def second_of(first, second):  # type: ignore[no-untyped-def]
     """The second of two values."""
     return second
@@ -152,7 +153,7 @@ def cast_to(kind: Any, dtype: np.dtype[Any]) -> Callable[..., Any]:
         def convert(array):  # type: ignore[no-untyped-def]
             return array.astype(scalar)
 
-    converter: Callable[..., Any] = register_jitable(convert)
+    converter: Callable[..., Any] = part(convert)
     return converter
 
 
@@ -166,7 +167,7 @@ def byte_at(typingctx: Any, address: Any, i: Any) -> Any:
     return types.uint8(types.intp, types.intp), codegen
 
 
-@register_jitable
+@part
 def message_at(address):  # type: ignore[no-untyped-def]
     """The text at an address, up to a zero."""
     size = 0

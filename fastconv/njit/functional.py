@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.core.errors import TypingError
-from numba.extending import register_jitable
 
 from ..conv import convolve3d
 from ..kernels import shapes
+from ..kernels.jit import part
 from ..kernels.shapes import CONSTANT, GIVEN, Axis
 from ..torch_names import Refusal, refusal
 from .arguments import array_of, constant, message_at
@@ -21,7 +21,7 @@ from .convolution import caller, typed
 
 def _rule(function: FunctionType) -> Callable[..., Any]:
     """A rule as callers compile it: what Numba knows under the rule's own name is a part of kernels."""
-    compiled: Callable[..., Any] = register_jitable(FunctionType(function.__code__, function.__globals__))
+    compiled: Callable[..., Any] = part(FunctionType(function.__code__, function.__globals__))
     return compiled
 
 
@@ -37,22 +37,22 @@ count_phases, phase_of, transposed_size, pad_axis, count_outputs = (
 )
 
 # What Numba cannot write for any number of axes.
-_OF_BATCH = {False: register_jitable(lambda x: x), True: register_jitable(lambda x: x[None])}
-_OF_RESULT = {False: register_jitable(lambda x: x), True: register_jitable(lambda x: x[0])}
+_OF_BATCH = {False: part(lambda x: x), True: part(lambda x: x[None])}
+_OF_RESULT = {False: part(lambda x: x), True: part(lambda x: x[0])}
 _VOLUME = {
-    1: register_jitable(lambda x: x[:, :, None, None, :]),
-    2: register_jitable(lambda x: x[:, :, None, :, :]),
-    3: register_jitable(lambda x: x[:, :, :, :, :]),
+    1: part(lambda x: x[:, :, None, None, :]),
+    2: part(lambda x: x[:, :, None, :, :]),
+    3: part(lambda x: x[:, :, :, :, :]),
 }
 _SHAPE = {
-    1: register_jitable(lambda n, c, a: (n, c, a[2].size)),
-    2: register_jitable(lambda n, c, a: (n, c, a[1].size, a[2].size)),
-    3: register_jitable(lambda n, c, a: (n, c, a[0].size, a[1].size, a[2].size)),
+    1: part(lambda n, c, a: (n, c, a[2].size)),
+    2: part(lambda n, c, a: (n, c, a[1].size, a[2].size)),
+    3: part(lambda n, c, a: (n, c, a[0].size, a[1].size, a[2].size)),
 }
 _SIZES = {
-    1: register_jitable(lambda s: (1, 1, s[2])),
-    2: register_jitable(lambda s: (1, s[2], s[3])),
-    3: register_jitable(lambda s: (s[2], s[3], s[4])),
+    1: part(lambda s: (1, 1, s[2])),
+    2: part(lambda s: (1, s[2], s[3])),
+    3: part(lambda s: (s[2], s[3], s[4])),
 }
 _EMPTY = "{}(): input has an empty spatial axis, expected none"
 _NO_OUTPUTS = "{}(): weight has an empty axis, expected none"
@@ -166,7 +166,7 @@ def transposed(
     return implementation
 
 
-@register_jitable
+@part
 def transposed_axis(size, kernel, stride, dilation, padding, more):  # type: ignore[no-untyped-def]
     """The axis of the convolution that a transposed one turns around; its size is less than 1 where there is none."""
     axis = Axis(0, kernel, stride, dilation, padding, padding, CONSTANT, size)
@@ -232,7 +232,7 @@ def input_gradient(
     return implementation
 
 
-@register_jitable
+@part
 def convolved_axis(size, kernel, stride, dilation, padding):  # type: ignore[no-untyped-def]
     """An axis and its outputs, -1 where the kernel does not fit."""
     axis = Axis(size, kernel, stride, dilation, padding, padding, CONSTANT, 0)
@@ -264,7 +264,7 @@ def _three(name: str, option: str, kind: Any, rank: int, alone: int) -> Callable
     """What makes an option's value one int for each of three axes; axes of size 1 come first, with `alone`."""
     value = constant(kind)
     if isinstance(kind, types.BaseTuple) and [isinstance(item, types.Integer) for item in kind] == [True] * rank:
-        several: Callable[..., Any] = register_jitable(
+        several: Callable[..., Any] = part(
             {
                 1: lambda value: (alone, alone, value[0]),
                 2: lambda value: (alone, value[0], value[1]),
@@ -273,7 +273,7 @@ def _three(name: str, option: str, kind: Any, rank: int, alone: int) -> Callable
         )
         return several
     if isinstance(kind, types.Integer) or (type(value) is int):
-        one: Callable[..., Any] = register_jitable(
+        one: Callable[..., Any] = part(
             {
                 1: lambda value: (alone, alone, value),
                 2: lambda value: (alone, value, value),
@@ -287,7 +287,7 @@ def _three(name: str, option: str, kind: Any, rank: int, alone: int) -> Callable
 def _spread(has_bias: bool) -> Callable[..., Any]:
     """What runs the phases of a transposed convolution over three axes, for a result that holds zeros."""
 
-    @register_jitable
+    @part
     def order(w, groups):  # type: ignore[no-untyped-def]
         """The kernel `(groups * channels, outputs, *K)` as `(groups * outputs, channels, *K)`."""
         if groups == 1:
@@ -300,7 +300,7 @@ def _spread(has_bias: bool) -> Callable[..., Any]:
                     ordered[g * outputs + o, c] = w[g * channels + c, o]
         return ordered[::1]
 
-    @register_jitable
+    @part
     def spread(x, w, bias, out, axes, groups):  # type: ignore[no-untyped-def]
         a0, a1, a2 = axes
         w = order(w, groups)

@@ -13,11 +13,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
 from ..kernels.calls.filters import FILTERED_FIELDS, FIRST_WEIGHT, Request
 from ..kernels.calls.frame import AT, IN_TABLE, MOST_AXES
+from ..kernels.jit import part
 from ..kernels.shapes import BOUNDARIES, MAXIMUM, MEAN, MINIMUM, SUM
 from ..kernels.simd.lines import FORMATS
 from ..ndimage import arguments as checks
@@ -181,7 +182,7 @@ def running(known: Filter) -> Callable[..., Any]:
     always, never = is_extremum or (is_floating and not is_padded), not is_extremum and not is_floating
 
     # Numba compiles what follows; it drops the branches of what is known by now.
-    @register_jitable
+    @part
     def is_held(cval):  # type: ignore[no-untyped-def]
         if not asks:
             return True
@@ -189,7 +190,7 @@ def running(known: Filter) -> Callable[..., Any]:
             return not np.isfinite(cval) or np.float64(np.float32(cval)) == cval
         return low <= cval <= high and cval == np.floor(cval)
 
-    @register_jitable
+    @part
     def perform(input, out, filtered, passes, weights, cval):  # type: ignore[no-untyped-def]
         fill = np.zeros(1, scalar)
         if is_held(cval):
@@ -213,18 +214,18 @@ def running(known: Filter) -> Callable[..., Any]:
             raise ValueError(message_at(message))
         return out != 0
 
-    compiled: Callable[..., Any] = register_jitable(run_bool if is_bool else run)
+    compiled: Callable[..., Any] = part(run_bool if is_bool else run)
     return compiled
 
 
-@register_jitable
+@part
 def write_row(filtered, i, axis, size, before, boundary, weights):  # type: ignore[no-untyped-def]
     """Write what a pass does, a `Filtered`."""
     row = filtered[i * FILTERED_FIELDS : (i + 1) * FILTERED_FIELDS]
     row[0], row[1], row[2], row[3], row[4] = axis, size, before, boundary, weights
 
 
-@register_jitable
+@part
 def axis_of(name, axis, rank):  # type: ignore[no-untyped-def]
     """An axis counted from the first."""
     if not -rank <= axis < rank:
@@ -232,7 +233,7 @@ def axis_of(name, axis, rank):  # type: ignore[no-untyped-def]
     return axis % rank
 
 
-@register_jitable
+@part
 def before_of(name, origin, size):  # type: ignore[no-untyped-def]
     """How many elements of a window lie before the output."""
     before = size // 2 + origin
@@ -338,7 +339,7 @@ def loop_of(at: int, operands: tuple[int, ...], steps: tuple[int, ...]) -> Calla
 exponential, addition = loop_of(IN_TABLE.exponential, (0, 1), (8, 8)), loop_of(IN_TABLE.addition, (0, 1, 0), (0, 8, 0))
 
 
-@register_jitable
+@part
 def write_gaussian(given, first, sigma, radius):  # type: ignore[no-untyped-def]
     """Write the weights of a Gaussian, as the frontend has them."""
     size, scale, total = 2 * radius + 1, -0.5 / (sigma * sigma), np.zeros(1)
@@ -351,7 +352,7 @@ def write_gaussian(given, first, sigma, radius):  # type: ignore[no-untyped-def]
         bell[i] /= total[0]
 
 
-@register_jitable
+@part
 def radius_of(name, sigma, truncate):  # type: ignore[no-untyped-def]
     """How far a Gaussian reaches."""
     reach = truncate * sigma + 0.5
@@ -474,7 +475,7 @@ def boxes(known: Filter, size: Any, origin: Any) -> Callable[..., Any]:
             return input.copy()
         return run(input, filtered, passes, np.full(FIRST_WEIGHT, np.float64(cval)), np.float64(cval))
 
-    compiled: Callable[..., Any] = register_jitable(slide)
+    compiled: Callable[..., Any] = part(slide)
     return compiled
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numba.core.errors import TypingError
-from numba.extending import register_jitable
 
 from .. import problem as checks
 from ..conv import convolve1d, correlate1d
+from ..kernels.jit import part
 from ..numpy import EMPTY, MODES
 from .arguments import array_of, checked, name_of
 
@@ -27,7 +27,7 @@ def implement(name: str, a: Any, v: Any, mode: Any) -> Callable[..., Any]:
     empty = tuple(EMPTY.format(name, label) for label in "av")
     function = convolve1d if flip else correlate1d
 
-    @register_jitable
+    @part
     def slide(longer, shorter):  # type: ignore[no-untyped-def]
         last = shorter.size - 1
         before = last if is_full else (shorter.size // 2 if is_same else 0)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numba.core.errors import TypingError
-from numba.extending import register_jitable
 
 from .. import problem as checks
 from ..conv import convolve_nd, correlate_nd
+from ..kernels.jit import part
 from .arguments import array_of, checked, name_of
 
 _MODES = ("full", "valid", "same")
@@ -70,13 +70,13 @@ def _slide(
     correlates, conjugates = name.startswith("correlate"), name.startswith("correlate") and "c" in kinds
     may_swap, is_valid = chosen == "valid" or (swaps and chosen == "full"), chosen == "valid"
     # The middle of SciPy's correlate, for even kernels, is that of a convolution, and that of its correlate2d is not.
-    is_plain, reversed_ = name == "correlate2d", register_jitable(_REVERSED[rank])
+    is_plain, reversed_ = name == "correlate2d", part(_REVERSED[rank])
     function = correlate_nd if is_plain else convolve_nd
     empty = f"{name}(): in1 or in2 is empty, expected at least one element"
     misfit = "For 'valid' mode, one must be at least as large as the other in every dimension"
 
     # Numba compiles what follows; it drops the branches of what is known by now.
-    @register_jitable
+    @part
     def run(x, w, fillvalue):  # type: ignore[no-untyped-def]
         kernel = np.conj(w) if conjugates else w
         if correlates and not is_plain:
@@ -85,7 +85,7 @@ def _slide(
         sums = function(x, kernel, padding_mode=chosen, boundary=boundary, fillvalue=fillvalue, algorithm=algorithm)
         return sums[0, 0]
 
-    @register_jitable
+    @part
     def is_swapped(shape1, shape2):  # type: ignore[no-untyped-def]
         larger, smaller, size1, size2 = True, True, 1, 1
         for i in range(rank):
@@ -108,5 +108,5 @@ def _slide(
             return np.conj(turned) if conjugates and not is_plain else turned  # nor does SciPy's correlate2d
         return run(in1, in2, fillvalue)
 
-    compiled: Callable[..., Any] = register_jitable(slide)
+    compiled: Callable[..., Any] = part(slide)
     return compiled

@@ -11,13 +11,14 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 from numba.np.arrayobj import _empty_nd_impl
 from numba.np.numpy_support import from_dtype
 
 from .. import problem as checks
 from ..kernels.calls import windows as window_calls
 from ..kernels.calls.frame import AT, AT_WINDOWS, IN_TABLE, MOST_AXES
+from ..kernels.jit import part
 from ..kernels.shapes import CONSTANT, Windows
 from ..pool import mean_dtype, outermost
 from .arguments import (
@@ -171,7 +172,7 @@ def caller(
             raise error(message_at(message))
         return out, found
 
-    run: Callable[..., Any] = register_jitable(two_results if len(results) > 1 else one_result)
+    run: Callable[..., Any] = part(two_results if len(results) > 1 else one_result)
     return run
 
 
