@@ -295,6 +295,11 @@ class Windows:
                 padded *= sum(-before <= t < s + after for t in taps)
             yield position, real, padded, math.prod(map(len, real))
 
+    def met_by(self, tap):
+        """The elements of a padded input that a tap meets, one for each position."""
+        steps = zip(tap, self.dilation, self.out, self.stride, strict=True)
+        return (..., *(slice(t * d, t * d + out * step, step) for t, d, out, step in steps))
+
 
 def avg_pool(x, kernel_size, *, stride=None, dilation=1, padding_spec="valid", ceil_mode=False, count_include_pad=True):
     x = np.asarray(x)
@@ -391,11 +396,7 @@ def extract_patches(x, kernel_size, *, stride=1, dilation=1, padding=0):
     padded = pad_by_axis(x, windows.pads, ("constant",) * rank, 0)
     patches = np.zeros((*lead, math.prod(windows.kernel), *windows.out), x.dtype.newbyteorder("="))
     for row, tap in enumerate(itertools.product(*map(range, windows.kernel))):
-        for position in np.ndindex(*windows.out):
-            at = tuple(
-                p * s + t * d for p, s, t, d in zip(position, windows.stride, tap, windows.dilation, strict=True)
-            )
-            patches[(*(slice(None),) * len(lead), row, *position)] = padded[(..., *at)]
+        patches[(*(slice(None),) * len(lead), row)] = padded[windows.met_by(tap)]
     return patches.reshape(*lead, math.prod(windows.kernel), math.prod(windows.out))
 
 
@@ -410,17 +411,13 @@ def combine_patches(patches, output_size, kernel_size, *, stride=1, dilation=1, 
     magnitude = np.zeros((*lead, *canvas), np.zeros(0, wide(dtype)).real.dtype)
     with np.errstate(all="ignore"):
         for row, tap in enumerate(itertools.product(*map(range, windows.kernel))):
-            for position in np.ndindex(*windows.out):
-                at = tuple(
-                    p * s + t * d for p, s, t, d in zip(position, windows.stride, tap, windows.dilation, strict=True)
-                )
-                element = source[(*(slice(None),) * len(lead), row, *position)]
-                if dtype == np.bool_:
-                    total[(..., *at)] |= element
-                    continue
-                total[(..., *at)] += element
-                if is_inexact(dtype):
-                    magnitude[(..., *at)] += abs(element)
+            met, elements = windows.met_by(tap), source[(*(slice(None),) * len(lead), row)]
+            if dtype == np.bool_:
+                total[met] |= elements
+                continue
+            total[met] += elements
+            if is_inexact(dtype):
+                magnitude[met] += abs(elements)
     crop = (..., *(slice(b, b + s) for s, (b, _) in zip(output_size, windows.pads, strict=True)))
     terms = math.prod(windows.kernel)
     bound = rounding_bound(terms, magnitude, dtype)[crop] if is_inexact(dtype) else None
