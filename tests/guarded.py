@@ -116,8 +116,8 @@ VIEWS = {
     "reversed_rows": lambda a: np.repeat(a, 3, axis=-1)[..., ::-3],
     "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape),
 }
-DTYPES = ["f4", "f8", "f2", "c8", "i2", "u1", "?"]
-MORE = ["i1", "i8"]
+DTYPES = ["f4", "f2", "c8", "u1"]
+MORE = ["f8", "i1", "i2", "i8", "?"]
 
 
 def placements(dtypes, views=VIEWS):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import slow
 from subprocesses import ROOT, run_python
 
 import fastconv
@@ -130,14 +131,14 @@ print(json.dumps([report["cpu"], report["vector_bits"], 128 << ["xmm", "ymm", "z
     ("cpu", "features", "bits"),
     [
         ("generic", None, 128),
-        ("generic", "+avx", 256),
+        slow(("generic", "+avx", 256)),
         ("generic", "+avx2", 256),  # AVX is implied
-        ("generic", "+avx512f", 512),
-        ("x86-64", "", 128),
+        slow(("generic", "+avx512f", 512)),
+        slow(("x86-64", "", 128)),
         ("haswell", "", 256),  # by its name
-        ("haswell", "-avx", 128),
+        slow(("haswell", "-avx", 128)),
         ("znver4", "-avx512f", 256),
-        ("znver4", "+sse2", 512),
+        slow(("znver4", "+sse2", 512)),
     ],
 )
 def test_vector_bits_follow_numbas_variables(cpu, features, bits):

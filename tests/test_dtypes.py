@@ -61,7 +61,7 @@ def test_average_pools(dtype):
 
 
 @real_dtype
-@pytest.mark.parametrize("name", ["max_pool2d", "min_pool2d"])
+@pytest.mark.parametrize("name", ["max_pool2d", slow("min_pool2d")])
 def test_extreme_pools(dtype, name):
     for x in (values((2, 2, 7, 8), dtype), ties((2, 2, 7, 8), dtype)):
         check_windows(name, x, 3)
@@ -181,6 +181,7 @@ def test_bool_is_any_of_and():
     ]
 
 
+@pytest.mark.slow
 def test_bools_of_any_bit_pattern_are_true():
     """A bool view of bytes other than 0 and 1 is legal, and true."""
     raw = np.array([[[0, 2, 0, 255, 0, 0]]], np.uint8)

@@ -104,7 +104,11 @@ def test_layouts():
         got = fastconv.correlate2d(view(x), view(w), groups=2, algorithm="fft", out=out)
         assert got is out
         np.testing.assert_array_equal(got, expected)
-    x = rng(1).integers(0, 256, x.shape).astype("u1")
+
+
+@pytest.mark.slow
+def test_converted_inputs():
+    x, w = rng(1).integers(0, 256, (2, 2, 60, 70)).astype("u1"), values((2, 1, 16, 18), "f4", 1)
     expected = fastconv.correlate2d(x.astype("f4"), w, groups=2, algorithm="fft")
     np.testing.assert_array_equal(fastconv.correlate2d(x, w, groups=2, algorithm="fft", dtype="f4"), expected)
 

@@ -424,5 +424,6 @@ print(caught)
 """
 
 
+@pytest.mark.slow
 def test_interrupts_while_callers_are_compiled():
     assert int(run_python(CALLERS, 0).stdout) > 4

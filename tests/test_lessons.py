@@ -63,7 +63,7 @@ def test_correlate(shape, kernel, stride, dilation, layout, groups):
 @each
 @layouts
 def test_columns(shape, kernel, stride, dilation, layout):
-    x = LAYOUTS[layout](values(shape, "i4"))
+    x = LAYOUTS[layout](ties(shape, "f4"))
     options = {"stride": stride, "dilation": dilation}
     columns = lessons.im2col(x, kernel, stride, dilation)
     np.testing.assert_array_equal(columns, lessons.im2col_numpy(x, kernel, stride, dilation))

@@ -27,7 +27,7 @@ from scipy.ndimage._filters import _gaussian_kernel1d  # noqa: E402
 MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
 ALIASES = ["grid-mirror", "grid-constant", "grid-wrap"]
 DTYPES = ["f4", "f8", "u1", "i2", "?", "i1", "u2", "i4", "u4", "i8", "u8"]
-TALL = ["f8", "u1", "i2"]  # what integers in steps of several filters are tried with
+TALL = ["f8", "u1", slow("i2")]  # what integers in steps of several filters are tried with
 
 every_dtype = pytest.mark.parametrize("dtype", representative(DTYPES))
 
@@ -391,7 +391,7 @@ def test_extrema(name, dtype, data):
 
 def test_extrema_are_cast_between_passes():
     """Long windows, too, of which two passes would fold at once."""
-    x = numbers((3, 5, 5, 3), "i2", 0)
+    x = numbers((3, 5, 5, 3), "i8", 0)
     for size in (2, 8, 10):
         check(*both("maximum_filter", x, size, output=np.uint8))
         check(*both("minimum_filter", x, size, output=np.uint8))
@@ -532,7 +532,9 @@ def test_input_may_be_output(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["f8", "u1"])
-@pytest.mark.parametrize("output", ["float32", np.float64, np.dtype("i2"), np.uint8, slow(int), bool, np.dtype(">f4")])
+@pytest.mark.parametrize(
+    "output", ["float32", np.float64, slow(np.dtype("i2")), np.uint8, slow(int), bool, np.dtype(">f4")]
+)
 def test_other_types_of_output(dtype, output):
     x = abs(numbers((5, 6), dtype, 0)) % 16
     for name, args, kwargs in calls(x):

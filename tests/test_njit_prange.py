@@ -4,6 +4,7 @@ Numba drops what threads of its own raise, and returns a result beside what the 
 """
 
 import pytest
+from cases import slow
 from subprocesses import run_python
 
 BEGIN = """
@@ -123,7 +124,7 @@ for _ in range(RUNS):
 """
 
 
-@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+@pytest.mark.parametrize("layer", ["workqueue", slow("omp")])
 def test_a_refused_call_in_prange(layer):
     """All in one process, for all share what it compiles."""
     code = BEGIN + EVERY_CALL + INTEGERS + NO_INPUT_CHANGES + BETWEEN_ELEMENTS + IN_ANOTHER_THREAD

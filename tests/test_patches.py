@@ -96,7 +96,7 @@ def test_combine_is_the_adjoint_of_extract(options):
 
 
 def test_a_product_with_columns_is_a_correlation():
-    x, w = rng(3).integers(-9, 9, (2, 3, 6, 7)), rng(4).integers(-9, 9, (4, 3, 3, 2))
+    x, w = (rng(i).integers(-9, 9, shape).astype("f4") for i, shape in ((3, (2, 3, 6, 7)), (4, (4, 3, 3, 2))))
     for stride, dilation, padding in itertools.product([1, 2], [1, 2], [0, (1, 2)]):
         columns = fastconv.im2col(x, (3, 2), stride=stride, dilation=dilation, padding=padding)
         got = fastconv.correlate2d(x, w, stride=stride, dilation=dilation, padding_mode=padding)
@@ -319,7 +319,7 @@ def test_frames_that_overlap_and_colours_that_take_turns(dtype):
             check_by_slices(numbers((2, 4, size)), (2, kernel), (2, kernel))
 
 
-@pytest.mark.parametrize("dtype", ["f4", "?"])
+@pytest.mark.parametrize("dtype", ["f4", slow("?")])
 def test_windows_apart_are_put_where_they_were(dtype):
     """Sums of one element each, and zeros where no window is, from patches in any layout."""
     for kernel, stride, padding in ((9, 9, 0), (16, 16, 4), (9, 12, 3), (10, 11, ((5, 0), (0, 9)))):
@@ -334,7 +334,7 @@ def test_windows_apart_are_put_where_they_were(dtype):
     assert not met.all()
 
 
-@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
+@pytest.mark.parametrize("dtype", ["u1", *map(slow, ["i1", "u2", "i2"])])
 def test_sums_of_small_integers_wrap(dtype):
     columns = np.full((9, 40), np.iinfo(dtype).max, dtype)
     for stride, size in ((1, 42), (2, 81), (3, 120)):

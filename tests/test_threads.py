@@ -24,7 +24,7 @@ PROBLEMS = [
         {"stride": 1 + h % 2, "padding_mode": h % 3},
     )
     for h, (c, o) in enumerate([(1, 1), (3, 5), (8, 2), (2, 9), (5, 4)], start=5)
-    for dtype in ("f4", "f8", "i2")
+    for dtype in ("f4", "f8", "u1")
 ]
 
 
@@ -130,7 +130,7 @@ FILTERED = [
     ("gaussian_filter", (201, 200, 3), "u1", (2.0, (0, 1, 0))),
     ("gaussian_filter", (40, 50, 61), "f8", (1.0,)),
     ("uniform_filter", (301, 400), "u1", (31,)),
-    ("maximum_filter", (40, 50, 61), "i2", ((3, 15, 9),)),
+    ("maximum_filter", (40, 50, 61), "u1", ((3, 15, 9),)),
     ("sobel", (301, 400), "u1", ()),
     ("correlate", (301, 400), "f4", (np.arange(35.0).reshape(7, 5),)),
     ("correlate", (301, 400), "u1", (np.arange(9).reshape(3, 3) / 36,)),

@@ -137,6 +137,7 @@ def test_strides_and_outputs():
         np.testing.assert_array_equal(out, want, err_msg=name)
 
 
+@pytest.mark.slow
 def test_an_input_of_another_dtype():
     x, w = values((1, 16, 9, 10), "u1"), values((16, 16, 3, 3), "f4", 1)
     want = fastconv.correlate2d(x.astype("f4"), w, algorithm="winograd")
@@ -275,6 +276,7 @@ with fastconv.algorithm("direct"):
 """
 
 
+@pytest.mark.slow
 def test_gradients_of_inputs_from_compiled_code_have_the_same_bits():
     run_python(COMPILED)
 
