@@ -1,6 +1,9 @@
 """How hypothesis draws, derandomised: a run that fails, fails again. Long sweeps say their own number of examples."""
 
+import _thread
 import gc
+import sys
+import threading
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +17,19 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("fastconv")
+
+
+if (trace := threading.gettrace()) is not None:  # coverage sees the threads that are not those of `threading`, too
+    start = _thread.start_new_thread
+
+    def start_traced(function, arguments, *keywords):
+        def traced(*given, **named):
+            sys.settrace(trace)
+            function(*given, **named)
+
+        return start(traced, arguments, *keywords)
+
+    _thread.start_new_thread = start_traced
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -158,6 +158,7 @@ def test_names_of_scipy():
         same(function(x, w, 0, 0.0), function.py_func(x, w, 0, 0.0), 1e-10)
 
 
+@pytest.mark.slow
 def test_many_threads_filter_at_once():
     @numba.njit(parallel=True)
     def blur(images):

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from cases import slow
 from fastconv.kernels.convolution.choose import FAMILIES
 from subprocesses import run_python
 
@@ -65,7 +66,7 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("level", ["", "0", "1", "dispatch"])
+@pytest.mark.parametrize("level", ["", "1", slow("0"), slow("dispatch")])
 def test_lines(level):
     done = run_python(CALLS, FASTCONV_VERBOSE=level)
     assert done.stdout == "(2, 6, 5, 6)\n" * 2
