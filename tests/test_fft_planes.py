@@ -73,7 +73,7 @@ def test_shapes(dtype):
         check(operation, x, w, bias=values(w_shape[0], dtype, 2), **options)
 
 
-@pytest.mark.parametrize("dtype", ["f4", "c8"])
+@pytest.mark.parametrize("dtype", ["f4", slow("c8")])
 @pytest.mark.parametrize("algorithm", ["auto", "fft"])
 @pytest.mark.parametrize(
     "size, kernel, padding",

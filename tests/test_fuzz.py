@@ -47,6 +47,7 @@ for number in range(first, end, step):
 """
 
 
+@pytest.mark.slow
 def test_a_planted_error_is_found_and_shrunk():
     case, message = json.loads(run_python(PLANTED.format(here=str(HERE))).stdout)
     assert message.startswith("AssertionError") and "elements" in message

@@ -239,6 +239,7 @@ def in_prange(images):
     return out
 
 
+@pytest.mark.slow
 def test_inside_prange():
     images = values((16, 3, 32, 32), "f4")
     np.testing.assert_array_equal(in_prange(images), fastconv.max_pool2d(images, 2))
