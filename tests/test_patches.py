@@ -213,11 +213,11 @@ def test_layouts(layout, shape):
 
 
 def test_gaps_between_windows_are_zeros_where_patches_lie_as_far_apart():
-    patches = values((1, 5, 2, 1, 2, 2), "i4") + 1
+    patches = values((1, 5, 2, 1, 2, 2), "f4") + 1
     columns = np.asfortranarray(patches.reshape(1, 10, 4))
     for held in (columns, np.asfortranarray(np.repeat(columns, 2, axis=1))[:, ::2]):
         got = fastconv.col2im(held, (8, 5), (2, 1), stride=4)
-        want = np.zeros((1, 5, 8, 5), "i4")
+        want = np.zeros((1, 5, 8, 5), "f4")
         for i, j in np.ndindex(2, 2):
             want[:, :, 4 * i : 4 * i + 2, 4 * j] = patches[:, :, :, 0, i, j]
         oracle.assert_same(got, want)
