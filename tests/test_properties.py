@@ -25,6 +25,7 @@ import fastconv
 
 DTYPES = ["f4", "f8", "u1", "c8"]
 MIXED = [*zip(DTYPES, DTYPES), ("u1", "f4"), ("f8", "f4"), ("c8", "f4")]
+MORE_MIXED, MORE_POOLED = [*MIXED, ("i2", "i2")], ("f8", "i2")  # for long runs
 
 
 def ints(low, high):
@@ -44,14 +45,14 @@ def paddings(rank, widest=4):
 
 
 @st.composite
-def convolutions(draw):
+def convolutions(draw, dtypes=MIXED):
     rank = draw(ints(1, 4))
     groups = draw(ints(1, 3))
     channels, outputs = draw(ints(1, 3)), groups * draw(st.one_of(ints(1, 3), st.sampled_from([8, 13, 16, 31, 32, 33])))
     largest = {1: 40, 2: 9, 3: 6, 4: 4}[rank]
     sizes = draw(st.tuples(*[ints(1, largest)] * rank))
     kernel = draw(st.tuples(*[ints(1, 4)] * rank))
-    dtypes = draw(st.sampled_from(MIXED))
+    dtypes = draw(st.sampled_from(dtypes))
     x = values((draw(ints(0, 3)), groups * channels, *sizes), dtypes[0])
     w = values((outputs, channels, *kernel), dtypes[1], 1)
     options = {
@@ -94,18 +95,18 @@ def test_convolution(problem):
 
 
 @pytest.mark.slow
-@given(convolutions())
+@given(convolutions(MORE_MIXED))
 @settings(max_examples=5000)
 def test_many_convolutions(problem):
     convolution_agrees(problem)
 
 
 @st.composite
-def pools(draw):
+def pools(draw, more=()):
     rank = draw(ints(1, 3))
     name = draw(st.sampled_from(["max_pool", "min_pool", "avg_pool"]))
     sizes = draw(st.tuples(*[ints(1, {1: 30, 2: 9, 3: 5}[rank])] * rank))
-    dtype = draw(st.sampled_from(DTYPES if name == "avg_pool" else ["f4", "u1"]))
+    dtype = draw(st.sampled_from([*(DTYPES if name == "avg_pool" else ["f4", "u1"]), *more]))
     x = values((draw(ints(0, 2)), draw(ints(1, 3)), *sizes), dtype)
     if dtype[0] == "f" and x.size and draw(st.booleans()):
         x.flat[:: draw(ints(2, 9))] = draw(st.sampled_from([np.nan, np.inf, -np.inf, 0.0]))
@@ -140,7 +141,7 @@ def test_pool(problem):
 
 
 @pytest.mark.slow
-@given(pools())
+@given(pools(MORE_POOLED))
 @settings(max_examples=2500)
 def test_many_pools(problem):
     pool_agrees(problem)

@@ -2,11 +2,22 @@
 
 import numpy as np
 import pytest
-from cases import ALGORITHMS, LAYOUTS, OUT_LAYOUTS, check_convolution, check_windows, poison, rng, unaligned, values
+from cases import (
+    ALGORITHMS,
+    LAYOUTS,
+    OUT_LAYOUTS,
+    check_convolution,
+    check_windows,
+    poison,
+    rng,
+    slow,
+    unaligned,
+    values,
+)
 
 import fastconv
 
-DTYPES = ["f4", "f8", "u1", "c8"]
+DTYPES = ["f4", "f8", "u1", "c8", slow("i2"), slow("f2")]
 
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
