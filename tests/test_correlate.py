@@ -462,3 +462,12 @@ def test_steps_and_pads_far_beyond_the_input(boundary, stride, dilation, before,
 def test_more_axes_than_anyone_needs(operation, algorithm):
     x, w = values((2, 2, 3, 2, 3, 1, 2, 3), "f4"), values((2, 2, 2, 1, 2, 1, 2, 3), "f4", 1)
     check_convolution(operation, x, w, algorithm=algorithm)
+
+
+@pytest.mark.parametrize("before, after", [(1, 0), (0, 1), (3, 2)])
+def test_one_plane_with_padding_around_it(before, after):
+    """An output may meet padding alone, though there is one of them, of one tap."""
+    x, w = values((1, 1, 1, 4, 5), "f4"), values((1, 1, 1, 1, 1), "f4", 1)
+    for size in ((1, 1), (4, 5)):
+        padding = ((before, after), (0, 0), (0, 0))
+        check_convolution("correlate", x[..., : size[0], : size[1]], w, stride=(9, 1, 1), padding_mode=padding)

@@ -599,7 +599,7 @@ def correlate_block(problem, operands, method, buffers, place, table_state):
     for i in range(place.planes):
         has_bias = call.has_bias and method.is_direct
         buffers.initial[i] = load(bias, bias_where + i * stride(bias, 0)) if has_bias else zero(out)
-    planes, has_depth = call.channels * a0.kernel, a0.size > 1 or a0.out > 1 or a0.kernel > 1
+    planes, has_depth = call.channels * a0.kernel, a0.size > 1 or a0.out > 1 or a0.kernel > 1 or a0.before > 0
     for i in range(planes):  # LOOP 3
         c, k0 = divmod(i, a0.kernel) if a0.kernel > 1 else (i, 0)
         channel = (place.o // call.outputs if call.outputs > 1 else place.o) * call.channels + c
