@@ -1,190 +1,56 @@
 """Random calls of every public function, as plain numbers and names: drawn, and played against the oracles.
 
 A case is a dict that JSON can hold, so that it can be printed, run again and shrunk. It names its family; a family is
-how its cases are drawn and how one is played. Arrays lie in memory as `guarded` has them: what is read or written past
-either end of one ends the process.
+how its cases are drawn and how one is played.
 """
 
 import math
 import random
-from collections.abc import Callable
-from typing import NamedTuple
 from unittest import mock
 
-import guarded  # first: it stands for what the package takes arrays from
-import numba
+import guarded  # noqa: F401 -- first: it stands for what the package takes arrays from
 import numpy as np
 import oracle
-from cases import LAYOUTS, RANK_NAMES, noise, poison, prepare_by, ties, values
+from cases import RANK_NAMES, noise, prepare_by, ties, values
 from fastconv.kernels.convolution import fft_planes
 from fastconv.kernels.shapes import ALGORITHMS, BOUNDARIES
+from fuzz_arrays import (
+    ASKED,
+    DTYPES,
+    VIEWS,
+    WORK,
+    Family,
+    Refused,
+    array,
+    call,
+    check,
+    convolution_shapes,
+    expect,
+    options_of,
+    output,
+    padding,
+    per_axis,
+    place,
+    shorten,
+    size,
+    sizes,
+)
+from fuzz_drop_ins import DROP_INS
 from test_functional import expect_transposed
 from test_functional_pools import fold_windows, mean_of, shared, stepped, where_largest
 from test_grad import expect_gradient
 from test_grad_weights import expected as expect_weights
-from test_ndimage import numbers
-from test_numpy import expect as expect_numpy
-from test_signal import check as check_signal
 
 import fastconv
-from fastconv import extending, functional, grad, ndimage
-from fastconv import numpy as drop_in_numpy
-from fastconv import signal as drop_in_signal
+from fastconv import functional, grad
 
-DTYPES = [dtype.name for dtype in oracle.DTYPES]
 INEXACT = [dtype.name for dtype in (*oracle.FLOATS, *oracle.COMPLEX)]
-FILTERED = ["float32", "float64", "uint8", "int16", "int32", "bool"]  # as SciPy has them
 READ = ["uint8", "int16", "float16", "float32"]  # converted where they are read
-VIEWS = [name for name in LAYOUTS if name != "unaligned"]  # which no guarded block keeps
-# Vectors, tiles of transforms, blocks of columns and of channels: there is a boundary around each.
-EDGES = [4, 6, 8, 14, 16, 28, 32, 48, 64, 96, 128, 256, 512, 1024]
-WORK = 40_000  # multiplications, or elements of windows, of a case: a few milliseconds of the oracle
-LARGE = 30_000_000  # the same of one that no oracle plays
-ASKED = ("winograd", "fft")  # may refuse what the oracle does
+LARGE = 30_000_000  # multiplications of a case that no oracle plays
 TRANSFORMS = "winograd", "fft_tiles", "fft_planes"  # the families behind them
 
 
-class Refused(Exception):
-    """Both sides refuse the call, with the error that was to be expected."""
-
-
-class Family(NamedTuple):
-    weight: int  # how often it is drawn
-    draw: Callable[[random.Random], dict]
-    play: Callable[[dict], None]
-
-
-# Numbers --------------------------------------------------------------------------------------------------------------
-
-
-def size(pick, most):
-    """Small, or around an edge."""
-    if pick.random() < 0.5 or most < 4:
-        return pick.randint(1, min(most, 9))
-    edge = pick.choice([edge for edge in EDGES if edge <= most])
-    return min(max(edge * pick.choice([1, 1, 1, 2, 3]) + pick.randint(-1, 1), 1), most)
-
-
-def sizes(pick, rank, room):
-    """One for each axis, whose product is at most `room`."""
-    found = []
-    for _ in range(rank):
-        found.append(size(pick, max(room // math.prod(found), 1)))
-    pick.shuffle(found)
-    return found
-
-
-def per_axis(pick, rank, draw):
-    return draw() if pick.random() < 0.5 else [draw() for _ in range(rank)]
-
-
-def padding(pick, rank, most=4):
-    def width():
-        return pick.randint(0, most)
-
-    kinds = [lambda: pick.choice(["valid", "full", "same"]), width, lambda: [width() for _ in range(rank)]]
-    return pick.choice([*kinds, lambda: [[width(), width()] for _ in range(rank)]])()
-
-
-def place(pick):
-    """How arrays lie in memory, and how the call is run."""
-    return {
-        "views": [pick.choice(VIEWS) for _ in range(3)],
-        "end": pick.random() < 0.5,
-        "threads": pick.choice([1, 1, 2, 3]),
-        "release": pick.random() < 0.1,
-        "seed": pick.randint(0, 999),
-    }
-
-
-def options_of(case):
-    """The options, lists as the tuples that they were."""
-
-    def hashable(value):
-        return tuple(hashable(each) for each in value) if isinstance(value, list) else value
-
-    return {name: hashable(value) for name, value in case["options"].items()}
-
-
-# Arrays ---------------------------------------------------------------------------------------------------------------
-
-
-def array(case, shape, dtype, which, make=values):
-    """The `which`-th input of a case: read-only, between pages without rights."""
-    made = make(tuple(shape), np.dtype(dtype), case["seed"] + which)
-    if case.get("spoilt") and which == 0 and made.size and made.dtype in oracle.FLOATS:
-        made.flat[:: case["spoilt"]] = [np.nan, np.inf, -np.inf, -0.0][case["seed"] % 4]
-    return guarded.guarded(LAYOUTS[fitting(case["views"][which], made.ndim)](made), end=case["end"], read_only=True)
-
-
-def fitting(view, ndim):
-    """The view, or one that this many axes have: steps along all of five or more take hundreds of times the memory."""
-    if view in ("channels_last", "swapped_axes") and ndim < 2:
-        return "contiguous"
-    return "reversed" if view in ("stepped", "reversed_stepped") and ndim > 4 else view
-
-
-def output(case, shape, dtype):
-    """What `out=` is given, or nothing."""
-    view = case.get("out")
-    if view in (None, "byteswapped"):
-        return None
-    return guarded.guarded(LAYOUTS[fitting(view, len(shape))](poison(shape, dtype)), end=case["end"])
-
-
-def expect(define, *arguments, **options):
-    """What the definition says; None where it refuses."""
-    try:
-        return define(*arguments, **options)
-    except ValueError:
-        return None
-
-
-def call(case, expected, function, *arguments, **options):
-    """Run it between guards; where there is nothing to expect, it has to refuse."""
-    if case["release"]:
-        fastconv.release_workspace()
-    refused = None
-    allocations = guarded.Allocations(case["end"])
-    with fastconv.num_threads(case["threads"]), allocations:
-        try:
-            got = function(*arguments, **options)
-        except ValueError as error:
-            refused = error
-    if refused is not None:
-        if expected is None or options.get("algorithm") in ASKED:
-            raise Refused(str(refused))
-        raise AssertionError(f"refused: {refused}")
-    assert expected is not None, "a call was done that the definition refuses"
-    out = options.get("out")
-    assert out is None or got is out, "out is what is returned"
-    return got
-
-
-def check(got, expected, times=1):
-    if not isinstance(expected, oracle.Expected):
-        expected = oracle.expect_equal(expected)
-    if times > 1 and expected.bound is not None:
-        expected = expected._replace(bound=times * expected.bound)
-    oracle.check(got, expected)
-
-
 # Convolutions ---------------------------------------------------------------------------------------------------------
-
-
-def convolution_shapes(pick, rank, groups):
-    """Of input, weights: few products for each output where outputs are many."""
-    kernel = sizes(pick, rank, pick.choice([1, 9, 9, 25, 64]))
-    channels, outputs = size(pick, 16), size(pick, 40)
-    while groups * channels * outputs * math.prod(kernel) > 2000:  # a step of the oracle's loop each
-        channels, outputs, kernel = (
-            max(channels // 2, 1),
-            max(outputs * 2 // 3, 1),
-            [max(k * 2 // 3, 1) for k in kernel],
-        )
-    room = max(WORK * 8 // (groups * channels * outputs * math.prod(kernel)), 64)
-    batch = pick.choice([0, 1, 1, 1, 2, 3])
-    return [batch, groups * channels, *sizes(pick, rank, min(room, 3000))], [groups * outputs, channels, *kernel]
 
 
 def draw_convolution(pick):
@@ -193,8 +59,13 @@ def draw_convolution(pick):
     x, w = convolution_shapes(pick, rank, groups)
     if pick.random() < 0.8:  # of the others no window may fit
         x[2:] = [max(n, k) for n, k in zip(x[2:], w[2:], strict=True)]
+    x[2:], w[2:] = shorten(pick, x[2:], w[2:])
     dtype = pick.choice(["float32", "float32", "float64", *DTYPES])
-    options = {"groups": groups, "padding_mode": padding(pick, rank), "algorithm": pick.choice(ALGORITHMS)}
+    options = {
+        "groups": groups,
+        "padding_mode": padding(pick, rank),
+        "algorithm": pick.choice([*ALGORITHMS, "auto", "direct"]),
+    }
     if pick.random() < 0.5:
         options["stride"] = per_axis(pick, rank, lambda: pick.randint(1, 4))
     if pick.random() < 0.4:
@@ -323,8 +194,9 @@ def draw_transposed(pick):
     dilation = [pick.choice([1, 1, 2, 3]) for _ in range(rank)]
     more = [pick.randrange(max(s, d)) for s, d in zip(stride, dilation, strict=True)]
     room = max(WORK // (channels * outputs * groups), 9)
+    spatial, kernel = shorten(pick, sizes(pick, rank, min(room, 400)), kernel)
     return {
-        "x": [pick.choice([1, 1, 2]), groups * channels, *sizes(pick, rank, min(room, 400))],
+        "x": [pick.choice([1, 1, 2]), groups * channels, *spatial],
         "w": [groups * channels, outputs, *kernel],
         "dtype": pick.choice(["float32", "float32", "float64", *DTYPES]),
         "bias": pick.random() < 0.4,
@@ -404,10 +276,11 @@ def draw_gradient(pick):
     stride, dilation = ([pick.randint(1, 3) for _ in range(rank)] for _ in range(2))
     pads = [pick.randint(0, 3) for _ in range(rank)]
     room = max(WORK // (channels * outputs * groups), 9)
-    numbers = zip(sizes(pick, rank, min(room, 400)), kernel, dilation, pads, strict=True)
+    spatial, kernel = shorten(pick, sizes(pick, rank, min(room, 400)), kernel)
+    numbers = zip(spatial, kernel, dilation, pads, strict=True)
     spatial = [max(n, d * (k - 1) + 1 - 2 * p) for n, k, d, p in numbers]
     return {
-        "of": pick.choice(["input", "weight"]),
+        "of": pick.choice(["input", "input", "weight", "weight", "bias"]),
         "x": [pick.choice([1, 1, 2, 5]), groups * channels, *spatial],
         "w": [groups * outputs, channels, *kernel],
         "dtype": pick.choice(["float32", "float32", "float64", *DTYPES]),
@@ -425,6 +298,11 @@ def play_gradient(case):
         raise Refused("no window fits")
     y = array(case, [case["x"][0], case["w"][0], *spatial], case["dtype"], 1)
     function = getattr(grad, f"conv{rank}d_{case['of']}")
+    if case["of"] == "bias":
+        y = array(case, y.shape, case["dtype"], 1, ties)  # whose sums are exact
+        sums = y.astype(oracle.wide(y.dtype)).sum((0, *range(2, y.ndim)))
+        check(call(case, True, function, y), sums.astype(y.dtype.newbyteorder("=")))
+        return
     native = y.astype(y.dtype.newbyteorder("="))
     if case["of"] == "input":
         w = array(case, case["w"], case["dtype"], 0)
@@ -444,7 +322,7 @@ def play_gradient(case):
 def draw_pool(pick):
     rank = pick.choice([1, 2, 2, 3])
     name = pick.choice(["max_pool", "min_pool", "avg_pool"])
-    kernel = [pick.randint(1, 5) for _ in range(rank)]
+    spatial, kernel = shorten(pick, sizes(pick, rank, 600), [pick.randint(1, 5) for _ in range(rank)])
     options = {
         "stride": pick.choice([None, per_axis(pick, rank, lambda: pick.randint(1, 4))]),
         "dilation": pick.choice([1, per_axis(pick, rank, lambda: pick.randint(1, 3))]),
@@ -455,7 +333,7 @@ def draw_pool(pick):
         options["count_include_pad"] = pick.random() < 0.5
     return {
         "name": name,
-        "x": [pick.choice([0, 1, 1, 2]), pick.choice([1, 3, 17]), *sizes(pick, rank, 600)],
+        "x": [pick.choice([0, 1, 1, 2]), pick.choice([1, 3, 17]), *spatial],
         "kernel": kernel,
         "dtype": pick.choice(INEXACT + DTYPES if name == "avg_pool" else [d for d in DTYPES if "complex" not in d]),
         "indices": pick.random() < 0.3,
@@ -486,10 +364,12 @@ def pick_values(case):
 
 def draw_patches(pick):
     rank = pick.choice([1, 2, 2, 3])
+    kernel = [pick.choice([1, 2, 3, 3, 4, 7]) for _ in range(rank)]
+    spatial, kernel = shorten(pick, sizes(pick, rank, 400), kernel)
     return {
         "name": pick.choice(["extract_patches", "combine_patches", "im2col", "col2im"]),
-        "x": [pick.choice([0, 1, 1, 2]), pick.choice([1, 3, 5]), *sizes(pick, rank, 400)],
-        "kernel": [pick.choice([1, 2, 3, 3, 4, 7]) for _ in range(rank)],
+        "x": [pick.choice([0, 1, 1, 2]), pick.choice([1, 3, 5]), *spatial],
+        "kernel": kernel,
         "dtype": pick.choice(DTYPES),
         "options": {
             "stride": per_axis(pick, rank, lambda: pick.choice([1, 2, 2, 3, 4, 5, 7])),
@@ -520,10 +400,11 @@ def play_patches(case):
 
 def draw_filter(pick):
     rank = pick.choice([1, 2, 2, 3])
+    spatial, kernel = shorten(pick, sizes(pick, rank, 600), [pick.randint(1, 5) for _ in range(rank)])
     return {
         "name": pick.choice(["maximum_filter", "minimum_filter", "uniform_filter"]),
-        "x": sizes(pick, rank, 600),
-        "kernel": [pick.randint(1, 5) for _ in range(rank)],
+        "x": spatial,
+        "kernel": kernel,
         "dtype": pick.choice([d for d in DTYPES if "complex" not in d]),
         "options": {"stride": pick.choice([None, per_axis(pick, rank, lambda: pick.randint(1, 3))])},
         "spoilt": pick.choice([0, 0, 5]),
@@ -557,6 +438,58 @@ def play_unpool(case):
     indices = array(case, case["x"], "int64", 1, places)
     expected = expect(oracle.max_unpool, x, indices, inner)
     check(call(case, expected, getattr(fastconv, f"max_unpool{rank}d"), x, indices, kernel), expected)
+
+
+def draw_pool_gradient(pick):
+    rank = pick.choice([1, 2, 2, 3])
+    spatial, kernel = shorten(pick, sizes(pick, rank, 300), [pick.randint(1, 5) for _ in range(rank)])
+    spatial = [max(n, k) for n, k in zip(spatial, kernel, strict=True)]
+    return {
+        "name": pick.choice(["avg_pool", "max_pool"]),
+        "x": [pick.choice([0, 1, 2]), pick.choice([1, 3]), *spatial],
+        "kernel": kernel,
+        "dtype": pick.choice(["float32", "float64"]),
+        "options": {
+            "stride": [pick.randint(1, 4) for _ in range(rank)],
+            "padding": [pick.randint(0, k // 2) for k in kernel],
+            "ceil_mode": pick.random() < 0.3,
+            "counted": pick.random() < 0.5,
+        },
+    } | place(pick)
+
+
+def play_pool_gradient(case):
+    kernel, (stride, pads, ceil_mode, counted) = tuple(case["kernel"]), options_of(case).values()
+    shape, rank = tuple(case["x"]), len(kernel)
+    numbers = list(zip(shape[2:], kernel, stride, pads, strict=True))
+    if any(n < k or 2 * p > k for n, k, _, p in numbers):  # of a case that shrinks
+        raise Refused("no window fits, or one lies in padding")
+    axes = [stepped(n, k, s, p, 1, ceil_mode) for n, k, s, p in numbers]
+    y = array(case, [*shape[:2], *map(len, axes)], case["dtype"], 0)
+    wide = y.astype("f8")
+    expected, scale = np.zeros(shape), np.zeros(shape)
+    function = getattr(grad, f"{case['name']}{rank}d_input")
+    if case["name"] == "max_pool":
+
+        def places(shape_of, dtype, seed):
+            return np.random.default_rng(seed).integers(0, math.prod(shape[2:]), shape_of).astype(dtype)
+
+        indices = array(case, y.shape, "int64", 1, places)
+        for at in np.ndindex(shape[:2]):
+            for sums, terms in ((expected, wide), (scale, abs(wide))):
+                np.add.at(sums[at].reshape(-1), indices[at].reshape(-1), terms[at].reshape(-1))
+        got = call(case, True, function, shape, indices, y)
+    else:
+        for at in np.ndindex(y.shape[2:]):
+            windows = [axis[i] for axis, i in zip(axes, at, strict=True)]
+            spans = [min(k, n + 2 * p - i * s) for i, (n, k, s, p) in zip(at, numbers, strict=True)]
+            count = math.prod(spans if counted else map(len, windows))
+            box = (..., *(slice(window[0], window[-1] + 1) for window in windows))
+            for sums, terms in ((expected, wide), (scale, abs(wide))):
+                sums[box] += (terms[(..., *at)] / count).reshape(*shape[:2], *[1] * rank)
+        got = call(case, True, function, shape, y, kernel, stride, pads, ceil_mode, counted)
+    bound = oracle.rounding_bound(math.prod(kernel) + math.prod(y.shape[2:]), scale, y.dtype)
+    check(got, oracle.Expected(expected, bound, y.dtype.newbyteorder("=")))
 
 
 def draw_adaptive(pick):
@@ -597,165 +530,6 @@ def play_adaptive(case):
     check(call(case, wanted, function, x, out), oracle.Expected(wanted, bound, native.dtype))
 
 
-# Drop-ins -------------------------------------------------------------------------------------------------------------
-
-# Of linear filters: the sum of their absolute weights, and how many roundings a result has, by count of axes.
-LINEAR = {
-    "sobel": lambda rank: (2 * 4 ** (rank - 1), 8 * rank),
-    "prewitt": lambda rank: (2 * 3 ** (rank - 1), 8 * rank),
-    "laplace": lambda rank: (4 * rank, 8 * rank),
-    "uniform_filter": lambda rank: (1, 40 * rank),
-    "gaussian_filter": lambda rank: (1, 40 * rank),
-}
-EXTREMA = ["maximum_filter", "minimum_filter", "grey_erosion", "grey_dilation", "grey_opening", "grey_closing"]
-MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
-
-
-def draw_ndimage(pick):
-    rank = pick.choice([1, 2, 2, 3])
-    name = pick.choice([*LINEAR, *EXTREMA, "correlate", "convolve"])
-    return {
-        "name": name,
-        "x": sizes(pick, rank, 3000),
-        "kernel": [pick.randint(1, 5) for _ in range(rank)],
-        "dtype": pick.choice(FILTERED),
-        "options": {"mode": pick.choice(MODES)},
-    } | place(pick)
-
-
-def play_ndimage(case):
-    import scipy.ndimage as theirs
-
-    name, kernel, rank = case["name"], tuple(case["kernel"]), len(case["x"])
-    x = array(case, case["x"], case["dtype"], 0, numbers)  # SciPy's doubles hold their sums
-    native, options = x.astype(x.dtype.newbyteorder("=")), options_of(case)
-    weights = np.random.default_rng(case["seed"]).integers(-4, 5, kernel).astype("f8")
-    arguments = {"gaussian_filter": (0.6,), "correlate": (weights,), "convolve": (weights,)}.get(name, (kernel,))
-    if name in ("sobel", "prewitt", "laplace"):
-        arguments = ()
-    with np.errstate(all="ignore"):
-        wanted = getattr(theirs, name)(native, *arguments, **options)
-    got = call(case, wanted, getattr(ndimage, name), x, *arguments, **options)
-    if name in EXTREMA or native.dtype.kind not in "f":
-        check(got, wanted)
-        return
-    scale, roundings = LINEAR.get(name, lambda _: (abs(weights).sum(), weights.size + 3))(rank)
-    bound = roundings * float(np.finfo(native.dtype).eps) * scale * float(abs(native).max(initial=0))
-    wide = getattr(theirs, name)(native.astype("f8"), *arguments, **options)
-    check(got, oracle.Expected(wide, np.full(wide.shape, bound), native.dtype))
-
-
-SIDES = (0, "x"), (1, "w")
-
-
-def few(shape, dtype, seed):
-    """Integers of which sums of some thousands fit in sixteen bits."""
-    return (values(shape, "u1", seed) % 4).astype(dtype)
-
-
-def draw_sequences(pick):
-    """Functions of NumPy and SciPy of two arrays."""
-    module = pick.choice(["numpy", "signal"])
-    name = pick.choice(["convolve", "correlate"])
-    rank = 1 if module == "numpy" else pick.choice([1, 1, 2, 3])
-    if module == "signal" and rank == 2 and pick.random() < 0.5:
-        name += "2d"
-    return {
-        "module": module,
-        "name": name,
-        "x": sizes(pick, rank, 1200),
-        "w": sizes(pick, rank, 200),
-        "dtype": pick.choice(["float32", "float64", "complex64", "int16", "uint8", "int64"]),
-        "options": {"mode": pick.choice(["full", "same", "valid"])},
-    } | place(pick)
-
-
-def play_sequences(case):
-    # SciPy may take integers through transforms: their sums have to be small.
-    x, w = (array(case, case[key], case["dtype"], at, few if case["dtype"][0] in "iu" else values) for at, key in SIDES)
-    mode, name = case["options"]["mode"], case["name"]
-    larger = [a >= b for a, b in zip(case["x"], case["w"], strict=True)]
-    if mode == "valid" and case["module"] == "signal" and not (all(larger) or not any(larger)):
-        raise Refused("neither holds the other")
-    native = [a.astype(a.dtype.newbyteorder("=")) for a in (x, w)]
-    module = drop_in_numpy if case["module"] == "numpy" else drop_in_signal
-    got = call(case, True, getattr(module, name), x, w, mode)
-    if case["module"] == "numpy":
-        check(got, expect_numpy(name, *native, mode))
-    else:
-        transformed = math.prod(a + b for a, b in zip(case["x"], case["w"], strict=True))
-        check_signal(name, got, native, mode, transformed=transformed)
-
-
-# Compiled callers -----------------------------------------------------------------------------------------------------
-
-extending.init()
-
-
-@numba.njit
-def compiled_correlate1d(x, w, stride, padding, dilation, groups):
-    return fastconv.correlate1d(x, w, stride=stride, padding_mode=padding, dilation=dilation, groups=groups)
-
-
-@numba.njit
-def compiled_correlate2d(x, w, stride, padding, dilation, groups):
-    return fastconv.correlate2d(x, w, stride=stride, padding_mode=padding, dilation=dilation, groups=groups)
-
-
-@numba.njit
-def compiled_convolve2d(x, w, stride, padding, dilation, groups):
-    return fastconv.convolve2d(x, w, stride=stride, padding_mode=padding, dilation=dilation, groups=groups)
-
-
-@numba.njit
-def compiled_max_pool2d(x, k, stride):
-    return fastconv.max_pool2d(x, k, stride=stride)
-
-
-@numba.njit
-def compiled_im2col(x, k, stride, padding):
-    return fastconv.im2col(x, k, stride=stride, padding=padding)
-
-
-def draw_compiled(pick):
-    name = pick.choice(["correlate1d", "correlate2d", "convolve2d", "max_pool2d", "im2col"])
-    rank, groups = (1 if name.endswith("1d") else 2), pick.choice([1, 1, 2, 3])
-    x, w = convolution_shapes(pick, rank, groups)
-    if name in ("max_pool2d", "im2col"):
-        x[2:] = sizes(pick, rank, 300)
-    return {
-        "name": name,
-        "x": x,
-        "w": w,
-        "dtype": pick.choice(["float32", "float64"]),
-        "options": {
-            "stride": pick.randint(1, 3),
-            "padding": pick.randint(0, 3),
-            "dilation": pick.randint(1, 2),
-            "groups": groups,
-        },
-    } | place(pick)
-
-
-def play_compiled(case):
-    """Compiled for C-contiguous arrays, and for any other layout once."""
-    name, (stride, pads, dilation, groups) = case["name"], case["options"].values()
-    views = [view if view in ("contiguous", "stepped") else "reversed" for view in case["views"]]
-    case = case | {"views": views}
-    x, w = array(case, case["x"], case["dtype"], 0), array(case, case["w"], case["dtype"], 1)
-    function, kernel = globals()[f"compiled_{name}"], tuple(case["w"][2:])
-    if name == "max_pool2d":
-        expected = expect(oracle.max_pool, x, kernel, stride=stride)
-        check(call(case, expected, function, x, kernel, stride), expected and expected[0])
-    elif name == "im2col":
-        expected = expect(oracle.im2col, x, kernel, stride=stride, padding=pads)
-        check(call(case, expected, function, x, kernel, stride, pads), expected)
-    else:
-        options = {"stride": stride, "padding_mode": pads, "dilation": dilation, "groups": groups}
-        expected = expect(getattr(oracle, name[:-2]), x, w, **options)
-        check(call(case, expected, function, x, w, stride, pads, dilation, groups), expected, 4)
-
-
 FAMILIES = {
     "convolution": Family(8, draw_convolution, play_convolution),
     "chosen": Family(2, draw_chosen, play_chosen),
@@ -766,10 +540,9 @@ FAMILIES = {
     "patches": Family(3, draw_patches, play_patches),
     "filter": Family(1, draw_filter, play_filter),
     "unpool": Family(1, draw_unpool, play_unpool),
+    "pool_gradient": Family(1, draw_pool_gradient, play_pool_gradient),
     "adaptive": Family(1, draw_adaptive, play_adaptive),
-    "ndimage": Family(3, draw_ndimage, play_ndimage),
-    "sequences": Family(2, draw_sequences, play_sequences),
-    "compiled": Family(2, draw_compiled, play_compiled),
+    **DROP_INS,
 }
 
 

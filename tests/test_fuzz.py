@@ -76,7 +76,7 @@ def test_a_fixed_set_of_cases():
 MIXED = """
 import random, sys, threading, time
 sys.path.insert(0, {here!r})
-import fuzz_cases, fastconv, numpy as np
+import fuzz_cases, fuzz_drop_ins, fastconv, numpy as np
 
 calls = []
 def note(case, expected, function, *arguments, **options):
@@ -102,7 +102,7 @@ def work(thread):
         i = pick.randrange(len(calls))
         found.append((i, outcome(*calls[i])))
 
-fuzz_cases.call = note
+fuzz_cases.call = fuzz_drop_ins.call = note
 for number in range({cases}):
     try:
         fuzz_cases.play(fuzz_cases.draw({seed}, number))
