@@ -87,8 +87,8 @@ def combine_patches(
     Examples
     --------
     >>> import numpy as np, fastconv
-    >>> fastconv.combine_patches(np.array([[1, 2, 3], [2, 3, 4]]), (4,), (2,))
-    array([1, 4, 6, 4])
+    >>> fastconv.combine_patches(np.array([[1.0, 2, 3], [2, 3, 4]]), (4,), (2,))
+    array([1., 4., 6., 4.])
     """
     options = output_size, kernel_size, stride, dilation, padding
     return _run(_prepare_combine, "combine_patches", "patches", patches, *options)

@@ -583,7 +583,7 @@ def _define_filter(
     Examples
     --------
     >>> import numpy as np, fastconv
-    >>> fastconv.{name}(np.array([1, 5, 2, 3]), (2,), stride=1)
+    >>> fastconv.{name}(np.array([1.0, 5, 2, 3]), (2,), stride=1)
     array({answer})
     """
     return function
@@ -600,8 +600,8 @@ def _mean_filter(name: str, x: Any, *options: Any) -> Any:
     return _average_filter(name, x, "padding", None, *options)
 
 
-maximum_filter = _define_extremum_filter("maximum_filter", "Largest", False, "[5, 5, 3]")
-minimum_filter = _define_extremum_filter("minimum_filter", "Smallest", True, "[1, 2, 2]")
+maximum_filter = _define_extremum_filter("maximum_filter", "Largest", False, "[5., 5., 3.]")
+minimum_filter = _define_extremum_filter("minimum_filter", "Smallest", True, "[1., 2., 2.]")
 uniform_filter = _define_filter(
     "uniform_filter", "Mean", ", float64 for integers and bools", "", "[3. , 3.5, 2.5]", _mean_filter
 )

@@ -120,7 +120,7 @@ def arrays(case, dtype, seed=0):
 
 
 # Each takes long to compile, and whole numbers of a size are multiplied and added alike, signed or not.
-COMMON = {np.dtype(name) for name in ("f4", "f8", "c8")}
+COMMON = {np.dtype(name) for name in ("f4", "f8")}
 UNSIGNED = {np.dtype(name) for name in ("u2", "u4", "u8")}
 every_dtype = pytest.mark.parametrize(
     "dtype", [dtype if dtype in COMMON else slow(dtype) for dtype in oracle.DTYPES if dtype not in UNSIGNED], ids=str

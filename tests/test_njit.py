@@ -438,8 +438,8 @@ print(sum(f.stats.cache_hits.values()))
 """
 
 
-@pytest.mark.parametrize("parallel", [False, slow(True)])
-def test_what_callers_keep_in_numbas_cache(tmp_path, parallel):
+@pytest.mark.parametrize("parallel, runs", [(False, 2), slow((False, 4)), slow((True, 2))])
+def test_what_callers_keep_in_numbas_cache(tmp_path, parallel, runs):
     """The second process reads its caller's code, and gets the functions behind it before that runs. After an upgrade
     of the kernels the caller is compiled anew, once."""
     points = entry_points(group="numba_extensions")
@@ -448,10 +448,8 @@ def test_what_callers_keep_in_numbas_cache(tmp_path, parallel):
     script.write_text(
         CACHED.format(parallel=parallel, tell="" if known else "import fastconv.extending; fastconv.extending.init()")
     )
-    hits = [
-        run(script, *version).stdout for version in ([], [], ["an upgrade"], ["an upgrade"])[: 2 if parallel else 4]
-    ]
-    assert hits == ["0\n", "1\n", "0\n", "1\n"][: len(hits)]
+    hits = [run(script, *version).stdout for version in ([], [], ["an upgrade"], ["an upgrade"])[:runs]]
+    assert hits == ["0\n", "1\n", "0\n", "1\n"][:runs]
 
 
 LAZY = """

@@ -124,10 +124,13 @@ for _ in range(RUNS):
 """
 
 
-@pytest.mark.parametrize("layer", ["workqueue", slow("omp")])
-def test_a_refused_call_in_prange(layer):
+MORE = INTEGERS + NO_INPUT_CHANGES + BETWEEN_ELEMENTS
+
+
+@pytest.mark.parametrize("layer, has_more", [("workqueue", False), slow(("workqueue", True)), slow(("omp", True))])
+def test_a_refused_call_in_prange(layer, has_more):
     """All in one process, for all share what it compiles."""
-    code = BEGIN + EVERY_CALL + INTEGERS + NO_INPUT_CHANGES + BETWEEN_ELEMENTS + IN_ANOTHER_THREAD
+    code = BEGIN + EVERY_CALL + MORE * has_more + IN_ANOTHER_THREAD
     # Where an error cannot be told yet, CPython asks at each check of its loop: too often for what traces lines.
     done = run_python(code, layer, NUMBA_NUM_THREADS=2, COVERAGE_PROCESS_CONFIG=None)
     if done.stdout == "no layer\n":

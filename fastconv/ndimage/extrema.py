@@ -66,10 +66,10 @@ def maximum_filter(
     --------
     >>> import numpy as np
     >>> from fastconv import ndimage
-    >>> ndimage.maximum_filter(np.arange(12).reshape(3, 4), size=3)
-    array([[ 5,  6,  7,  7],
-           [ 9, 10, 11, 11],
-           [ 9, 10, 11, 11]])
+    >>> ndimage.maximum_filter(np.arange(12.0).reshape(3, 4), size=3)
+    array([[ 5.,  6.,  7.,  7.],
+           [ 9., 10., 11., 11.],
+           [ 9., 10., 11., 11.]])
     """
     return filter_windows("maximum_filter", MAXIMUM, input, size, footprint, None, output, mode, cval, origin, axes)
 
@@ -101,10 +101,10 @@ def minimum_filter(
     --------
     >>> import numpy as np
     >>> from fastconv import ndimage
-    >>> ndimage.minimum_filter(np.arange(12).reshape(3, 4), size=3)
-    array([[0, 0, 1, 2],
-           [0, 0, 1, 2],
-           [4, 4, 5, 6]])
+    >>> ndimage.minimum_filter(np.arange(12.0).reshape(3, 4), size=3)
+    array([[0., 0., 1., 2.],
+           [0., 0., 1., 2.],
+           [4., 4., 5., 6.]])
     """
     return filter_windows("minimum_filter", MINIMUM, input, size, footprint, None, output, mode, cval, origin, axes)
 
@@ -136,8 +136,8 @@ def maximum_filter1d(
     Examples
     --------
     >>> from fastconv import ndimage
-    >>> ndimage.maximum_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
-    array([8, 8, 8, 4, 9, 9, 9, 9])
+    >>> ndimage.maximum_filter1d([2.0, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([8., 8., 8., 4., 9., 9., 9., 9.])
     """
     return _filter_axis("maximum_filter1d", MAXIMUM, input, size, axis, output, mode, cval, origin)
 
@@ -169,8 +169,8 @@ def minimum_filter1d(
     Examples
     --------
     >>> from fastconv import ndimage
-    >>> ndimage.minimum_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
-    array([2, 0, 0, 0, 1, 1, 0, 0])
+    >>> ndimage.minimum_filter1d([2.0, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([2., 0., 0., 0., 1., 1., 0., 0.])
     """
     return _filter_axis("minimum_filter1d", MINIMUM, input, size, axis, output, mode, cval, origin)
 

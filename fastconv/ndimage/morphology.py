@@ -56,8 +56,8 @@ def grey_erosion(
     Examples
     --------
     >>> from fastconv import ndimage
-    >>> ndimage.grey_erosion([2, 8, 0, 4, 1, 9, 9, 0], size=3)
-    array([2, 0, 0, 0, 1, 1, 0, 0])
+    >>> ndimage.grey_erosion([2.0, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([2., 0., 0., 0., 1., 1., 0., 0.])
     """
     return _erode("grey_erosion", input, output, size, footprint, structure, mode, cval, origin, axes)
 
@@ -97,8 +97,8 @@ def grey_dilation(
     Examples
     --------
     >>> from fastconv import ndimage
-    >>> ndimage.grey_dilation([2, 8, 0, 4, 1, 9, 9, 0], size=3)
-    array([8, 8, 8, 4, 9, 9, 9, 9])
+    >>> ndimage.grey_dilation([2.0, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([8., 8., 8., 4., 9., 9., 9., 9.])
     """
     return _dilate("grey_dilation", input, output, size, footprint, structure, mode, cval, origin, axes)
 
@@ -215,8 +215,8 @@ def grey_opening(
     Examples
     --------
     >>> from fastconv import ndimage
-    >>> ndimage.grey_opening([2, 8, 0, 4, 1, 9, 9, 0], size=3)
-    array([2, 2, 0, 1, 1, 1, 1, 0])
+    >>> ndimage.grey_opening([2.0, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([2., 2., 0., 1., 1., 1., 1., 0.])
     """
     size = _one_window(size, footprint)
     x = checks.as_array("grey_opening", "input", input)
@@ -249,8 +249,8 @@ def grey_closing(
     Examples
     --------
     >>> from fastconv import ndimage
-    >>> ndimage.grey_closing([2, 8, 0, 4, 1, 9, 9, 0], size=3)
-    array([8, 8, 4, 4, 4, 9, 9, 9])
+    >>> ndimage.grey_closing([2.0, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([8., 8., 4., 4., 4., 9., 9., 9.])
     """
     size = _one_window(size, footprint)
     x = checks.as_array("grey_closing", "input", input)
@@ -283,8 +283,8 @@ def white_tophat(
     Examples
     --------
     >>> from fastconv import ndimage
-    >>> ndimage.white_tophat([2, 8, 0, 4, 1, 9, 9, 0], size=3)
-    array([0, 6, 0, 3, 0, 8, 8, 0])
+    >>> ndimage.white_tophat([2.0, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([0., 6., 0., 3., 0., 8., 8., 0.])
     """
     size = _one_window(size, footprint)
     x = _apart("white_tophat", input, output)
@@ -318,8 +318,8 @@ def black_tophat(
     Examples
     --------
     >>> from fastconv import ndimage
-    >>> ndimage.black_tophat([2, 8, 0, 4, 1, 9, 9, 0], size=3)
-    array([6, 0, 4, 0, 3, 0, 0, 9])
+    >>> ndimage.black_tophat([2.0, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([6., 0., 4., 0., 3., 0., 0., 9.])
     """
     size = _one_window(size, footprint)
     x = _apart("black_tophat", input, output)
@@ -360,8 +360,8 @@ def morphological_gradient(
     Examples
     --------
     >>> from fastconv import ndimage
-    >>> ndimage.morphological_gradient([2, 8, 0, 4, 1, 9, 9, 0], size=3)
-    array([6, 8, 8, 4, 8, 8, 9, 9])
+    >>> ndimage.morphological_gradient([2.0, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([6., 8., 8., 4., 8., 8., 9., 9.])
     """
     size = _one_window(size, footprint)
     given = output if isinstance(output, np.ndarray) else None
@@ -397,8 +397,8 @@ def morphological_laplace(
     Examples
     --------
     >>> from fastconv import ndimage
-    >>> ndimage.morphological_laplace([2, 8, 0, 4, 1, 9, 9, 0], size=3)
-    array([ 6, -8,  8, -4,  8, -8, -9,  9])
+    >>> ndimage.morphological_laplace([2.0, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([ 6., -8.,  8., -4.,  8., -8., -9.,  9.])
     """
     size = _one_window(size, footprint)
     x = _apart("morphological_laplace", input, output)
