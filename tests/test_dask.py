@@ -17,7 +17,7 @@ from fastconv.kernels.shapes import BOUNDARIES, WRAP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from subprocesses import ROOT, run, run_python
-from test_properties import MORE_POOLED, axes, convolutions, ints, patches, pools
+from test_properties import MORE_MIXED, MORE_POOLED, axes, convolutions, ints, patches, pools
 
 import fastconv
 import fastconv.pool
@@ -124,7 +124,7 @@ def test_convolution(problem, data):
 
 
 @pytest.mark.slow
-@given(convolutions(), st.data())
+@given(convolutions(MORE_MIXED), st.data())
 @settings(max_examples=3000)
 def test_many_convolutions(problem, data):
     convolution_agrees(problem, data)

@@ -25,7 +25,9 @@ import fastconv
 
 DTYPES = ["f4", "f8", "u1", "c8"]
 MIXED = [*zip(DTYPES, DTYPES), ("u1", "f4"), ("f8", "f4"), ("c8", "f4")]
-MORE_POOLED = "f8", "i2"  # for long runs
+# For long runs.
+MORE_MIXED = ("i2", "i2"), ("f2", "f2"), ("i2", "f4")
+MORE_POOLED = "f8", "i2"
 
 
 def ints(low, high):
@@ -45,14 +47,14 @@ def paddings(rank, widest=4):
 
 
 @st.composite
-def convolutions(draw):
+def convolutions(draw, more=()):
     rank = draw(ints(1, 4))
     groups = draw(ints(1, 3))
     channels, outputs = draw(ints(1, 3)), groups * draw(st.one_of(ints(1, 3), st.sampled_from([8, 13, 16, 31, 32, 33])))
     largest = {1: 40, 2: 9, 3: 6, 4: 4}[rank]
     sizes = draw(st.tuples(*[ints(1, largest)] * rank))
     kernel = draw(st.tuples(*[ints(1, 4)] * rank))
-    dtypes = draw(st.sampled_from(MIXED))
+    dtypes = draw(st.sampled_from([*MIXED, *more]))
     x = values((draw(ints(0, 3)), groups * channels, *sizes), dtypes[0])
     w = values((outputs, channels, *kernel), dtypes[1], 1)
     options = {
@@ -95,7 +97,7 @@ def test_convolution(problem):
 
 
 @pytest.mark.slow
-@given(convolutions())
+@given(convolutions(MORE_MIXED))
 @settings(max_examples=5000)
 def test_many_convolutions(problem):
     convolution_agrees(problem)
