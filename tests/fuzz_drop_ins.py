@@ -39,10 +39,10 @@ LINEAR = {
     "gaussian_filter1d": lambda rank: (1, 40),
 }
 WEIGHED = ["correlate", "convolve", "correlate1d", "convolve1d"]
-EXTREMA = ["maximum_filter", "minimum_filter", "grey_erosion", "grey_dilation", "grey_opening", "grey_closing"]
+EXTREMA = [f"{name}_filter{axis}" for name in ("maximum", "minimum") for axis in ("", "1d")]
+EXTREMA += ["grey_erosion", "grey_dilation", "grey_opening", "grey_closing"]
 SPREAD = ["laplace", "gradient_magnitude"]  # of integers, SciPy's wrap between passes
 TOPHATS = ["white_tophat", "black_tophat", "morphological_gradient", "morphological_laplace"]  # differences of extrema
-EXTREMA += ["maximum_filter1d", "minimum_filter1d"]
 MOVED = ["uniform_filter", "uniform_filter1d", "maximum_filter", "minimum_filter1d", *WEIGHED]  # by an origin
 MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
 
@@ -161,7 +161,13 @@ def play_rows(case):
     plain = [each.astype(each.dtype.newbyteorder("=")) if isinstance(each, np.ndarray) else each for each in arguments]
     wanted = expect(getattr(scipy.signal, name), *plain)
     got = call(case, wanted, getattr(drop_in_signal, name), *arguments)
-    near(got, wanted, 9 * magnitude_of(x) * max(magnitude_of(weights), 1) * taps, 30 * (taps + 10))
+    if name in ("upfirdn", "lfilter"):
+        scale, roundings = magnitude_of(x, weights) * taps, taps + 3
+    elif name.endswith("convolve"):  # as `check_signal` has it
+        scale, roundings = np.linalg.norm(x) * np.linalg.norm(weights), 13 * np.log2(2 * (x.size + taps))
+    else:  # of weights of their own, which are computed in other ways
+        scale, roundings = 9 * magnitude_of(x), 1e4 if name == "savgol_filter" else 200
+    near(got, wanted, scale, roundings)
 
 
 # Compiled callers -----------------------------------------------------------------------------------------------------
@@ -199,7 +205,7 @@ TWINS = {
     "uniform_filter": "ndimage.uniform_filter(x, k, mode='mirror')",
     "maximum_filter": "ndimage.maximum_filter(x, k, mode='constant', cval=2.0)",
     "gaussian_filter": "ndimage.gaussian_filter(x, 0.4 + 0.3 * k, mode='wrap')",
-    "sobel": "ndimage.correlate1d(x, np.array([-1.0, 0.0, 1.0]), 0, mode='nearest')",
+    "correlate1d": "ndimage.correlate1d(x, np.array([-1.0, 0.0, 1.0]), 0, mode='nearest')",
     "correlate": "ndimage.correlate(x, w, mode='reflect')",
     "convolve": "signal.convolve(x, w, mode='same')",
     "correlate2d": "signal.correlate2d(x, w, mode='full', boundary='symm')",

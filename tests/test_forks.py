@@ -1,9 +1,9 @@
-"""A child that is forked while another thread imports, compiles or computes: it does all of that itself, too."""
+"""Processes that others start, by a fork while another thread imports, compiles or computes, or anew; and their end."""
 
 import sys
 
 import pytest
-from subprocesses import run_python
+from subprocesses import run, run_python
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 
@@ -91,3 +91,53 @@ def test_forks_while_another_thread_makes_its_first_large_call():
 
 def test_forks_while_helpers_compute():
     assert run_python(FORKS, "f8", "large", 6, 0.02).stdout == "6\n"
+
+
+STARTED = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+import numpy as np
+import fastconv
+
+def work(seed):
+    random = np.random.default_rng(seed)
+    x, w = (random.standard_normal(shape).astype("f4") for shape in ((2, 24, 30, 31), (33, 24, 3, 3)))
+    return fastconv.correlate2d(x, w, padding=1).tobytes()
+
+if __name__ == "__main__":
+    fastconv.set_num_threads(2)
+    want = [work(seed) for seed in range(4)]  # threads run when the others are started
+    with ProcessPoolExecutor(2, multiprocessing.get_context(sys.argv[1])) as pool:
+        print(list(pool.map(work, range(4))) == want)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_processes_of_a_pool_have_the_same_bits(tmp_path, method):
+    script = tmp_path / "started.py"
+    script.write_text(STARTED)
+    assert run(script, method).stdout == "True\n"
+
+
+ENDED = """
+import threading, time
+import numpy as np
+import fastconv
+
+def work():
+    while True:
+        fastconv.correlate2d(x, w)
+        calls.append(1)
+
+x, w, calls = np.ones((1, 32, 64, 64), "f4"), np.ones((32, 32, 3, 3), "f4"), []
+fastconv.set_num_threads(2)
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+while len(calls) < 20:
+    time.sleep(0.01)
+"""
+
+
+def test_a_process_ends_while_daemon_threads_call():
+    for _ in range(3):
+        assert run_python(ENDED).stderr == ""
