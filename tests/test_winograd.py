@@ -470,6 +470,18 @@ def test_bits_do_not_depend_on_the_batch():
         np.testing.assert_array_equal(together[i], alone[0])
 
 
+@pytest.mark.parametrize("value", [-np.inf, np.nan])
+@pytest.mark.parametrize("algorithm", ["winograd", "auto"])
+@pytest.mark.parametrize("size", [17, 18, 19])  # the last tile has some of four outputs
+def test_what_is_not_finite_changes_no_bit_of_other_tiles(size, algorithm, value):
+    x, w = noise((3, 80, size)), noise((33, 80, 3), seed=1)
+    spoilt = x.copy()
+    spoilt[0, :, 0] = value  # where the first tile of a block begins
+    plain, got = (fastconv.correlate1d(each, w, padding_mode=1, algorithm=algorithm) for each in (x, spoilt))
+    np.testing.assert_array_equal(got[0, :, 4:], plain[0, :, 4:])
+    np.testing.assert_array_equal(got[1:], plain[1:])
+
+
 @pytest.mark.parametrize("itemsize", [4, 8])
 def test_plans_fit_the_workspace(itemsize):
     sizes = np.random.default_rng(itemsize)

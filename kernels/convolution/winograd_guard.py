@@ -60,14 +60,15 @@ def lightest_window(task, weights, i, windows1, windows2):
     """What `measure_tiles` says of tile `i`, where only the first windows of each axis are of outputs."""
     blocks, step = task.blocks, task.room.weight_step
     a0, a1, a2 = task.axes
-    lightest, slot = weights[0] * 0 - 1, count_weights(blocks)
+    kind, slot = type(weights[0]), count_weights(blocks)
+    lightest = kind(-1)
     rows1, rows2 = count_weighed(blocks.points1), count_weighed(blocks.points2)
     first1, first2 = int(blocks.points1 == 6), int(blocks.points2 == 6)
     # A half tile has no more than two of these inputs as they were.
     end1, end2 = 2 if task.half1 and windows1 <= 2 else rows1, 2 if task.half2 and windows2 <= 2 else rows2
     for i1 in range(windows1):
         for i2 in range(windows2):
-            window = weights[0] * 0
+            window = kind(0)
             for k0 in range(a0.kernel):
                 for c1 in range(max(i1 - first1, 0), min(i1 - first1 + a1.kernel, end1)):
                     for c2 in range(max(i2 - first2, 0), min(i2 - first2 + a2.kernel, end2)):
