@@ -123,6 +123,16 @@ def array(case, shape, dtype, which, make=values):
     return guarded.guarded(LAYOUTS[fitting(case["views"][which], made.ndim)](made), end=case["end"], read_only=True)
 
 
+def native(a):
+    """The array in the machine's order of bytes."""
+    return a.astype(a.dtype.newbyteorder("="))
+
+
+def places_in(count):
+    """What makes indices of so many elements."""
+    return lambda shape, dtype, seed: np.random.default_rng(seed).integers(0, count, shape).astype(dtype)
+
+
 def fitting(view, ndim):
     """The view, or one that this many axes have: steps along all of five or more take hundreds of times the memory."""
     if view in ("channels_last", "swapped_axes") and ndim < 2:

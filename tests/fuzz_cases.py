@@ -26,11 +26,13 @@ from fuzz_arrays import (
     check,
     convolution_shapes,
     expect,
+    native,
     options_of,
     output,
     padding,
     per_axis,
     place,
+    places_in,
     shorten,
     size,
     sizes,
@@ -215,8 +217,8 @@ def play_transposed(case):
     options = options_of(case)
     bias = array(case, [options["groups"] * case["w"][1]], case["dtype"], 2) if case["bias"] else None
     numbers = list(options.values())
-    native = [a if a is None else a.astype(a.dtype.newbyteorder("=")) for a in (x, w, bias)]
-    expected = expect(expect_transposed, *native, *numbers)
+    own = [a if a is None else native(a) for a in (x, w, bias)]
+    expected = expect(expect_transposed, *own, *numbers)
     if expected is not None and min(expected.value.shape, default=1) < 1:
         expected = None
     function = getattr(functional, f"conv_transpose{len(case['w']) - 2}d")
@@ -303,16 +305,16 @@ def play_gradient(case):
         sums = y.astype(oracle.wide(y.dtype)).sum((0, *range(2, y.ndim)))
         check(call(case, True, function, y), sums.astype(y.dtype.newbyteorder("=")))
         return
-    native = y.astype(y.dtype.newbyteorder("="))
+    own = native(y)
     if case["of"] == "input":
         w = array(case, case["w"], case["dtype"], 0)
-        given = w.astype(w.dtype.newbyteorder("="))
-        expected = expect_gradient(tuple(case["x"]), given, native, stride, pads, dilation, groups)
+        given = native(w)
+        expected = expect_gradient(tuple(case["x"]), given, own, stride, pads, dilation, groups)
         check(call(case, expected, function, tuple(case["x"]), w, y, stride, pads, dilation, groups), expected, 4)
     else:
         x = array(case, case["x"], case["dtype"], 0)
-        given = x.astype(x.dtype.newbyteorder("="))
-        expected = expect_weights(given, tuple(case["w"]), native, stride, pads, dilation, groups)
+        given = native(x)
+        expected = expect_weights(given, tuple(case["w"]), own, stride, pads, dilation, groups)
         check(call(case, expected, function, x, tuple(case["w"]), y, stride, pads, dilation, groups), expected, 4)
 
 
@@ -430,12 +432,8 @@ def draw_unpool(pick):
 def play_unpool(case):
     rank, kernel = len(case["kernel"]), tuple(case["kernel"])
     inner = tuple(n * k for n, k in zip(case["x"][2:], kernel, strict=True))
-
-    def places(shape, dtype, seed):
-        return np.random.default_rng(seed).integers(0, math.prod(inner), shape).astype(dtype)
-
     x = array(case, case["x"], case["dtype"], 0)
-    indices = array(case, case["x"], "int64", 1, places)
+    indices = array(case, case["x"], "int64", 1, places_in(math.prod(inner)))
     expected = expect(oracle.max_unpool, x, indices, inner)
     check(call(case, expected, getattr(fastconv, f"max_unpool{rank}d"), x, indices, kernel), expected)
 
@@ -470,11 +468,7 @@ def play_pool_gradient(case):
     expected, scale = np.zeros(shape), np.zeros(shape)
     function = getattr(grad, f"{case['name']}{rank}d_input")
     if case["name"] == "max_pool":
-
-        def places(shape_of, dtype, seed):
-            return np.random.default_rng(seed).integers(0, math.prod(shape[2:]), shape_of).astype(dtype)
-
-        indices = array(case, y.shape, "int64", 1, places)
+        indices = array(case, y.shape, "int64", 1, places_in(math.prod(shape[2:])))
         for at in np.ndindex(shape[:2]):
             for sums, terms in ((expected, wide), (scale, abs(wide))):
                 np.add.at(sums[at].reshape(-1), indices[at].reshape(-1), terms[at].reshape(-1))
@@ -507,27 +501,27 @@ def draw_adaptive(pick):
 def play_adaptive(case):
     x, name, out = array(case, case["x"], case["dtype"], 0), case["name"], tuple(case["kernel"])
     rank, inner = len(out), case["x"][2:]
-    native = x.astype(x.dtype.newbyteorder("="))
+    own = native(x)
     function = getattr(functional, f"{name}{rank}d")
-    unit = float(np.finfo(native.dtype).eps)
+    unit = float(np.finfo(own.dtype).eps)
     if name == "lp_pool":
         if any(n < k for n, k in zip(inner, out, strict=True)):
             raise Refused("no window fits")
         axes = [stepped(n, k, k) for n, k in zip(inner, out, strict=True)]
-        wanted = fold_windows(native.astype("f8"), axes, lambda cut, _: (cut**2).sum(-1) ** 0.5, "f8")
+        wanted = fold_windows(own.astype("f8"), axes, lambda cut, _: (cut**2).sum(-1) ** 0.5, "f8")
         bound = (math.prod(out) + 4) * unit * abs(wanted)
-        check(call(case, wanted, function, x, 2, out), oracle.Expected(wanted, bound, native.dtype))
+        check(call(case, wanted, function, x, 2, out), oracle.Expected(wanted, bound, own.dtype))
         return
     axes = [shared(n, count) for n, count in zip(inner, out, strict=True)]
     if name == "adaptive_max_pool":
         got = call(case, axes, function, x, out, True)
-        check(got[0], fold_windows(native, axes, lambda cut, _: cut.max(-1), native.dtype))
-        check(got[1], fold_windows(native, axes, where_largest, "i8"))
+        check(got[0], fold_windows(own, axes, lambda cut, _: cut.max(-1), own.dtype))
+        check(got[1], fold_windows(own, axes, where_largest, "i8"))
         return
-    wanted = fold_windows(native, axes, mean_of, "f8")
+    wanted = fold_windows(own, axes, mean_of, "f8")
     largest = math.prod(max(map(len, axis)) for axis in axes)
-    bound = (largest + 3) * unit * fold_windows(abs(native), axes, mean_of, "f8")
-    check(call(case, wanted, function, x, out), oracle.Expected(wanted, bound, native.dtype))
+    bound = (largest + 3) * unit * fold_windows(abs(own), axes, mean_of, "f8")
+    check(call(case, wanted, function, x, out), oracle.Expected(wanted, bound, own.dtype))
 
 
 FAMILIES = {

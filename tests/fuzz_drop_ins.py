@@ -9,7 +9,20 @@ import oracle
 import scipy.ndimage
 import scipy.signal
 from cases import values
-from fuzz_arrays import Family, Refused, array, call, check, convolution_shapes, expect, options_of, place, size, sizes
+from fuzz_arrays import (
+    Family,
+    Refused,
+    array,
+    call,
+    check,
+    convolution_shapes,
+    expect,
+    native,
+    options_of,
+    place,
+    size,
+    sizes,
+)
 from test_ndimage import numbers
 from test_numpy import expect as expect_numpy
 from test_signal import check as check_signal
@@ -66,8 +79,8 @@ def draw_ndimage(pick):
 def play_ndimage(case):
     name, kernel, rank = case["name"], tuple(case["kernel"]), len(case["x"])
     x = array(case, case["x"], case["dtype"], 0, numbers)  # SciPy's doubles hold their sums
-    native, options = x.astype(x.dtype.newbyteorder("=")), options_of(case)
-    if name.startswith("morphological") and native.dtype == bool:
+    own, options = native(x), options_of(case)
+    if name.startswith("morphological") and own.dtype == bool:
         raise Refused("NumPy does not subtract bools")
     weights = np.random.default_rng(case["seed"]).integers(-4, 5, kernel[:1] if name.endswith("1d") else kernel)
     weights = weights.astype("f8")
@@ -76,15 +89,15 @@ def play_ndimage(case):
     if name.endswith("1d"):
         arguments = (kernel[0] if first is kernel else first, case["axis"] % rank)
     with np.errstate(all="ignore"):
-        wanted = expect(getattr(scipy.ndimage, name), native, *arguments, **options)
+        wanted = expect(getattr(scipy.ndimage, name), own, *arguments, **options)
     got = call(case, wanted, getattr(ndimage, name), x, *arguments, **options)
-    if name in EXTREMA + TOPHATS or native.dtype.kind not in "f":
+    if name in EXTREMA + TOPHATS or own.dtype.kind not in "f":
         check(got, wanted)
         return
     scale, roundings = LINEAR.get(name, lambda _: (abs(weights).sum(), weights.size + 3))(rank)
-    bound = roundings * float(np.finfo(native.dtype).eps) * scale * float(abs(native).max(initial=0))
-    wide = getattr(scipy.ndimage, name)(native.astype("f8"), *arguments, **options)
-    check(got, oracle.Expected(wide, np.full(wide.shape, bound), native.dtype))
+    bound = roundings * float(np.finfo(own.dtype).eps) * scale * float(abs(own).max(initial=0))
+    wide = getattr(scipy.ndimage, name)(own.astype("f8"), *arguments, **options)
+    check(got, oracle.Expected(wide, np.full(wide.shape, bound), own.dtype))
 
 
 SIDES = (0, "x"), (1, "w")
@@ -119,14 +132,14 @@ def play_sequences(case):
     larger = [a >= b for a, b in zip(case["x"], case["w"], strict=True)]
     if mode == "valid" and case["module"] == "signal" and not (all(larger) or not any(larger)):
         raise Refused("neither holds the other")
-    native = [a.astype(a.dtype.newbyteorder("=")) for a in (x, w)]
+    own = [native(a) for a in (x, w)]
     module = drop_in_numpy if case["module"] == "numpy" else drop_in_signal
     got = call(case, True, getattr(module, name), x, w, mode)
     if case["module"] == "numpy":
-        check(got, expect_numpy(name, *native, mode))
+        check(got, expect_numpy(name, *own, mode))
     else:
         transformed = math.prod(a + b for a, b in zip(case["x"], case["w"], strict=True))
-        check_signal(name, got, native, mode, transformed=transformed)
+        check_signal(name, got, own, mode, transformed=transformed)
 
 
 def draw_rows(pick):
@@ -158,7 +171,7 @@ def play_rows(case):
         "fftconvolve": (x, weights, mode, axis),
         "oaconvolve": (x, weights, mode, axis),
     }[name]
-    plain = [each.astype(each.dtype.newbyteorder("=")) if isinstance(each, np.ndarray) else each for each in arguments]
+    plain = [native(each) if isinstance(each, np.ndarray) else each for each in arguments]
     wanted = expect(getattr(scipy.signal, name), *plain)
     got = call(case, wanted, getattr(drop_in_signal, name), *arguments)
     if name in ("upfirdn", "lfilter"):
