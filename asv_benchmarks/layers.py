@@ -345,6 +345,7 @@ PATCHES = [
     Window("col2im 3x3 stride 2", "col2im", (1, 576, 784), ((56, 56), 3), (("stride", 2), ("padding", 1))),
     Window("im2col 16x16 stride 16", "im2col", (8, 3, 224, 224), (16,), (("stride", 16),)),
     Window("col2im 16x16 stride 16", "col2im", (8, 768, 196), ((224, 224), 16), (("stride", 16),)),
+    Window("im2col 16x16 few", "im2col", (1, 64, 56, 56), (16,), (("stride", 16),)),
     Window("im2col 7x7 stride 2", "im2col", (1, 3, 224, 224), (7,), (("stride", 2), ("padding", 3))),
     Window("col2im 7x7 stride 2", "col2im", (1, 147, 12544), ((224, 224), 7), (("stride", 2), ("padding", 3))),
     Window("im2col 4x4 stride 4", "im2col", (1, 3, 224, 224), (4,), (("stride", 4),)),

@@ -493,6 +493,9 @@ def patch_lines(dtype):
                 _there_and_back(end, x, (kernel, kernel), {"stride": every, "padding": padding})
             x = guarded(values((2, 4, 12 * every + 3), dtype), end=end, read_only=True)  # nearly squares
             _there_and_back(end, x, (2, every), {"stride": (2, every)})
+        for every in (4, 7, 9, 16):  # squares of a few positions
+            x = guarded(values((2, 2 * every, (size % 4 + 1) * every), dtype), end=end, read_only=True)
+            _there_and_back(end, x, (every, every), {"stride": every})
         for every, planes in ((2, 2), (4, 3), (9, 4), (16, 3), (20, 1)):  # that take turns in memory
             x = LAYOUTS["channels_last"](values((1, planes, 4, 3 * every + size), dtype))[0]
             for kernel, padding in (((3, every), 0), ((2, 2 * every + 1), ((1, 0), (3, every)))):

@@ -289,6 +289,17 @@ def test_large_strides(kernel, stride, dilation, pads, dtype):
     check_by_slices(values((2, 5, 20, 33), dtype), (3, 2, 8), (2, 1, 8), 1, ((1, 2), (0, 0), (0, 0)))
 
 
+@pytest.mark.parametrize("dtype", ["f4", "u1", slow("f2"), slow("f8"), slow("c16")])
+@pytest.mark.parametrize("rows, columns", [(1, 1), (3, 3), (1, 9), (4, 4), (2, 13), (5, 15), (17, 1), (300, 3)])
+def test_squares_of_a_few_positions(rows, columns, dtype):
+    """Grids of fewer positions than a side, of as many and of more; apart, side by side, overlapping, in padding."""
+    for taps in (4, 5, 8, 9, 13, 16, 17, 33):
+        for step in {taps, max(taps - 3, 4), taps + 2}:
+            size = (rows + 1, (columns - 1) * step + taps)
+            check_by_slices(values((3, *size), dtype), (2, taps), (1, step))
+            check_by_slices(values((2, *size), dtype), (2, taps), (1, step), 1, ((1, 0), (0, step)))
+
+
 @pytest.mark.parametrize("dtype", ["f4", "u1", slow("f8"), slow("c8"), slow("c16")])
 @pytest.mark.parametrize("stride", [1, 2, 3, 4, 5, 6, 7, 8, 9, 16])
 def test_lines_in_turns(stride, dtype):

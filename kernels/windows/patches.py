@@ -38,9 +38,10 @@ from ..simd.boxes import (
     store_box,
     zero_box,
 )
+from ..simd.squares import transpose_lines
 from ..simd.turns import MOST
 from ..simd.vectors import VECTOR_BYTES
-from ..strided import item_size, scratch_array, scratch_parts, stride
+from ..strided import item_size, scratch_array, scratch_index, scratch_parts, stride
 from ..team import close_team, open_team, part_of, take_item
 from ..window import axes_of_windows, load_axis, load_windows
 from . import turns
@@ -55,7 +56,9 @@ _APART = 1 << 15  # elements of a result that are copied
 _FAR = 1 << 21  # bytes of a result that does not stay in a cache of one core
 _FRAMED = 4  # planes of a block, from which on it pays to tell which of their elements a tap meets
 _GAP = VECTOR_BYTES // 4  # elements between rows of sums: a vector that is read was not just written in part
-WORKSPACE_BYTES = max(16 * (_ROOM + 2 * _GAP), turns.WORKSPACE_BYTES)
+_SHORT = 16  # columns of a row, from which on squares need not go over several rows
+_PLACES = turns.COPIED  # where a table of positions begins in the workspace
+WORKSPACE_BYTES = max(16 * (_ROOM + 2 * _GAP), turns.WORKSPACE_BYTES, _PLACES + 8 * _ROOM)
 
 
 @kernel
@@ -158,13 +161,13 @@ def extract_block(x, out, axes, trailing, taps, positions, walk, block, workspac
         at = moved(source, top * s1 + left * s2)
         turns.copy_planes(x, at, copied, Place(0, cells, under.columns, 1), under)
         at = Place(-top * under.columns - left, cells, under.columns, 1)
-        extract_from(copied, at, out, axes, trailing, taps, positions, walk, block, False)
+        extract_from(copied, at, out, axes, trailing, taps, positions, walk, block, workspace, False)
     else:
-        extract_from(x, source, out, axes, trailing, taps, positions, walk, block, is_far)
+        extract_from(x, source, out, axes, trailing, taps, positions, walk, block, workspace, is_far)
 
 
 @kernel
-def extract_from(x, origin, out, axes, trailing, taps, positions, walk, block, is_far):
+def extract_from(x, origin, out, axes, trailing, taps, positions, walk, block, workspace, is_far):
     """All taps at the positions of a block, from where the first plane of it begins."""
     a1, a2 = spatial(axes, trailing, 2), spatial(axes, trailing, 1)
     size, start, s1, s2 = block.size, origin.start, origin.row, origin.column
@@ -174,6 +177,9 @@ def extract_from(x, origin, out, axes, trailing, taps, positions, walk, block, i
     together = taps_of_squares(a1, a2, s2, block)
     if together > 1 and is_far and size.rows * size.columns == positions:
         fetch_planes(x, origin, out, begin, taps * positions, size.planes, part_under(a1, 0, size.rows), a2.size)
+    places, is_turned = scratch_index(workspace, _PLACES), together > 1 and size.columns < _SHORT
+    if is_turned:
+        write_places(places, size.rows, size.columns, a1.stride * s1, a2.stride)
     for tap in range(0, taps, together):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
@@ -190,6 +196,11 @@ def extract_from(x, origin, out, axes, trailing, taps, positions, walk, block, i
         if is_framed:
             source = Place(start + offset + i1 * s1 + i2, origin.plane, s1, 1)
             copy_framed(x, source, out, to, size, Part(top, bottom, left, right))
+            continue
+        if is_turned:  # nothing lies between the rows of a block
+            for plane in range(size.planes):
+                goal = to.start + plane * to.plane
+                turn(x, at + plane * origin.plane, places, out, goal, positions, size.rows * size.columns, together)
             continue
         inner = Place(to.start + top * to.row, to.plane, to.row, 1)
         box = Box(size.planes, bottom - top, right - left)
@@ -223,7 +234,8 @@ def fetch_planes(x, origin, out, begin, count, planes, rows, columns):
 @kernel
 def taps_of_squares(a1, a2, step, block):
     """How many taps, neighbours in a row, are squares with columns that lie far apart; none may meet padding."""
-    is_square = step == 1 and a2.dilation == 1 and a2.stride > STEPS and a2.kernel >= STEPS
+    is_far = a2.stride > STEPS or (a2.stride == STEPS and block.size.columns < _SHORT)
+    is_square = step == 1 and a2.dilation == 1 and is_far and a2.kernel >= STEPS
     is_clear = meets_all(a1, block.row, block.size.rows) and meets_all(a2, block.column, block.size.columns)
     return a2.kernel if is_square and is_clear else 1
 
@@ -260,6 +272,20 @@ def is_run(walk, size, last):
 def copy(x, source, out, target, box, are_gaps_free):
     """A function of its own: within loops, LLVM makes slower ones of those over rows."""
     copy_box(x, source, out, target, box, are_gaps_free)
+
+
+@kernel
+def turn(x, start, read, out, goal, write, lines, count):
+    """A function of its own, too."""
+    transpose_lines(x, start, read, out, goal, write, lines, count)
+
+
+@kernel
+def write_places(table, rows, columns, row, column):
+    """Where columns of rows lie, from the first one on."""
+    for i in range(rows):
+        for j in range(columns):
+            table[i * columns + j] = i * row + j * column
 
 
 @kernel
@@ -303,7 +329,7 @@ def walk_apart(patches, axes, trailing):
 
 
 @kernel
-def put_block(patches, out, axes, trailing, taps, walk, block, is_whole):
+def put_block(patches, out, axes, trailing, taps, walk, block, is_whole, places):
     """The block of a result where windows lie apart."""
     a1, a2, size = spatial(axes, trailing, 2), spatial(axes, trailing, 1), block.size
     tap_step, step = stride(patches, walk.leading), stride(patches, walk.leading + 1)
@@ -313,7 +339,8 @@ def put_block(patches, out, axes, trailing, taps, walk, block, is_whole):
     at += block.row * walk.columns + block.column
     if not is_whole:
         zero_box(out, Place(at, walk.outers * plane, walk.columns, 1), size)
-    together = taps_without_overlap(a2, block)
+    together, height = taps_without_overlap(a2, block), -(-size.rows // a1.stride) + 1
+    is_turned = together > 1 and step == 1 and a2.out < _SHORT and height * a2.out <= _ROOM
     for tap in range(0, taps, together):
         rest, k2 = divmod(tap, a2.kernel)
         rest, k1 = divmod(rest, a1.kernel)
@@ -326,7 +353,14 @@ def put_block(patches, out, axes, trailing, taps, walk, block, is_whole):
         position = (outer * a1.out + top) * a2.out + left
         source = Place(start + tap * tap_step + position * step, step, a2.out * step, tap_step)
         to = at + (i1 + top * a1.stride) * walk.columns + i2 + left * a2.stride
-        goal, box = Place(to, a2.stride, a1.stride * walk.columns, 1), Box(right - left, bottom - top, together)
+        rows, columns = bottom - top, right - left
+        if is_turned and (columns == a2.out or rows == 1):
+            write_places(places, rows, columns, a1.stride * walk.columns, a2.stride)
+            for i in range(size.planes):
+                goal = to + i * walk.outers * plane
+                turn(patches, source.start + i * walk.step, tap_step, out, goal, places, together, rows * columns)
+            continue
+        goal, box = Place(to, a2.stride, a1.stride * walk.columns, 1), Box(columns, rows, together)
         for i in range(size.planes):
             copy(patches, moved(source, i * walk.step), out, moved(goal, i * walk.outers * plane), box, False)
 
@@ -447,6 +481,7 @@ def combine(patches, out, numbers, workspace, team, threads, thread):
     else:
         walk = walk_over(patches, axes, windows.trailing, taps, True, False, 0)
     is_whole, sums = is_apart and are_whole(axes, windows.trailing), scratch_parts(own, 0, out)
+    places = scratch_index(own, 0)
     item, last = next_item(team, threads, -1), (-1, -1)
     while item < walk.items:
         block = block_of(walk, item, by_lines)
@@ -455,7 +490,7 @@ def combine(patches, out, numbers, workspace, team, threads, thread):
             turns.join_block(patches, out, axes, windows.trailing, taps, walk, block, own, is_known)
             last = block.outer, block.row
         elif is_apart:
-            put_block(patches, out, axes, windows.trailing, taps, walk, block, is_whole)
+            put_block(patches, out, axes, windows.trailing, taps, walk, block, is_whole, places)
         else:
             combine_block(patches, out, axes, windows.trailing, taps, walk, block, sums)
         item = next_item(team, threads, item)
