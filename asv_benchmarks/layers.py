@@ -275,6 +275,8 @@ DEPTHWISE = [
     _depthwise("mobilenet2 3x3 384", 384, 14, 3),
     _depthwise("efficientnet 5x5 240", 240, 28, 5),
     _depthwise("convnext 7x7 96", 96, 56, 7),
+    Layer("short rows 4x4 stride 4", (1, 192, 28, 28), (192, 1, 4, 4), stride=4, groups=192),
+    Layer("volume 3x3x3 stride 2", (1, 96, 12, 12, 12), (96, 1, 3, 3, 3), stride=2, padding=1, groups=96),
 ]
 IMAGES = [
     Layer(f"full HD {k}x{k}{suffix}", (1, 1, 1080, 1920), (1, 1, k, k), padding=k // 2, dtype=dtype)

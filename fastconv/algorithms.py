@@ -211,9 +211,9 @@ def _explained(problem: checks.Problem) -> Explanation:
 def _reason(problem: checks.Problem, chosen: Any, rows: list[Candidate]) -> str:
     if problem.algorithm != AUTO_NAME:
         return f"of what does it with algorithm {problem.algorithm!r}"
-    rivals = [row for row in rows if row.refusal is None and row.algorithm != "direct"]
-    if chosen.algorithm != "direct":
-        return "predicted to take the least time"
-    if any(row.microseconds is not None for row in rivals):
-        return "direct sums are predicted to take the least time, and it is the first that makes them"
-    return "direct sums are the only ones that can do it, and it is the first that makes them"
+    rivals = [row for row in rows if row.refusal is None and row.implementation != chosen.name]
+    if hasattr(chosen.module, "cost") and rivals:
+        times = {row.implementation: row.microseconds for row in rows if row.microseconds}
+        is_least = min(times.values(), default=0.0) == times.get(chosen.name, 0.0)
+        return f"predicted to take {'' if is_least else 'hardly more than '}the least time"
+    return "it runs all calls that are as small" if rivals[1:] else "no other can do it"

@@ -122,7 +122,7 @@ def check_convolution(operation, x, w, **options):
     else:
         assert got is options["out"], f"{note}: out is what is returned"
     if options.get("algorithm", "auto") in ("auto", "direct") and got.size:
-        check_second(operation, np.asarray(x), np.asarray(w), expected, options)
+        check_others(operation, np.asarray(x), np.asarray(w), expected, options)
     for a, b in zip(inputs, before, strict=True):
         oracle.assert_same(a, b, f"{note}: an input has changed")
     return got
@@ -141,9 +141,9 @@ def prepare_by(family, operation, x, w, *, algorithm="auto", has_bias=False, **o
     return run, shape, dtype
 
 
-def check_second(operation, x, w, expected, options):
-    """Where a call is small, what would run a larger one must agree, too."""
-    from fastconv.kernels.convolution.choose import FAMILIES, refusals
+def check_others(operation, x, w, expected, options):
+    """Whatever runs a call, all other families of direct sums that take it must agree."""
+    from fastconv.kernels.convolution.choose import FAMILIES, choose, refusals
     from fastconv.kernels.shapes import ALGORITHMS
 
     from fastconv.dispatch import facts_of
@@ -155,14 +155,15 @@ def check_second(operation, x, w, expected, options):
     given = name, x, w, dtype, w.ndim - 2, operation == "convolve", *named.values(), "direct", bias is not None
     facts = facts_of(convolution(*given))
     asked = ALGORITHMS.index("direct")
-    taking = [family.name for family, refuses in zip(FAMILIES, refusals, strict=True) if not refuses(*facts, asked)]
-    if taking[0] != "small":
-        return
-    run, *_ = prepare_by(taking[1], operation, x, w, algorithm="direct", has_bias=bias is not None, **named)
-    out = poison(expected.value.shape, expected.dtype)
+    chosen = FAMILIES[choose(*facts, asked, 0)].name
     bias = None if bias is None else as_bias(name, bias, w.shape[0], dtype)
-    run(x, w, bias, as_fill(name, options.get("fillvalue", 0), dtype), out)
-    oracle.check(out, expected, f"{taking[1]}: {name}(x {x.shape}, w {w.shape}, {options})")
+    for family, refuses in zip(FAMILIES, refusals, strict=True):
+        if family.name in (chosen, "generic") or refuses(*facts, asked):
+            continue
+        run, *_ = prepare_by(family.name, operation, x, w, algorithm="direct", has_bias=bias is not None, **named)
+        out = poison(expected.value.shape, expected.dtype)
+        run(x, w, bias, as_fill(name, options.get("fillvalue", 0), dtype), out)
+        oracle.check(out, expected, f"{family.name}: {name}(x {x.shape}, w {w.shape}, {options})")
 
 
 def _oracle_of(name):

@@ -185,6 +185,10 @@ BLOCKED = [
     ((2, 1030, 3, 7), (1030, 1, 3, 3), {"groups": 1030, "padding_mode": 1}),
     ((2, 1030, 5, 7), (1030, 1, 3, 3), {"groups": 1030, "padding_mode": 1, "stride": 2}),
     ((2, 4, 3, 9, 17), (4, 1, 3, 3, 3), {"groups": 4, "padding_mode": 1}),
+    ((2, 18, 40, 70), (18, 1, 3, 5), {"groups": 18, "stride": 3, "padding_mode": 2}),  # vectors of groups
+    ((1, 34, 9, 9), (51, 2, 3, 2), {"groups": 17, "boundary": "reflect", "padding_mode": 1}),
+    ((1, 16, 5000), (32, 1, 9), {"groups": 16, "stride": 2, "dilation": 3}),
+    ((1, 33, 5, 6, 4), (33, 1, 2, 3, 1), {"groups": 33, "stride": 2, "padding_mode": 1}),
 ]
 
 

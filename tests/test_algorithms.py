@@ -19,6 +19,7 @@ from fastconv import problem as problems
 PLACES = {
     "small": ((1, 1, 8, 8), (1, 1, 3, 3), {}),
     "depthwise": ((1, 32, 56, 56), (32, 1, 3, 3), {"groups": 32, "padding": 1}),
+    "grouped": ((1, 64, 14, 14), (64, 1, 3, 3), {"groups": 64, "stride": 3}),
     "dense": ((1, 64, 28, 28), (64, 64, 1, 1), {}),
     "direct": ((1, 32, 28, 28), (32, 4, 3, 3), {"groups": 8}),
     "generic": ((1, 1, 3, 3, 3, 3), (1, 1, 2, 2, 2, 2), {}),
@@ -198,7 +199,10 @@ def test_an_explanation_follows_what_is_asked_for():
         others = [row for row in found.candidates if row.algorithm != algorithm]
         assert all(row.refusal == f"it is for algorithm {row.algorithm!r}" for row in others)
     assert fastconv.explain(x, w, operation="convolve", dtype="f8").implementation == "winograd"
-    assert "only ones" in fastconv.explain(x.astype("i4"), w.astype("i4")).reason
+    assert fastconv.explain(x.astype("i4"), w.astype("i4")).reason.startswith("predicted to take")
+    tiny, four = arrays((1, 1, 4, 4), (1, 1, 2, 2)), arrays((1, 1, 3, 3, 3, 3), (1, 1, 2, 2, 2, 2))
+    assert fastconv.explain(*tiny).reason == "it runs all calls that are as small"
+    assert fastconv.explain(*four).reason == "no other can do it"
 
 
 def test_an_explanation_refuses_what_a_call_would():

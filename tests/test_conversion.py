@@ -39,6 +39,10 @@ CALLS = {
         ((2, 2, 300), (2, 1, 31), {"groups": 2, "padding": "same"}),
         ((1, 3, 6, 9, 17), (3, 1, 3, 3, 3), {"groups": 3, "padding": 1}),
     ],
+    "grouped": [
+        ((1, 17, 9, 14), (17, 1, 3, 3), {"groups": 17, "padding": 1, "stride": 3}),
+        ((2, 32, 7, 6), (16, 2, 3, 2), {"groups": 16, "padding": 2, "boundary": "reflect", "stride": (3, 1)}),
+    ],
     "dense": [
         ((1, 9, 12, 21), (16, 9, 3, 3), {"padding": 1}),
         ((2, 9, 12, 21), (33, 9, 3, 3), {"stride": 2, "padding": 1, "boundary": "wrap"}),

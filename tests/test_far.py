@@ -49,6 +49,7 @@ def placed(space, a, axis):
 CONVOLUTIONS = {
     "small": ((1, 2, 3, 7), (2, 2, 2, 3), {}),
     "depthwise": ((2, 4, 9, 12), (4, 1, 3, 3), {"groups": 4, "padding_mode": 1}),
+    "grouped": ((2, 12, 9, 11), (12, 1, 3, 3), {"groups": 12, "padding_mode": 1, "stride": 3}),
     "dense": ((2, 4, 9, 12), (12, 4, 3, 3), {"padding_mode": 1}),
     "direct": ((2, 4, 9, 12), (12, 4, 3, 3), {"padding_mode": 1, "stride": (1, 2)}),
     "generic": ((2, 3, 5, 7), (4, 3, 2, 3), {"boundary": "wrap", "padding_mode": 1}),

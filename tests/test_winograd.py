@@ -38,7 +38,7 @@ def chosen(monkeypatch, request):
     """What is predicted to cost nothing is chosen wherever it may be, but by compiled code, which other tests have."""
     if "compiled" in request.node.name:
         return
-    monkeypatch.setattr(winograd, "WINOGRAD_COSTS", costs.WinogradCosts(*[0.0] * 5))
+    monkeypatch.setattr(winograd, "WINOGRAD_COSTS", costs.WinogradCosts(*[0.0] * 6))
 
 
 def call_of(shape, outputs, algorithm=AUTO, groups=1, kernel=(3, 3), pad=1, **steps):

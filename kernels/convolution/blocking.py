@@ -39,20 +39,30 @@ class DepthwiseBlocking(NamedTuple):
     turn_macs: int  # multiply-adds of the blocks that a thread takes at a time: tens of microseconds
 
 
+class GroupedBlocking(NamedTuple):
+    """Where `grouped` cuts its loop over blocks of the output."""
+
+    slab_bytes: int  # the packed input, under half of L2
+    positions: int  # whose sums stay in L2, too
+    taps: int  # cuts nothing: kernels with more, of all channels of a group, are left to others
+
+
 class Blocking(NamedTuple):
     """The block sizes of all families."""
 
     dense: DenseBlocking
     direct: DirectBlocking
     depthwise: DepthwiseBlocking
+    grouped: GroupedBlocking
 
 
 _COMMON = Blocking(
     DenseBlocking(slab_bytes=384 << 10, sums_bytes=192 << 10, entries=2304, taps=1024),
     DirectBlocking(slab_bytes=384 << 10, sums_bytes=192 << 10, table_entries=2304, masks=16384, columns=512),
     DepthwiseBlocking(slab_bytes=384 << 10, taps=16384, columns=4096, entries=8192, planes=1024, turn_macs=1 << 19),
+    GroupedBlocking(slab_bytes=256 << 10, positions=1024, taps=1024),
 )
 
 BLOCKING = {16: _COMMON, 32: _COMMON, 64: _COMMON}  # by bytes of a vector: no width has needed numbers of its own yet
 
-DENSE, DIRECT, DEPTHWISE = BLOCKING[VECTOR_BYTES]
+DENSE, DIRECT, DEPTHWISE, GROUPED = BLOCKING[VECTOR_BYTES]

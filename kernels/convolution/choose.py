@@ -15,8 +15,9 @@ and, where it can make all outputs of a transposed last axis by its phases at on
     phase_numbers(call, axes, element, phases)   the numbers of such a call, `axes[2]` as it is transposed; or None
     correlate_phases(...)                        as `correlate`
 
-With "auto" the first family of direct sums that takes a call is compared with all transforms that do, and what costs
-least runs it: a rule of sizes, the same for any batch and any number of threads.
+Of the families that take a call the one that costs least runs it, of direct sums the first that hardly costs more: a
+rule of sizes, the same for any batch and any number of threads. Those without a cost are not compared: `small` runs
+what it takes, `generic` what no other does.
 
 `axes` are the first three, `element` is the `Element` that is computed with. `correlate` answers False if an array's
 elements do not lie where it can take them: a family that `wants_rows` then leaves the call to the next one, others to a
@@ -29,7 +30,7 @@ from typing import Any, NamedTuple
 
 from ..jit import plain, plain_inlined
 from ..shapes import ALGORITHMS, AUTO
-from . import dense, depthwise, direct, fft_planes, fft_tiles, generic, small, winograd
+from . import dense, depthwise, direct, fft_planes, fft_tiles, generic, grouped, small, winograd
 
 
 class Family(NamedTuple):
@@ -45,10 +46,10 @@ class Family(NamedTuple):
     takes_integers: bool = True
 
 
-# The first that takes a call runs it, unless a transform, further below, costs less.
 FAMILIES = (
     Family("small", "direct", small, 3, takes_complex=False, takes_converted=False, wants_rows=True),
     Family("depthwise", "direct", depthwise, 3, takes_complex=False, takes_converted=True),
+    Family("grouped", "direct", grouped, 3, takes_complex=False, takes_converted=True, takes_integers=False),
     Family("dense", "direct", dense, 3, takes_complex=False, takes_converted=True),
     Family("direct", "direct", direct, 3, takes_complex=True, takes_converted=True),
     Family("generic", "direct", generic, 64, takes_complex=True, takes_converted=True),
@@ -56,6 +57,8 @@ FAMILIES = (
     Family("fft_tiles", "fft", fft_tiles, 3, takes_complex=False, takes_converted=False, takes_integers=False),
     Family("fft_planes", "fft", fft_planes, 3, takes_complex=True, takes_converted=False, takes_integers=False),
 )
+
+_CLEARLY = 1.25  # times less does a later one of direct sums cost: so calls alike, as phases of a kernel, are run alike
 
 # Why a family is out of the question; what `refuses` says is above 0.
 OTHER_ALGORITHM, MANY_AXES, IS_COMPLEX, IS_CONVERTED, IS_INTEGER = -1, -2, -3, -4, -5
@@ -112,12 +115,15 @@ def _from(place, refusal, following):
 
 
 def _cheaper(place, refusal, cost, following):
-    """The transform at a place, or one of those behind it, that costs less than what is chosen so far."""
+    """The family at a place, or one of those behind it, that costs less than what is chosen so far."""
+    is_transform = FAMILIES[place].algorithm != "direct"
+    times = 1.0 if is_transform else _CLEARLY
 
     def cheapest(call, axes, element, algorithm, chosen, least):
-        if refusal(call, axes, element, algorithm) == 0:
+        # Of direct sums those before the first that may be chosen are out of the question.
+        if (is_transform or place > chosen >= 0) and refusal(call, axes, element, algorithm) == 0:
             nanoseconds = cost(call, axes, element)
-            if nanoseconds < least:
+            if nanoseconds * times < least:
                 return following(call, axes, element, algorithm, place, nanoseconds)
         return following(call, axes, element, algorithm, chosen, least)
 
@@ -220,7 +226,7 @@ for _place, _family in reversed(list(enumerate(FAMILIES))):
     if _family.algorithm == "direct":
         cost_of = _costing(_place, costs[_place], cost_of)
         first_of = _from(_place, refusals[_place], first_of)
-    else:
+    if hasattr(_family.module, "cost"):
         cheapest = _cheaper(_place, refusals[_place], costs[_place], cheapest)
     plan_words = _sizing(_place, _family.module.plan_words, plan_words)
     write_plan = _writing(_place, getattr(_family.module, "write_plan", _no_plan), write_plan)

@@ -2,7 +2,8 @@
 
 A family's `cost` adds up what its stages do, each times nanoseconds of one core for one thing done, in float32; numbers
 of more bytes take as many times longer. They were fitted to times of the layers of published networks and of random
-shapes on a Zen 4, and only their ratios matter: `asv_benchmarks/choices.py` shows how far the choice is from the best.
+shapes on a Zen 4, those of direct sums to 4,500 of them by least squares of relative errors, and only their ratios
+matter: `asv_benchmarks/choices.py` shows how far the choice is from the best.
 Costs are those of one image, so that a batch of any size has the same bits. Nothing is measured when a program runs.
 """
 
@@ -13,12 +14,51 @@ from ..shapes import Call
 from ..simd.vectors import VECTOR_BYTES
 
 
-class DirectCosts(NamedTuple):
-    """Of direct sums: a multiply-add of a vector's element, and what comes with arrays that go through memory."""
+class DenseCosts(NamedTuple):
+    """Of direct sums in vectors of outputs, counted with those that a vector has too many."""
 
+    group: float
+    row: float  # of positions
+    row_terms: float  # a row of taps of a channel, for each of them
     mac: float
-    input: float  # an element that is read
-    output: float  # one that is written
+    weight: float  # as it is packed
+    output: float
+
+
+class DirectCosts(NamedTuple):
+    """Of direct sums in vectors of positions, counted with those between rows and those that a vector has too many."""
+
+    plane: float  # of positions
+    mac: float
+    load: float  # an input, for each band of outputs
+    output: float
+    input: float  # where it is read in place
+    packed_plane: float  # else, with its rows and elements
+    packed_row: float
+    packed: float
+
+
+class DepthwiseCosts(NamedTuple):
+    """Of direct sums of one output in vectors of positions, counted with those that a vector has too many."""
+
+    plane: float  # of taps, at a plane of positions
+    mac: float
+    load: float  # an input, for each pass over rows of taps
+    line: float  # a position of a single row
+    packed_plane: float  # and its elements
+    packed: float
+
+
+class GroupedCosts(NamedTuple):
+    """Of direct sums in vectors of groups, counted with those that a vector has too many."""
+
+    block: float  # of positions, for a vector of groups
+    line: float  # of input, as the next ones
+    row: float  # of positions, of an output
+    mac: float
+    weight: float  # as it is packed
+    input: float
+    output: float
 
 
 class WinogradCosts(NamedTuple):
@@ -27,6 +67,7 @@ class WinogradCosts(NamedTuple):
     product: float
     input: float
     output: float
+    dilated: float  # times as many for both, where elements of a tile lie apart
     kept_kernel: float  # where the workspace holds all of them
     kernel: float  # each time
 
@@ -51,38 +92,44 @@ class PlanesCosts(NamedTuple):
 class Costs(NamedTuple):
     """The constants of all families."""
 
-    dense: DirectCosts
+    dense: DenseCosts
     direct: DirectCosts
-    depthwise: DirectCosts
+    depthwise: DepthwiseCosts
+    grouped: GroupedCosts
     winograd: WinogradCosts
     tiles: TilesCosts
     planes: PlanesCosts
 
 
 _COMMON = Costs(
-    DirectCosts(mac=0.0175, input=0.04, output=0.17),
-    DirectCosts(mac=0.0195, input=0.04, output=0.1),
-    DirectCosts(mac=0.0185, input=0.055, output=0.05),
-    WinogradCosts(product=0.0194, input=17.0, output=7.5, kept_kernel=16.0, kernel=6.0),
+    DenseCosts(group=336.0, row=19.5, row_terms=0.86, mac=0.0164, weight=0.18, output=0.156),
+    DirectCosts(
+        plane=136.0, mac=0.0135, load=0.0303, output=0.123, input=0.0168, packed_plane=15.0, packed_row=3.8, packed=0.36
+    ),
+    DepthwiseCosts(plane=48.0, mac=0.0127, load=0.0404, line=0.123, packed_plane=76.0, packed=0.34),
+    GroupedCosts(block=344.0, line=20.6, row=25.8, mac=0.024, weight=0.24, input=0.131, output=0.158),
+    WinogradCosts(product=0.0194, input=17.0, output=7.5, dilated=2.2, kept_kernel=16.0, kernel=6.0),
     TilesCosts(product=0.0476, input=0.086, output=0.083, kernel=0.027),
     PlanesCosts(step=0.0175, cell=50.0, small_cell=85.0),
 )
 
 COSTS = {16: _COMMON, 32: _COMMON, 64: _COMMON}  # by bytes of a vector; caches are as `blocking` says
 
-DENSE, DIRECT, DEPTHWISE, WINOGRAD, TILES, PLANES = COSTS[VECTOR_BYTES]
+DENSE, DIRECT, DEPTHWISE, GROUPED, WINOGRAD, TILES, PLANES = COSTS[VECTOR_BYTES]
 LARGER = 1.1  # so much more than its bytes say does a larger number take in transforms: registers hold fewer of them
 
 
 @plain
-def direct_cost(call, axes, element, mac, read, written, filled):
-    """Direct sums of an image, of whose vectors a part is filled."""
-    a0, a1, a2 = axes
-    inputs = float(call.groups * call.channels) * float(a0.size) * float(a1.size) * float(a2.size)
-    outputs = float(call.groups * call.outputs) * float(a0.out) * float(a1.out) * float(a2.out)
-    macs = outputs * call.channels * (float(a0.kernel) * float(a1.kernel) * float(a2.kernel))
-    scale = element.itemsize / 4 * (2 if element.is_complex else 1)
-    return scale * (macs / filled * mac + inputs * read + outputs * written)
+def scale_of(element):
+    """How many times longer direct sums of such numbers take than those of as many of float32."""
+    return element.itemsize / 4 * (2.0 if element.is_complex else 1.0)
+
+
+@plain
+def phases_of(axis):
+    """Into how many a stride splits the input, and how many outputs' worth of elements each has."""
+    reach = (axis.kernel - 1) * axis.dilation
+    return float(min(axis.stride, reach + 1)), float(axis.out) + reach // axis.stride
 
 
 @plain

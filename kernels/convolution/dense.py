@@ -71,7 +71,7 @@ from ..window import load_axes, load_call, phase_axis, real_taps, write_tuple
 from .activation import bounds, finish
 from .blocking import DENSE
 from .costs import DENSE as DENSE_COSTS
-from .costs import direct_cost
+from .costs import scale_of, whole_vectors
 from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
 from .pack import SLACK, SlabLayout, are_taps_together, lies_in_order, pack_slab
 
@@ -84,7 +84,7 @@ _TABLE = _WEIGHTS + ENTRIES * VECTORS * VECTOR_BYTES
 _BIAS = _TABLE + 16 * TAPS
 WORKSPACE_BYTES = _BIAS + VECTORS * VECTOR_BYTES
 _LINE = 64
-MANY_TAPS, LARGE_WINDOW, WASTEFUL = 1, 2, 3  # why a call is refused
+MANY_TAPS, LARGE_WINDOW, NO_CHANNELS = 1, 2, 3  # why a call is refused
 
 
 class DenseBlocks(NamedTuple):
@@ -120,18 +120,14 @@ _PLAN_WORDS = _PHASES + _PHASE_WORDS
 
 @plain
 def refuses(call, axes, element):
-    """Why other kernels should run a call: `MANY_TAPS`, `LARGE_WINDOW` or `WASTEFUL`; 0: they should not."""
+    """Why other kernels should run a call: `MANY_TAPS`, `LARGE_WINDOW` or `NO_CHANNELS`; 0: they should not."""
     (a0, a1, a2), itemsize = axes, element.itemsize
     if a0.kernel * a1.kernel * a2.kernel > TAPS:
         return MANY_TAPS
     reach1, reach2 = (a1.kernel - 1) * a1.dilation + 1, (a2.kernel - 1) * a2.dilation + 1
     if max(reach1, reach2) > SLAB_BYTES or 2 * a0.kernel * reach1 * reach2 * itemsize > SLAB_BYTES:
         return LARGE_WINDOW
-    # What "direct" wastes instead: positions between the rows, and in the last vector of a run; its packing of steps.
-    wasted = 1.17 * (1 + (a2.kernel - 1) * a2.dilation / max(a2.out, 1))
-    if a2.stride > 1:  # it splits rows into phases, one by one from steps of 3 on
-        wasted *= 1.75 if a2.stride == 2 else 4.5
-    return WASTEFUL if filled(call.outputs, itemsize) * wasted < 1 or call.channels == 0 else 0
+    return NO_CHANNELS if call.channels == 0 else 0
 
 
 def reason(refusal, call, axes, element):
@@ -140,24 +136,19 @@ def reason(refusal, call, axes, element):
         return f"the kernel has {taps_of(axes)} taps, expected {TAPS} or fewer"
     if refusal == LARGE_WINDOW:
         return "a window does not fit in the workspace"
-    part, lanes = filled(call.outputs, element.itemsize), VECTOR_BYTES // element.itemsize
-    return f"{call.outputs} outputs in a group fill {part:.0%} of vectors of {lanes}"
-
-
-@plain
-def filled(outputs, itemsize):
-    """The part of its vectors that so many outputs fill."""
-    lanes = VECTOR_BYTES // itemsize
-    return outputs / max(-(-outputs // lanes) * lanes, 1)
+    return "there are no channels"
 
 
 @plain
 def cost(call, axes, element):
     """Nanoseconds that an image takes, about."""
-    costs = DENSE_COSTS
-    return direct_cost(
-        call, axes, element, costs.mac, costs.input, costs.output, max(filled(call.outputs, element.itemsize), 0.01)
-    )
+    (a0, a1, a2), costs = axes, DENSE_COSTS
+    outputs, rows = whole_vectors(call.outputs, element), float(a0.out) * float(a1.out)
+    row_terms = float(call.channels) * float(a0.kernel) * float(a1.kernel)
+    terms, positions = row_terms * a2.kernel, rows * a2.out
+    work = outputs * (positions * (terms * costs.mac + costs.output) + terms * costs.weight)
+    each = costs.group + rows * (costs.row + row_terms * costs.row_terms) + work * scale_of(element)
+    return call.groups * each
 
 
 @plain
@@ -418,7 +409,7 @@ def correlate_block(operands, call, axes, in_place, plan, blocks, block, q, is_p
     results = OutputBlock(
         block.group, block.o, block.outputs, block.n, block.images, block.p0, block.p1, block.rows, start2, pitch
     )  # fmt: skip
-    store_block(operands, call, results, Sums(sums, 0, width), scratch(workspace, _BIAS, out))
+    store_block(operands, call, results, Sums(sums, 0, width), scratch(workspace, _BIAS, out), 1)
 
 
 @kernel
@@ -571,12 +562,18 @@ def multiply_padding(plane, block, kernels, sums, comb):
 
 @kernel
 def pack_kernels(w, call, axes, block, c, kernels):
-    """Pack the kernels of a block from input channel `c` on; output channels missing in the last vector are zero."""
+    """Pack the kernels of a block from input channel `c` on."""
+    start = (block.group * call.outputs + block.o) * w.strides.batch + c * w.strides.channel
+    pack_outputs(w, start, call, axes, block.outputs, kernels)
+
+
+@kernel
+def pack_outputs(w, start, call, axes, outputs, kernels):
+    """Pack the kernels of so many outputs, from element `start` on; those missing in the last vector are zero."""
     array, ws, width = w.array, w.strides, kernels.width
     lanes, count = lanes_of(kernels.elements), kernels.channels * kernels.taps
-    start = (block.group * call.outputs + block.o) * ws.batch + c * ws.channel
     if not lies_in_order(ws, call, axes):
-        pack_scattered(w, start, axes, block.outputs, kernels)
+        pack_scattered(w, start, axes, outputs, kernels)
         return
     past = (address(array) // item_size(array) + start) % lanes  # full cache lines, as for results
     for v in range(0, width, lanes):
@@ -585,7 +582,7 @@ def pack_kernels(w, call, axes, block, c, kernels):
             first = max(e, 0)
             lines = min(e + lanes, count) - first
             pack_transposed(
-                array, start + v * ws.batch + first, ws.batch, block.outputs - v, lines,
+                array, start + v * ws.batch + first, ws.batch, outputs - v, lines,
                 kernels.elements, first * width + v, width,
             )  # fmt: skip
             e += lanes
@@ -636,8 +633,11 @@ def pack_scattered(w, start, axes, outputs, kernels):
 
 
 @inlined
-def store_block(operands, call, block, sums, added):
-    """Add the bias, activate, and write a block's sums to the output. There is room for a vector in `added`."""
+def store_block(operands, call, block, sums, added, apart):
+    """Add the bias, activate, and write a block's sums to the output, to channels so far apart.
+
+    There is room for a vector in `added`.
+    """
     out, bias = operands.out, operands.bias
     outs, rows, columns = out.strides, block.rows, block.columns
     if outs.s1 == columns * outs.s2:  # the rows are one run
@@ -648,13 +648,13 @@ def store_block(operands, call, block, sums, added):
             run = Sums(sums.elements, sums.start + (i * rows + r) * columns * sums.width, sums.width)
             where = first + i * outs.batch + r * outs.s1
             if call.activation > LAST_CLAMP:
-                store_elements(out, bias, call, run, columns, o, block.outputs, where)
+                store_elements(out, bias, call, run, columns, o, block.outputs, apart, where)
             else:
-                store_vectors(out, bias, added, call, run, columns, o, block.outputs, where)
+                store_vectors(out, bias, added, call, run, columns, o, block.outputs, apart, where)
 
 
 @kernel
-def store_vectors(out, bias, added, call, sums, columns, o, outputs, where):
+def store_vectors(out, bias, added, call, sums, columns, o, outputs, apart, where):
     """Finish and store positions of some output channels, a square of vectors at a time.
 
     There is room for a vector of biases in `added`.
@@ -665,25 +665,25 @@ def store_vectors(out, bias, added, call, sums, columns, o, outputs, where):
     for v in range(0, sums.width, lanes):
         for i in range(lanes):
             has = call.has_bias and v + i < outputs
-            added[i] = load(bias, (o + v + i) * stride(bias, 0)) if has else zero(array)
+            added[i] = load(bias, (o + (v + i) * apart) * stride(bias, 0)) if has else zero(array)
         # Full cache lines, from the first one on: half lines of many rows push each other out of the cache.
-        to = where + v * outs.channel
+        to = where + v * apart * outs.channel
         past = (address(array) // item_size(array) + to) % lanes
         j = 0
         while j < columns:
             count = min(columns - j, lanes - past if j == 0 and columns > 4 * lanes else lanes)
             finish_transposed(
-                array, to + j * outs.s2, outs.channel, outs.s2, sums.elements, sums.start + j * sums.width + v,
+                array, to + j * outs.s2, apart * outs.channel, outs.s2, sums.elements, sums.start + j * sums.width + v,
                 sums.width, count, outputs - v, added, limits,
             )  # fmt: skip
             j += count
 
 
 @kernel
-def store_elements(out, bias, call, sums, columns, o, outputs, where):
+def store_elements(out, bias, call, sums, columns, o, outputs, apart, where):
     """`store_vectors` an element at a time."""
     outs = out.strides
     for i in range(outputs):
         for j in range(columns):
-            at = where + i * outs.channel + j * outs.s2
-            finish(out.array, at, sums.elements[sums.start + j * sums.width + i], bias, (o + i) * stride(bias, 0), call)
+            at, total = where + i * apart * outs.channel + j * outs.s2, sums.elements[sums.start + j * sums.width + i]
+            finish(out.array, at, total, bias, (o + i * apart) * stride(bias, 0), call)

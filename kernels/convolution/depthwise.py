@@ -62,7 +62,7 @@ from ..window import load_axes, load_call, phase_axis, source_index, write_tuple
 from .activation import bounds, finish_row
 from .blocking import DEPTHWISE
 from .costs import DEPTHWISE as DEPTHWISE_COSTS
-from .costs import direct_cost
+from .costs import phases_of, scale_of, whole_vectors
 from .operands import Operand, Operands, ReductionBlock
 from .pack import SlabLayout, pack_slab, pack_weights
 
@@ -144,15 +144,41 @@ def reason(refusal, call, axes, element):
 @plain
 def cost(call, axes, element):
     """Nanoseconds that an image takes, about."""
-    costs = DEPTHWISE_COSTS
-    return direct_cost(call, axes, element, costs.mac, costs.input, costs.output, 1.0)
+    (a0, a1, a2), costs, scale = axes, DEPTHWISE_COSTS, scale_of(element)
+    (phases1, height), (phases2, width) = phases_of(a1), phases_of(a2)
+    joined, positions = joins_phases(a1, a2), a1.out * whole_vectors(a2.out, element)
+    s1, hop = phase_steps(a1)
+    apart1, apart2 = min(s1, a1.kernel), min(phase_steps(a2)[0], a2.kernel)
+    rows = -(-a1.kernel // apart1)
+    passes = 1 if joined else apart1 * apart2 * (rows if hop > 1 else -(-rows // ROWS))
+    plane = costs.plane + positions * a2.kernel * (float(a1.kernel) * costs.mac + passes * costs.load) * scale
+    if a1.kernel == 1 and a1.out == 1:
+        plane += positions * costs.line * scale
+    if a2.stride > 1 and not joined:
+        plane += costs.packed_plane + phases1 * phases2 * height * width * costs.packed * scale
+    planes = float(call.groups) * float(call.outputs) * float(call.channels) * float(a0.kernel) * float(a0.out)
+    return planes * plane
+
+
+@plain
+def phase_steps(axis):
+    """How many taps apart those of one phase lie, and how many elements of it."""
+    common = math.gcd(axis.stride, axis.dilation)
+    return axis.stride // common, axis.dilation // common
+
+
+@plain
+def joins_phases(a1, a2):
+    """With strides of 2, one tile does all phases of 3 x 3 or 5 x 5 taps."""
+    is_square = (a1.kernel == 3 or a1.kernel == 5) and a1.kernel == a2.kernel
+    return is_square and a1.stride == a2.stride == 2 and a1.dilation == a2.dilation == 1
 
 
 @plain
 def plan_words(call, axes, element):
     """How many numbers `write_plan` writes at most, those of the call included."""
     _, a1, a2 = axes
-    s1, s2 = a1.stride // math.gcd(a1.stride, a1.dilation), a2.stride // math.gcd(a2.stride, a2.dilation)
+    s1, s2 = phase_steps(a1)[0], phase_steps(a2)[0]
     return _RECTANGLES + _FIELDS * max(min(s1, a1.kernel), 2) * min(s2, a2.kernel)
 
 
@@ -230,8 +256,7 @@ def fits(slab, itemsize):
 @plain
 def write_plane_rectangles(a1, a2, slab, numbers):
     """Taps of one phase of the rows and one of the columns."""
-    g1, g2 = math.gcd(a1.stride, a1.dilation), math.gcd(a2.stride, a2.dilation)
-    s1, s2 = a1.stride // g1, a2.stride // g2
+    (s1, hop1), (s2, hop2) = phase_steps(a1), phase_steps(a2)
     end = _RECTANGLES
     for k1 in range(min(s1, a1.kernel)):
         row, phase1 = divmod(k1 * a1.dilation, a1.stride)
@@ -241,9 +266,9 @@ def write_plane_rectangles(a1, a2, slab, numbers):
                 entry=phase1 * slab.rows + row,
                 column=phase2 * slab.rows * slab.pitch + column,
                 rows=(a1.kernel - 1 - k1) // s1 + 1,
-                row_step=a1.dilation // g1,
+                row_step=hop1,
                 columns=(a2.kernel - 1 - k2) // s2 + 1,
-                hop=a2.dilation // g2,
+                hop=hop2,
                 k1=k1,
                 k2=k2,
                 row1=s1,
@@ -257,8 +282,7 @@ def write_plane_rectangles(a1, a2, slab, numbers):
 @plain
 def write_line_rectangles(a2, slab, lanes, numbers):
     """Taps of one phase of a single row that is cut into rows of `lanes`: those that lie whole rows apart."""
-    g2 = math.gcd(a2.stride, a2.dilation)
-    s2, hop = a2.stride // g2, a2.dilation // g2
+    s2, hop = phase_steps(a2)
     apart = lanes // math.gcd(lanes, hop)
     end = _RECTANGLES
     for first in range(min(s2, a2.kernel)):
@@ -502,23 +526,17 @@ def choose_method(problem, operands):
     is_dense = operands.x.strides.s2 == 1 and a2.size < 1 << 30
     # Lanes beside the input are masked, and count as zeros.
     is_maskable = a2.boundary == CONSTANT and load(operands.fill, 0) == zero(out)
-    # With strides of 2, one tile does all phases of 3 x 3 or 5 x 5 taps.
-    joins_phases = (
-        (a1.kernel == 3 or a1.kernel == 5)
-        and a1.kernel == a2.kernel
-        and a1.stride == a2.stride == 2
-        and a1.dilation == a2.dilation == 1
-    )
+    joined = joins_phases(a1, a2)
     in_place = is_dense and (is_maskable or a2.before == 0 == a2.after) and not problem.slab.is_line
-    in_place = in_place and (a2.stride == 1 or joins_phases)
+    in_place = in_place and (a2.stride == 1 or joined)
     # Rows a multiple of 2 KiB apart share few places in L1, which then holds fewer of them than a kernel meets.
     apart = operands.x.strides.s1 * compute_size(operands.x.array)
     in_place = in_place and (a1.kernel <= _WAYS or apart % 2048 != 0)
     # An input that is converted has the sums that it would have, converted, in place: the same bits.
-    joins_phases = joins_phases and in_place and is_plain(out)
+    joined = joined and in_place and is_plain(out)
     is_dense = is_dense and is_plain(operands.x.array)
     in_place = in_place and is_dense
-    if joins_phases:
+    if joined:
         taps = Rectangle(0, 0, a1.kernel, 1, a2.kernel, 1, 0, 0, 1, 0, 1)
         return Method(is_direct, is_dense, in_place, 2, 1, taps, low, high)
     taps = load_tuple(problem.numbers, _RECTANGLES, Rectangle)

@@ -58,7 +58,7 @@ from ..window import load_axes, load_call, phase_axis, write_tuple
 from .activation import bounds, finish_row
 from .blocking import DIRECT
 from .costs import DIRECT as DIRECT_COSTS
-from .costs import direct_cost
+from .costs import phases_of, scale_of, whole_vectors
 from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
 from .pack import SLACK, SlabLayout, pack_slab, pack_weights, tap_index
 
@@ -116,17 +116,20 @@ class Source(NamedTuple):
 @plain
 def cost(call, axes, element):
     """Nanoseconds that an image takes, about."""
-    costs = DIRECT_COSTS
-    # Positions between the rows are computed, too.
-    return direct_cost(
-        call,
-        axes,
-        element,
-        costs.mac,
-        costs.input,
-        costs.output,
-        1.0 / (1.0 + min((axes[2].kernel - 1) * axes[2].dilation / max(axes[2].out, 1), 3.0)),
-    )
+    (a0, a1, a2), costs, scale = axes, DIRECT_COSTS, scale_of(element)
+    (phases1, height), (phases2, width) = phases_of(a1), phases_of(a2)
+    # Vectors run on from row to row, or each row has its own.
+    positions = min(a1.out * whole_vectors(a2.out, element), a1.out * width + VECTOR_BYTES // element.itemsize)
+    terms = float(call.channels) * (float(a0.kernel) * float(a1.kernel) * float(a2.kernel))
+    sums = terms * (call.outputs * costs.mac + -(-call.outputs // BAND) * costs.load) + call.outputs * costs.output
+    work = a0.out * (costs.plane + positions * sums * scale)
+    if max(a0.stride, a1.stride, a2.stride) > 1:
+        planes, rows = float(call.channels) * a0.kernel * a0.out, phases1 * phases2 * height
+        elements_of_rows = rows * width * scale if a2.stride > 1 else 0.0
+        work += planes * (costs.packed_plane + rows * costs.packed_row + elements_of_rows * costs.packed)
+    else:
+        work += float(call.channels) * (float(a0.size) * float(a1.size) * float(a2.size)) * costs.input * scale
+    return call.groups * work
 
 
 @plain

@@ -154,7 +154,8 @@ def cost(call, axes, element):
     kernels = float(a0.kernel * call.channels) * outputs
     half1, half2 = has_half(a1) * 2 / blocks.points1 / tiles1, has_half(a2) * 2 / blocks.points2 / tiles2
     products = kernels * (1 - half1) * (1 - half2)
-    work = tiles * (products + WINOGRAD_COSTS.input * inputs + WINOGRAD_COSTS.output * outputs)
+    apart = WINOGRAD_COSTS.dilated if max(a1.dilation, a2.dilation) > 1 else 1.0
+    work = tiles * (products + apart * (WINOGRAD_COSTS.input * inputs + WINOGRAD_COSTS.output * outputs))
     work += kernels * (WINOGRAD_COSTS.kept_kernel if blocks.keeps else WINOGRAD_COSTS.kernel * max(rounds, 1.0))
     return call.groups * points * work * WINOGRAD_COSTS.product * larger(element)
 
@@ -695,7 +696,7 @@ def store_rows(task, chunk, image, p0, row, rows, sums, added):
     done = OutputBlock(
         chunk.group, chunk.o, chunk.outputs, image.n, 1, p0, 0, rows, 0, image.columns
     )  # fmt: skip
-    store_block(moved, task.call, done, sums, added)
+    store_block(moved, task.call, done, sums, added, 1)
 
 
 @kernel

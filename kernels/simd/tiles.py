@@ -32,6 +32,9 @@ TILES = ((8, 3), (4, 6), (2, 6), (1, 6)) if REGISTERS == 32 else ((6, 2), (4, 3)
 CHANNEL_TILE = (13, 2) if REGISTERS == 32 else (6, 2)
 
 
+LANE_TILE = 12  # positions of the largest tile with vectors along groups; one more vector fits in, or two
+
+
 class Inputs(NamedTuple):
     """What a tile multiplies: it starts at an element, and its channels lie `channel` elements apart."""
 
@@ -313,6 +316,34 @@ def channel_tile(typingctx, positions, vectors, inputs, step, taps, weights, tar
     return types.void(n, n, inputs, n, taps, weights, target, accumulate), emit
 
 
+@intrinsic
+def lane_tile(typingctx, positions, inputs, step, taps, weights, target):
+    """`channel_tile` of a vector of outputs, up to `LANE_TILE` positions: each of its lanes has inputs of its own."""
+    element = Inputs(*inputs.types).elements.dtype
+
+    def emit(context, builder, signature, args):
+        positions, inputs, step, taps, weights, target = (
+            unpack(builder, kind, value) if isinstance(kind, types.BaseTuple) else value
+            for kind, value in zip(signature.args, args, strict=True)
+        )
+        vector = ir.VectorType(context.get_value_type(element), VECTOR_BYTES * 8 // element.bitwidth)
+        keep_whole(builder)
+        done = builder.append_basic_block("done")
+        blocks = [builder.append_basic_block(f"lanes{p}") for p in range(1, LANE_TILE + 1)]
+        switch = builder.switch(positions, done)
+        for p, block in enumerate(blocks, 1):
+            switch.add_case(_INT64(p), block)
+            builder.position_at_end(block)
+            tile = _LaneTile(builder, element, vector, p, 1)
+            tile.emit(inputs, step, taps, weights, target, ir.Constant(ir.IntType(1), 0))
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(n, inputs, n, taps, weights, target), emit
+
+
 _HALF = 7
 
 
@@ -384,13 +415,24 @@ class _ChannelTile:
         for p in range(self.positions):
             if p == _HALF:  # two bases: few enough offsets for the general registers
                 here = builder.gep(here, [offsets[_HALF]])
-            value = broadcast(builder, builder.load(builder.gep(here, [offsets[p % _HALF]])), vector)
+            value = self.load_input(builder.gep(here, [offsets[p % _HALF]]))
             results += [
                 multiply_add(builder, self.element, value, factor, totals[len(results) + v])
                 for v, factor in enumerate(factors)
             ]
             results[-1] = pin(builder, results[-1])
         return results
+
+    def load_input(self, pointer):
+        """An input, for all outputs of a vector."""
+        return broadcast(self.builder, self.builder.load(pointer), self.vector)
+
+
+class _LaneTile(_ChannelTile):
+    """The code of `lane_tile` for one shape."""
+
+    def load_input(self, pointer):
+        return load_vector(self.builder, pointer, self.vector)
 
 
 def close_loop(phis, blocks, values):
