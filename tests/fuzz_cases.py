@@ -12,7 +12,7 @@ import guarded  # noqa: F401 -- first: it stands for what the package takes arra
 import numpy as np
 import oracle
 from cases import RANK_NAMES, noise, prepare_by, ties, values
-from fastconv.kernels.convolution import fft_planes
+from fastconv.kernels.convolution import choose, fft_planes
 from fastconv.kernels.shapes import ALGORITHMS, BOUNDARIES
 from fuzz_arrays import (
     ASKED,
@@ -113,6 +113,52 @@ def play_convolution(case):
         largest = max(largest, np.fmax.reduce(expected.bound, axis=None))
         expected = expected._replace(bound=np.full_like(expected.bound, largest))
     check(got, expected, {"auto": 4, "winograd": 8, "fft": 8}.get(algorithm, 1))
+
+
+def draw_direct(pick):
+    """What several families of direct sums take: few outputs or channels, or many groups."""
+    case = draw_convolution(pick)
+    rank, groups = pick.choice([1, 2, 2, 3]), pick.choice([1, 2, 4, 7, 8, 9, 15, 16, 17, 33])
+    channels, outputs = (pick.choice([1, 1, 2, 3, 4] if groups > 4 else [1, 2, 3, 16, 17, 33]) for _ in range(2))
+    kernel = sizes(pick, rank, 25)
+    room = max(WORK * 4 // (groups * channels * outputs * math.prod(kernel)), 27)
+    spatial, kernel = shorten(pick, sizes(pick, rank, room), kernel)
+    if pick.random() < 0.9:
+        spatial = [max(n, k) for n, k in zip(spatial, kernel, strict=True)]
+    kept = ("activation", "fillvalue")
+    options = {name: value for name, value in case["options"].items() if name in kept}
+    options |= {"groups": groups, "padding_mode": padding(pick, rank)}
+    options["stride"] = per_axis(pick, rank, lambda: pick.choice([1, 1, 2, 3, 4]))
+    options["dilation"] = per_axis(pick, rank, lambda: pick.choice([1, 1, 2, 3]))
+    options["boundary"] = per_axis(pick, rank, lambda: pick.choice(["constant", "constant", *BOUNDARIES]))
+    x, w = [pick.choice([1, 1, 2, 3]), groups * channels, *spatial], [groups * outputs, channels, *kernel]
+    return case | {"x": x, "w": w, "options": options}
+
+
+def play_direct(case):
+    """By each family that takes it, not only by the one that would run it."""
+    x, w = (array(case, case[name], case["dtypes"][i], i) for i, name in enumerate("xw"))
+    x, w = (a.astype(a.dtype.newbyteorder("="), copy=False) for a in (x, w))
+    options, dtype = options_of(case), np.result_type(x, w)
+    bias = array(case, case["w"][:1], dtype, 2) if case["bias"] else None
+    bias = None if bias is None else bias.astype(dtype)
+    expected = expect(getattr(oracle, case["name"]), x, w, bias=bias, **options)
+    if expected is None:
+        raise Refused("no window fits")
+    fill = np.full(1, options.pop("fillvalue", 0), dtype)
+    for family in (each.name for each in choose.FAMILIES if each.algorithm == "direct"):
+        try:
+            run, *_ = prepare_by(family, case["name"], x, w, algorithm="direct", has_bias=bias is not None, **options)
+        except ValueError:
+            continue
+
+        def perform(run=run):
+            out = output(case, expected.value.shape, expected.dtype)
+            out = np.empty(expected.value.shape, expected.dtype) if out is None else out
+            run(x, w, bias, fill, out)
+            return out
+
+        check(call(case, expected, perform), expected)
 
 
 # Data that a transform would spread over what lies around them, and others: of values and of random numbers.
@@ -227,7 +273,7 @@ def play_transposed(case):
 
 def draw_batch(pick):
     """Layers too large for an oracle, whose blocks are many: images that come together have the bits of each alone."""
-    rank, groups = pick.choice([1, 2, 2, 3]), pick.choice([1, 1, 2])
+    rank, groups = pick.choice([1, 2, 2, 3]), pick.choice([1, 1, 2, 16])
     kernel = [pick.choice([1, 2, 3, 3, 4, 5]) for _ in range(rank)]
     channels, outputs = (int(2 ** pick.uniform(0, 8.5)) for _ in range(2))
     room = max(LARGE // (groups * channels * outputs * math.prod(kernel)), 16)
@@ -526,6 +572,7 @@ def play_adaptive(case):
 
 FAMILIES = {
     "convolution": Family(8, draw_convolution, play_convolution),
+    "direct": Family(4, draw_direct, play_direct),
     "chosen": Family(2, draw_chosen, play_chosen),
     "transposed": Family(3, draw_transposed, play_transposed),
     "batch": Family(1, draw_batch, play_batch),

@@ -65,7 +65,7 @@ def refuses(call, axes, element):
 def reason(refusal, call, axes, element):
     """A refusal in words."""
     if refusal == FEW_GROUPS:
-        return f"there are {call.groups} groups, expected half of {VECTOR_BYTES // element.itemsize} or more"
+        return f"groups: {call.groups}, expected half of {VECTOR_BYTES // element.itemsize} or more"
     if refusal == MANY_TAPS:
         return f"a kernel has {call.channels} channels of {taps_of(axes)} taps, expected 1 to {TAPS} in all"
     return "a window does not fit in the workspace"
