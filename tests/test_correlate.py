@@ -263,12 +263,15 @@ def test_out_is_overwritten_each_time():
         ((2, 2, 0, 0), (3, 2, 2, 2), {"padding_mode": "full"}),
         ((2, 2, 0, 5), (3, 2, 2, 2), {"padding_mode": 3, "boundary": "wrap"}),
         ((2, 2, 0, 5), (3, 2, 2, 2), {"padding_mode": "same", "stride": 2}),
+        ((2, 16, 0, 5), (16, 1, 2, 2), {"groups": 16}),
+        ((2, 16, 5, 0), (16, 1, 1, 2), {"groups": 16, "stride": 2}),
+        ((2, 16, 0), (16, 1, 1), {"groups": 16}),
     ],
     ids=str,
 )
 def test_empty_inputs_give_empty_results(operation, algorithm, x_shape, w_shape, options):
     x, w = np.zeros(x_shape, "f4"), np.ones(w_shape, "f4")
-    got = check_convolution(operation, x, w, algorithm=algorithm, bias=np.ones(3, "f4"), **options)
+    got = check_convolution(operation, x, w, algorithm=algorithm, bias=np.ones(len(w), "f4"), **options)
     assert got.size == 0
 
 

@@ -14,7 +14,7 @@ its terms channel by channel, tap by tap, whatever the block.
 from typing import NamedTuple
 
 from ..jit import entry, kernel, plain
-from ..shapes import CALL_FIELDS, PLAN, even_part, taps_of, words_of
+from ..shapes import CALL_FIELDS, HUGE, PLAN, even_part, taps_of, words_of
 from ..simd.packing import pack_run, pack_transposed
 from ..simd.tiles import LANE_TILE, Inputs, Taps, Target, Weights, lane_tile
 from ..simd.vectors import VECTOR_BYTES, lanes_of
@@ -102,12 +102,12 @@ def write_plan(call, axes, element, numbers):
 
 @plain
 def choose_blocks(call, a0, a1, a2):
-    """The largest block whose slab and sums fit, rows first; no rows: none fits."""
+    """The largest block whose slab and sums fit, rows first; no rows: none fits, or there is nothing to do."""
     room = SLAB_BYTES // VECTOR_BYTES // (call.channels * a0.kernel)
-    least, row = reach(a1, 1), min(a2.out, POSITIONS)
-    while row > 1 and reach(a2, row) * least > room:
+    least, row = min(reach(a1, 1), HUGE), min(a2.out, POSITIONS)  # 64 bits hold products
+    while row > 1 and min(reach(a2, row), HUGE) * least > room:
         row = (row + 1) // 2
-    if reach(a2, row) * least > room:
+    if row == 0 or min(reach(a2, row), HUGE) * least > room:
         return Plan(0, 0)
     columns = even_part(a2.out, row)
     most = min((room // reach(a2, columns) - least) // a1.stride + 1, max(POSITIONS // columns, 1))
