@@ -136,6 +136,8 @@ def _choosing(first_of, cost, cheapest):
     def choose(call, axes, element, algorithm, first):
         place = first_of(call, axes, element, algorithm, first)
         least = cost(place, call, axes, element) if place >= 0 else math.inf
+        if least == 0.0:  # nothing is compared: the smallest calls take little more than the asking
+            return place
         return cheapest(call, axes, element, algorithm, place, least)
 
     return plain_inlined(choose)
