@@ -63,7 +63,7 @@ mean(_default_meaning())
 def prepare(problem: Problem, only: str | None = None, has_rows: bool = True) -> tuple[str, Run]:
     """The name of what runs a problem, and the function that does, on arrays.
 
-    `only` names a family that has to, whatever others would. Without `has_rows`, elements of the result's
+    `only` names a family that has to, whatever others would: for tests. Without `has_rows`, elements of the result's
     rows do not lie side by side: no family that wants them is asked.
     """
     check_algorithm(problem.function, problem.algorithm)
