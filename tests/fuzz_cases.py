@@ -48,7 +48,7 @@ from fastconv import functional, grad
 
 INEXACT = [dtype.name for dtype in (*oracle.FLOATS, *oracle.COMPLEX)]
 READ = ["uint8", "int16", "float16", "float32"]  # converted where they are read
-LARGE = 30_000_000  # multiplications of a case that no oracle plays
+LARGE = 30_000_000  # multiplications of a case that no oracle plays, and elements of its result
 TRANSFORMS = "winograd", "fft_tiles", "fft_planes"  # the families behind them
 
 
@@ -277,7 +277,7 @@ def draw_batch(pick):
     kernel = [pick.choice([1, 2, 3, 3, 4, 5]) for _ in range(rank)]
     channels, outputs = (int(2 ** pick.uniform(0, 8.5)) for _ in range(2))
     room = max(LARGE // (groups * channels * outputs * math.prod(kernel)), 16)
-    return {
+    case = {
         "name": pick.choice(["correlate", "correlate", "conv_transpose"]),
         "x": [pick.randint(2, 5), groups * channels, *(max(n, 5) for n in sizes(pick, rank, min(room, 20_000)))],
         "w": [outputs, channels, *kernel],
@@ -291,7 +291,16 @@ def draw_batch(pick):
             "padding": [pick.randint(0, (k - 1) // 2) for k in kernel],
         },
         "spoilt": pick.choice([0] * 9 + [pick.randint(7, 2000)]),
-    } | place(pick)
+    }
+    batch, _, *spatial = case["x"]
+    strides = case["options"]["stride"] if case["name"] == "conv_transpose" else []
+    while math.prod([batch, groups, outputs, *spatial, *strides]) > LARGE:
+        if max(spatial) > 5:
+            spatial[spatial.index(max(spatial))] = max(max(spatial) // 2, 5)
+        else:
+            outputs //= 2
+    case["x"][2:], case["w"][0] = spatial, outputs
+    return case | place(pick)
 
 
 def play_batch(case):
