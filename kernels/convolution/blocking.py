@@ -15,6 +15,8 @@ class DenseBlocking(NamedTuple):
     slab_bytes: int  # LOOP 5 and LOOP 3: the packed input, under half of L2
     sums_bytes: int  # LOOP 5: the sums of a block's positions for the output channels of one tile, in L2
     entries: int  # LOOP 3, then LOOP 4: taps of all input channels, a tile's output channels of which are packed, in L2
+    positions: int  # LOOP 5: positions of a block, which are listed
+    filled: int  # LOOP 5: positions of images side by side, so that few tiles are partly filled
     taps: int  # cuts nothing: kernels of more taps are left to others
 
 
@@ -57,7 +59,7 @@ class Blocking(NamedTuple):
 
 
 _COMMON = Blocking(
-    DenseBlocking(slab_bytes=384 << 10, sums_bytes=192 << 10, entries=2304, taps=1024),
+    DenseBlocking(slab_bytes=384 << 10, sums_bytes=192 << 10, entries=2304, positions=2048, filled=512, taps=1024),
     DirectBlocking(slab_bytes=384 << 10, sums_bytes=192 << 10, table_entries=2304, masks=16384, columns=512),
     DepthwiseBlocking(slab_bytes=384 << 10, taps=16384, columns=4096, entries=8192, planes=1024, turn_macs=1 << 19),
     GroupedBlocking(slab_bytes=256 << 10, positions=1024, taps=1024),

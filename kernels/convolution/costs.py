@@ -2,7 +2,7 @@
 
 A family's `cost` adds up what its stages do, each times nanoseconds of one core for one thing done, in float32; numbers
 of more bytes take as many times longer. They were fitted to times of the layers of published networks and of random
-shapes on a Zen 4, those of direct sums to 4,500 of them by least squares of relative errors, and only their ratios
+shapes on a Zen 4, those of direct sums to 5,000 of them by least squares of relative errors, and only their ratios
 matter: `asv_benchmarks/choices.py` shows how far the choice is from the best.
 Costs are those of one image, so that a batch of any size has the same bits. Nothing is measured when a program runs.
 """
@@ -10,7 +10,7 @@ Costs are those of one image, so that a batch of any size has the same bits. Not
 from typing import NamedTuple
 
 from ..jit import plain
-from ..shapes import Call
+from ..shapes import CONSTANT, Call
 from ..simd.vectors import VECTOR_BYTES
 
 
@@ -19,8 +19,8 @@ class DenseCosts(NamedTuple):
 
     group: float
     row: float  # of positions
-    row_terms: float  # a row of taps of a channel, for each of them
-    mac: float
+    box: float  # of positions that the same taps serve, for each tile's width of outputs
+    mac: float  # with input, not padding
     weight: float  # as it is packed
     output: float
 
@@ -102,7 +102,7 @@ class Costs(NamedTuple):
 
 
 _COMMON = Costs(
-    DenseCosts(group=336.0, row=19.5, row_terms=0.86, mac=0.0164, weight=0.18, output=0.156),
+    DenseCosts(group=50.0, row=26.0, box=62.0, mac=0.0164, weight=0.12, output=0.29),
     DirectCosts(
         plane=136.0, mac=0.0135, load=0.0303, output=0.123, input=0.0168, packed_plane=15.0, packed_row=3.8, packed=0.36
     ),
@@ -130,6 +130,26 @@ def phases_of(axis):
     """Into how many a stride splits the input, and how many outputs' worth of elements each has."""
     reach = (axis.kernel - 1) * axis.dilation
     return float(min(axis.stride, reach + 1)), float(axis.out) + reach // axis.stride
+
+
+@plain
+def unserved(axis):
+    """How many of an axis's outputs have taps on padding of zeros, and how many such taps they have, about."""
+    if axis.boundary != CONSTANT:
+        return 0.0, 0.0
+    span = (axis.kernel - 1) * axis.dilation
+    low = min(max(-(-axis.before // axis.stride), 0), axis.out)
+    high = min(max(axis.out - 1 - (axis.size + axis.before - span - 1) // axis.stride, 0), axis.out)
+    past = float(axis.out - 1) * float(axis.stride) + span - axis.before - (axis.size - 1)
+    taps = low * _taps_past(axis, float(axis.before), low) + high * _taps_past(axis, past, high)
+    return min(float(low) + float(high), float(axis.out)), min(taps, float(axis.kernel) * float(axis.out))
+
+
+@plain
+def _taps_past(axis, most, count):
+    """Taps past an end, on average, of the `count` windows that go past it, the first by `most` elements."""
+    elements = most - 0.5 * axis.stride * (count - 1.0) + 0.5 * (axis.dilation - 1.0)
+    return min(max(elements / axis.dilation, 0.0), float(axis.kernel))
 
 
 @plain

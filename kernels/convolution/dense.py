@@ -6,10 +6,11 @@ For each block of up to two vectors of output channels, of input channels and of
     tile      register tiles: a few positions by the vectors of output channels; input elements are broadcast
     store     sums are transposed back, and the bias added, straight to the output
 
-Since input elements are read one by one, any strides are as good as any: the input is read in place. Taps that would
-meet a padding of zeros are left out: a plane splits into an interior that all taps serve and borders with fewer.
-Input in need of more (another boundary or fill value, types to convert) is packed into a padded slab first. A sum adds
-its terms channel by channel, tap by tap, whatever the block.
+Since input elements are read one by one, any strides are as good as any: the input is read in place, and positions of
+a tile lie anywhere, in several rows or images. Taps that would meet a padding of zeros are left out: a volume splits
+into an interior that all taps serve and borders with fewer. Input in need of more (another boundary or fill value,
+types to convert) is packed into a padded slab first. A sum adds its terms channel by channel, tap by tap, whatever the
+block.
 
 A transposed convolution runs the phases of its last axis together: each has its taps among the packed kernels, and
 their sums alternate, so that they are stored side by side. Its input is read in place.
@@ -48,7 +49,7 @@ from ..simd.packing import (
     pack_turns,
     prefetch_run,
 )
-from ..simd.tiles import CHANNEL_TILE, Inputs, Taps, Target, Weights, channel_tile
+from ..simd.tiles import CHANNEL_TILE, Inputs, Places, Taps, Target, Weights, channel_tile
 from ..simd.vectors import VECTOR_BYTES, Bounds, is_finite, lanes_of
 from ..strided import (
     Strides,
@@ -71,17 +72,18 @@ from ..window import load_axes, load_call, phase_axis, real_taps, write_tuple
 from .activation import bounds, finish
 from .blocking import DENSE
 from .costs import DENSE as DENSE_COSTS
-from .costs import scale_of, whole_vectors
+from .costs import scale_of, unserved, whole_vectors
 from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
-from .pack import SLACK, SlabLayout, are_taps_together, lies_in_order, pack_slab
+from .pack import SLACK, SlabLayout, are_taps_together, lies_in_order, pack_slab, reach
 
 POSITIONS, VECTORS = CHANNEL_TILE
 SLAB_BYTES, _SUMS_BYTES = DENSE.slab_bytes, DENSE.sums_bytes
-ENTRIES, TAPS = DENSE.entries, DENSE.taps
+ENTRIES, TAPS, MOST, FILLED = DENSE.entries, DENSE.taps, DENSE.positions, DENSE.filled
 _SUMS = SLAB_BYTES + 64  # packing writes full vectors
 _WEIGHTS = _SUMS + _SUMS_BYTES
 _TABLE = _WEIGHTS + ENTRIES * VECTORS * VECTOR_BYTES
-_BIAS = _TABLE + 16 * TAPS
+_PLACES = _TABLE + 16 * TAPS
+_BIAS = _PLACES + 16 * MOST
 WORKSPACE_BYTES = _BIAS + VECTORS * VECTOR_BYTES
 _LINE = 64
 MANY_TAPS, LARGE_WINDOW, NO_CHANNELS = 1, 2, 3  # why a call is refused
@@ -93,6 +95,7 @@ class DenseBlocks(NamedTuple):
     channels: int
     chunks: int  # of output channels
     images: int
+    depths: int  # outputs of the first axis
     rows: int
     columns: int
 
@@ -142,13 +145,17 @@ def reason(refusal, call, axes, element):
 @plain
 def cost(call, axes, element):
     """Nanoseconds that an image takes, about."""
-    (a0, a1, a2), costs = axes, DENSE_COSTS
-    outputs, rows = whole_vectors(call.outputs, element), float(a0.out) * float(a1.out)
-    row_terms = float(call.channels) * float(a0.kernel) * float(a1.kernel)
-    terms, positions = row_terms * a2.kernel, rows * a2.out
-    work = outputs * (positions * (terms * costs.mac + costs.output) + terms * costs.weight)
-    each = costs.group + rows * (costs.row + row_terms * costs.row_terms) + work * scale_of(element)
-    return call.groups * each
+    costs, rows = DENSE_COSTS, float(axes[0].out) * float(axes[1].out)
+    outputs, width = whole_vectors(call.outputs, element), VECTORS * VECTOR_BYTES // element.itemsize
+    terms = products = float(call.channels)
+    boxes = float(-(-call.outputs // width))
+    for axis in axes:
+        edges, lost = unserved(axis)
+        boxes *= min(edges + 1.0, float(axis.out))
+        terms *= float(axis.kernel)
+        products *= float(axis.kernel) * float(axis.out) - lost
+    work = outputs * (products * costs.mac + rows * axes[2].out * costs.output + terms * costs.weight)
+    return call.groups * (costs.group + rows * costs.row + boxes * costs.box + work * scale_of(element))
 
 
 @plain
@@ -192,12 +199,12 @@ def phase_numbers(call, axes, element, phases):
 def choose_blocks(call, a0, a1, a2, in_place, itemsize, step, taps2):
     """DenseBlocks whose kernels, sums and slab fit: `taps2` of the last axis, whose phases lie `step` apart."""
     bytes_of_sums = _SUMS_BYTES if step == 1 else SLAB_BYTES
-    room, width = bytes_of_sums // (VECTORS * VECTOR_BYTES) // step, VECTORS * VECTOR_BYTES // itemsize
+    room, width = min(bytes_of_sums // (VECTORS * VECTOR_BYTES) // step, MOST), VECTORS * VECTOR_BYTES // itemsize
     taps = a0.kernel * a1.kernel * taps2
     channels = min(call.channels, ENTRIES // taps)
     columns = even_part(a2.out, room, POSITIONS)
     rows = even_part(a1.out, room // columns)
-    while not in_place and packed_layout(a0, a1, a2, rows, columns).channel * channels > SLAB_BYTES // itemsize:
+    while not in_place and packed_layout(a0, a1, a2, 1, rows, columns).channel * channels > SLAB_BYTES // itemsize:
         if channels > 32:
             channels = (channels + 1) // 2
         elif rows > 1:
@@ -206,23 +213,30 @@ def choose_blocks(call, a0, a1, a2, in_place, itemsize, step, taps2):
             channels = (channels + 1) // 2
         else:
             columns = (columns + 1) // 2
-    chunks = images = 1
+    chunks = images = depths = 1
     if channels == call.channels:  # kernels of several chunks fit: they share the block's input, which stays in L2
         chunks = max(1, min(-(-call.outputs // width), ENTRIES // (channels * taps)))
-        inputs = columns * channels * min(min(a1.stride, HUGE) * min(a2.stride, HUGE), HUGE) * itemsize
-        rows = even_part(a1.out, min(rows, max(1, SLAB_BYTES // inputs))) if chunks > 1 else rows
-    elif rows == a1.out and columns == a2.out and a0.out == 1:  # kernels are packed again for each block
-        images = max(1, min(call.batch, room // (rows * columns)))
-    return DenseBlocks(channels, chunks, images, rows, columns)
+        inputs = channels * min(min(a1.stride, HUGE) * min(a2.stride, HUGE), HUGE) * itemsize
+        room = min(room, FILLED) if chunks == 1 else min(room, FILLED, max(1, SLAB_BYTES // inputs))
+        rows = even_part(a1.out, min(rows, max(1, SLAB_BYTES // (columns * inputs)))) if chunks > 1 else rows
+    if rows == a1.out and columns == a2.out:  # positions of several planes and images share tiles, and packed kernels
+        depths = even_part(a0.out, max(1, room // (rows * columns)))
+        images = max(1, min(call.batch, room // (depths * rows * columns))) if depths == a0.out else 1
+    slab = SLAB_BYTES // itemsize // channels
+    while not in_place and depths + images > 2:
+        if packed_layout(a0, a1, a2, depths, rows, columns).channel * images <= slab:
+            break
+        images, depths = (1, (depths + 1) // 2) if images == 1 else ((images + 1) // 2, depths)
+    return DenseBlocks(channels, chunks, images, depths, rows, columns)
 
 
 @plain
-def packed_layout(a0, a1, a2, rows, columns):
-    """A padded slab under `rows` by `columns` outputs; channels lie an odd number of lines apart."""
-    rows = min((rows - 1) * a1.stride + (a1.kernel - 1) * a1.dilation + 1, HUGE)
-    pitch = min((columns - 1) * a2.stride + (a2.kernel - 1) * a2.dilation + 1, HUGE)
+def packed_layout(a0, a1, a2, depths, rows, columns):
+    """A padded slab under so many outputs of each axis; channels lie an odd number of lines apart."""
+    planes = a0.kernel if depths == 1 else reach(a0, depths)  # of a single output, those between taps are left out
+    rows, pitch = min(reach(a1, rows), HUGE), min(reach(a2, columns), HUGE)
     plane = rows * pitch
-    return SlabLayout(1, 1, rows, pitch, plane, plane, (-(-(a0.kernel * plane + SLACK) // _LINE) | 1) * _LINE)
+    return SlabLayout(1, 1, rows, pitch, plane, plane, (-(-(planes * plane + SLACK) // _LINE) | 1) * _LINE)
 
 
 # ---- kernels
@@ -240,13 +254,24 @@ class Kernels(NamedTuple):
 
 
 class Plane(NamedTuple):
-    """An image in place, or its packed slab: some channels of up to three axes, under the windows of a block."""
+    """Images in place, or packed side by side: some channels of up to three axes, under the windows of a block."""
 
     elements: Any
     start: int
     strides: Strides
     axes: tuple[Axis, Axis, Axis]
     first: tuple[int, int, int]  # the first output of each axis
+
+
+class Box(NamedTuple):
+    """Outputs of all images of a block: the first of each axis, counted from the block's, and how many."""
+
+    p0: int
+    depths: int
+    p1: int
+    rows: int
+    p2: int
+    columns: int
 
 
 class Sums(NamedTuple):
@@ -272,12 +297,8 @@ def reads_in_place(x, xs, call, a0, a1, a2, fill):
     """Whether tiles can read the input where it lies."""
     if not is_plain(x):
         return False
-    if is_padded(a0, a1, a2):
-        zeros = load(fill, 0) == zero(fill) and a0.boundary + a1.boundary + a2.boundary == CONSTANT
-        left, right = whole_windows(a2, np.int64(0), a2.out)
-        # Borders are computed downwards: in low planes a position at a time.
-        if not zeros or (a1.out < 4 and (right - left) * 4 < a2.out * 3):
-            return False
+    if is_padded(a0, a1, a2) and (load(fill, 0) != zero(fill) or a0.boundary + a1.boundary + a2.boundary != CONSTANT):
+        return False
     # Positions 1 KiB apart share few places in the caches; of few channels, each line is read again and again.
     return xs.channel != 1 or call.channels > 64 or xs.s2 * compute_size(x) % 1024 != 0
 
@@ -286,7 +307,8 @@ def reads_in_place(x, xs, call, a0, a1, a2, fill):
 def count_items(call, a0, a1, a2, blocks, width):
     """DenseBlocks of the output."""
     chunks, images = -(-call.outputs // (width * blocks.chunks)), -(-call.batch // blocks.images)
-    return call.groups * chunks * images * a0.out * -(-a1.out // blocks.rows) * -(-a2.out // blocks.columns)
+    slabs = -(-a0.out // blocks.depths) * -(-a1.out // blocks.rows) * -(-a2.out // blocks.columns)
+    return call.groups * chunks * images * slabs
 
 
 @entry
@@ -299,8 +321,8 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     LOOP 5  over blocks of the output (groups, output channels, images, positions), which threads take from a counter
     LOOP 4  over chunks of a block's output channels, as wide as a tile: all read the same input, which stays in L2
     LOOP 3  over blocks of the input channels, whose kernels are packed and stay in L2, as the chunk's sums do
-    LOOP 2  over images, each read in place or packed into a slab in L2
-    LOOP 1  over the tiles of a run of positions that have the same taps
+    LOOP 2  over boxes of positions that have the same taps, of input read in place or packed into a slab in L2
+    LOOP 1  over the tiles of a box
     """
     call = load_call(numbers.data)
     if not (is_aligned(x, call.rank + 2) and is_aligned(w, call.rank + 2) and is_aligned(out, call.rank + 2)):
@@ -323,15 +345,15 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     items = count_items(call, a0, a1, a2, blocks, width)
     chunks = -(-call.outputs // (width * blocks.chunks))
     images = -(-call.batch // blocks.images)
-    slabs1, slabs2 = -(-a1.out // blocks.rows), -(-a2.out // blocks.columns)
+    slabs0, slabs1, slabs2 = -(-a0.out // blocks.depths), -(-a1.out // blocks.rows), -(-a2.out // blocks.columns)
     packed, item = np.int64(-1), take_item(team) if threads > 1 else np.int64(0)
     while item < items:  # LOOP 5
         rest, s2 = divmod(item, slabs2)
         rest, s1 = divmod(rest, slabs1)
-        rest, p0 = divmod(rest, a0.out)
+        rest, s0 = divmod(rest, slabs0)
         rest, i = divmod(rest, images)
         g, chunk = divmod(rest, chunks)
-        p1, p2, n = s1 * blocks.rows, s2 * blocks.columns, i * blocks.images
+        p0, p1, p2, n = s0 * blocks.depths, s1 * blocks.rows, s2 * blocks.columns, i * blocks.images
         o = chunk * blocks.chunks * width
         for q in range(min(blocks.chunks, -(-(call.outputs - o) // width))):  # LOOP 4
             block = OutputBlock(
@@ -351,11 +373,13 @@ correlate_phases = correlate
 
 @inlined
 def split_blocks(call, a0, a1, a2, blocks, width, threads):
-    """The blocks, of less if need be, so that there are two for each thread: of images, rows, outputs, or columns."""
+    """The blocks, of less if need be, so that there are two for each thread: of images, positions, or outputs."""
     while count_items(call, a0, a1, a2, blocks, width) < 2 * threads:
-        chunks, images, rows, columns = blocks.chunks, blocks.images, blocks.rows, blocks.columns
+        chunks, images, depths, rows, columns = blocks.chunks, blocks.images, blocks.depths, blocks.rows, blocks.columns
         if images > 1:
             images = (images + 1) // 2
+        elif depths > 1:
+            depths = (depths + 1) // 2
         elif rows > 1:
             rows = (rows + 1) // 2
         elif chunks > 1:
@@ -364,7 +388,7 @@ def split_blocks(call, a0, a1, a2, blocks, width, threads):
             columns = even_part(a2.out, (columns + 1) // 2, POSITIONS)
         else:
             break
-        blocks = DenseBlocks(blocks.channels, chunks, images, rows, columns)
+        blocks = DenseBlocks(blocks.channels, chunks, images, depths, rows, columns)
     return blocks
 
 
@@ -374,42 +398,39 @@ def correlate_block(operands, call, axes, in_place, plan, blocks, block, q, is_p
     out, workspace = operands.out.array, operands.workspace
     a0, a1, a2 = axes
     sums = scratch(workspace, _SUMS if plan.step == 1 else 0, out)  # of phases, in the place of a slab
-    table = scratch_index(workspace, _TABLE)
     vectors = -(-block.outputs // lanes_of(sums))
     width = vectors * lanes_of(sums)
-    taps = a0.kernel * a1.kernel * plan.taps
+    taps, depths = a0.kernel * a1.kernel * plan.taps, min(blocks.depths, a0.out - block.p0)
     start2 = block.p2 * plan.step
     pitch = min((block.p2 + block.columns) * plan.step, plan.size) - start2
     for c in range(0, call.channels, blocks.channels):  # LOOP 3
-        channels = min(blocks.channels, call.channels - c)
+        channels, channel = min(blocks.channels, call.channels - c), block.group * call.channels + c
         weights = scratch(workspace, _WEIGHTS + q * channels * taps * VECTORS * VECTOR_BYTES, out)
         kernels = Kernels(weights, width, vectors, channels, taps, call.flip)
         if not is_packed:
             pack_kernels(operands.w, call, (a0, a1, with_kernel(a2, plan.taps)), block, c, kernels)
-        for i in range(block.images):  # LOOP 2
-            n, channel = block.n + i, block.group * call.channels + c
-            for f in range(plan.phases):
-                phase = load_tuple(numbers, _PHASES + f * _PHASE_WORDS, Phase)
-                part = OutputBlock(
-                    block.group, block.o, block.outputs, n, 1, block.p0, block.p1, block.rows,
-                    block.p2, min(block.columns, phase.out - block.p2),
-                )  # fmt: skip
-                if in_place:
-                    plane = plane_in_place(operands.x, (a0, a1, phase_axis(a2, phase)), part, channel)
-                else:
-                    plane = packed_plane(operands, axes, part, channel, channels, q > 0)
-                comb = Comb(plan.taps, phase.tap, phase.tap_step, plan.step, pitch)
-                target = Sums(sums, (i * block.rows * pitch + phase.first) * width, width)
-                complete = multiply_plane(plane, part, table, kernels, target, comb, c > 0)
-                # A sum of all taps is finite only if all kernels are; where one is not, padding times it is NaN.
-                is_partial = in_place and (plan.phases > 1 or is_padded(a0, a1, a2))
-                if is_partial and (complete < 0 or not is_finite(sums, complete, width)):
-                    if not is_finite(weights, 0, channels * taps * width):
-                        multiply_padding(plane, part, kernels, target, comb)
-    results = OutputBlock(
-        block.group, block.o, block.outputs, block.n, block.images, block.p0, block.p1, block.rows, start2, pitch
-    )  # fmt: skip
-    store_block(operands, call, results, Sums(sums, 0, width), scratch(workspace, _BIAS, out), 1)
+        for f in range(plan.phases):
+            phase = load_tuple(numbers, _PHASES + f * _PHASE_WORDS, Phase)
+            box = Box(0, depths, 0, block.rows, 0, min(block.columns, phase.out - block.p2))
+            if in_place:
+                plane = plane_in_place(operands.x, (a0, a1, phase_axis(a2, phase)), block, channel)
+            else:
+                plane = packed_plane(operands, axes, block, depths, channel, channels, q > 0)
+            comb = Comb(plan.taps, phase.tap, phase.tap_step, plan.step, pitch)
+            target = Sums(sums, phase.first * width, width)
+            complete = multiply_plane(plane, block.images, box, workspace, kernels, target, comb, c > 0)
+            # A sum of all taps is finite only if all kernels are; where one is not, padding times it is NaN.
+            is_partial = in_place and (plan.phases > 1 or is_padded(a0, a1, a2))
+            if is_partial and (complete < 0 or not is_finite(sums, complete, width)):
+                if not is_finite(weights, 0, channels * taps * width):
+                    multiply_padding(plane, block.images, box, kernels, target, comb)
+    for i in range(block.images):
+        for d in range(depths):
+            results = OutputBlock(
+                block.group, block.o, block.outputs, block.n + i, 1, block.p0 + d, block.p1, block.rows, start2, pitch
+            )  # fmt: skip
+            image = Sums(sums, (i * depths + d) * block.rows * pitch * width, width)
+            store_block(operands, call, results, image, scratch(workspace, _BIAS, out), 1)
 
 
 @kernel
@@ -426,20 +447,28 @@ def plane_in_place(x, axes, block, channel):
 
 
 @inlined
-def packed_plane(operands, axes, block, channel, channels, is_packed):
-    """The plane of a block's image packed into a slab, unless it is there."""
+def packed_plane(operands, axes, block, depths, channel, channels, is_packed):
+    """The plane of a block's images packed into a slab, unless it is there; with several outputs of the first axis,
+    between the first element that they meet and the last.
+    """
     a0, a1, a2 = axes
-    layout = packed_layout(a0, a1, a2, block.rows, block.columns)
-    if not is_packed:
-        steps_of_one = with_stride(a0, 1), with_stride(a1, 1), with_stride(a2, 1)
-        first = block.n, channel, block.p0 * a0.stride, block.p1 * a1.stride, block.p2 * a2.stride
-        terms = ReductionBlock(0, channels, 0, a0.kernel, 0, a1.kernel, 0, a2.kernel)
-        pack_slab(operands.x, operands.fill, operands.workspace, steps_of_one, layout, first, terms)
-    b0 = packed_axis(a0, 1, 1, a0.kernel)
+    layout = packed_layout(a0, a1, a2, depths, block.rows, block.columns)
+    planes, apart, step = a0.kernel, a0.dilation, np.int64(1)
+    if depths > 1:
+        planes, apart, step = reach(a0, depths), np.int64(1), a0.stride
+    slab, image = scratch(operands.workspace, 0, operands.out.array), channels * layout.channel
+    of_planes = Axis(a0.size, planes, 1, apart, a0.before, a0.after, a0.boundary, a0.out)  # each stands for a tap
+    for i in range(0 if is_packed else block.images):
+        first = block.n + i, channel, block.p0 * a0.stride, block.p1 * a1.stride, block.p2 * a2.stride
+        terms = ReductionBlock(0, channels, 0, planes, 0, a1.kernel, 0, a2.kernel)
+        workspace = part_of(operands.workspace, i * image * (VECTOR_BYTES // lanes_of(slab)))
+        steps_of_one = of_planes, with_stride(a1, 1), with_stride(a2, 1)
+        pack_slab(operands.x, operands.fill, workspace, steps_of_one, layout, first, terms)
+    b0 = packed_axis(a0, step, a0.dilation if depths > 1 else 1, planes)
     b1 = packed_axis(a1, a1.stride, a1.dilation, layout.rows)
     b2 = packed_axis(a2, a2.stride, a2.dilation, layout.pitch)
-    strides = Strides(0, layout.channel, layout.plane, layout.pitch, 1)
-    return Plane(scratch(operands.workspace, 0, operands.out.array), 0, strides, (b0, b1, b2), (0, 0, 0))
+    strides = Strides(image, layout.channel, layout.plane, layout.pitch, 1)
+    return Plane(slab, 0, strides, (b0, b1, b2), (0, 0, 0))
 
 
 @kernel
@@ -455,41 +484,76 @@ def packed_axis(axis, step, dilation, size):
 
 
 @kernel
-def multiply_plane(plane, block, table, kernels, sums, comb, accumulate):
-    """Sums of one image's part of a block; taps that meet padding are left out.
+def multiply_plane(plane, images, box, workspace, kernels, sums, comb, accumulate):
+    """Sums of some images' part of a block; taps that meet padding are left out.
 
     The result is where the sum of an output that all taps serve lies, or -1.
     """
-    steps, width, rows, columns = plane.strides, sums.width, block.rows, block.columns
-    apart, pitch = comb.apart * width, comb.pitch * width
+    table = scratch_index(workspace, _TABLE)
+    places = Places(scratch_index(workspace, _PLACES), scratch_index(workspace, _PLACES + 8 * MOST), 0)
     a0, a1, a2 = plane.axes
     p0, p1, p2 = plane.first
-    taps0 = real_taps(a0, p0)
-    start = plane.start + (p0 * a0.stride - a0.before) * steps.s0
-    start += (p1 * a1.stride - a1.before) * steps.s1 + (p2 * a2.stride - a2.before) * steps.s2
-    step1, step2 = a1.stride * steps.s1, a2.stride * steps.s2
-    left, right = whole_windows(a2, p2, columns)
-    top, bottom = whole_windows(a1, p1, rows)
-    taps = Taps(table, 0, kernels.channels)
-    for r in range(rows if left < right else 0):  # the columns that all taps of the last axis serve
-        if r <= top or r >= bottom:
-            taps = list_taps(table, plane, taps0, real_taps(a1, p1 + r), real_taps(a2, p2 + left), kernels, comb)
-        inputs = Inputs(plane.elements, start + r * step1 + left * step2, steps.channel)
-        target = Target(sums.elements, sums.start + r * pitch + left * apart, apart)
-        multiply_run(inputs, step2, right - left, taps, kernels, target, accumulate)
-    for j in range(columns):  # the others, downwards
-        if left <= j < right:
-            continue
-        taps2, r = real_taps(a2, p2 + j), 0
-        while r < rows:
-            run = bottom - r if top <= r < bottom else 1
-            taps = list_taps(table, plane, taps0, real_taps(a1, p1 + r), taps2, kernels, comb)
-            inputs = Inputs(plane.elements, start + r * step1 + j * step2, steps.channel)
-            target = Target(sums.elements, sums.start + r * pitch + j * apart, pitch)
-            multiply_run(inputs, step1, run, taps, kernels, target, accumulate)
-            r += run
-    is_complete = left < right and top < bottom and taps0[1] - taps0[0] == a0.kernel
-    return sums.start + top * pitch + left * apart if is_complete else -1
+    front, back = whole_windows(a0, p0, box.depths)
+    top, bottom = whole_windows(a1, p1, box.rows)
+    left, right = whole_windows(a2, p2, box.columns)
+    d = np.int64(0)
+    while d < box.depths:
+        depths = back - d if front <= d < back else 1
+        r = np.int64(0)
+        while r < box.rows:
+            rows = bottom - r if top <= r < bottom else 1
+            j = np.int64(0)
+            while j < box.columns:
+                columns = right - j if left <= j < right else 1
+                taps0, taps1, taps2 = real_taps(a0, p0 + d), real_taps(a1, p1 + r), real_taps(a2, p2 + j)
+                taps = list_taps(table, plane, taps0, taps1, taps2, kernels, comb)
+                part = Box(d, depths, r, rows, j, columns)
+                multiply_box(plane, images, box, part, places, taps, kernels, sums, comb, accumulate)
+                j += columns
+            r += rows
+        d += depths
+    if front == back or top == bottom or left == right:
+        return -1
+    return sums.start + ((front * box.rows + top) * comb.pitch + left * comb.apart) * sums.width
+
+
+@inlined
+def multiply_box(plane, images, box, part, places, taps, kernels, sums, comb, accumulate):
+    """Sums of a part of a box, which have the same taps: short rows share tiles, long ones the list of one's places."""
+    a0, a1, _ = plane.axes
+    steps, lines = plane.strides, images * part.depths * part.rows
+    listed = Box(part.p0, 1, part.p1, 1, part.p2, part.columns)
+    if part.columns < 2 * POSITIONS:
+        listed, lines = part, 1
+    count = list_places(places, plane, images if lines == 1 else 1, box, listed, comb, sums.width)
+    for line in range(lines):
+        rest, r = divmod(line, part.rows)
+        i, d = divmod(rest, part.depths)
+        start = i * steps.batch + d * a0.stride * steps.s0 + r * a1.stride * steps.s1
+        to = sums.start + ((i * box.depths + d) * box.rows + r) * comb.pitch * sums.width
+        inputs, target = Inputs(plane.elements, start, steps.channel), Sums(sums.elements, to, sums.width)
+        multiply_places(inputs, places, count, taps, kernels, target, accumulate)
+
+
+@inlined
+def list_places(places, plane, images, box, part, comb, width):
+    """Where the positions of a part of a box lie, in the plane and among the sums, image by image; how many."""
+    steps, inputs, sums, count = plane.strides, places.inputs, places.sums, 0
+    a0, a1, a2 = plane.axes
+    p0, p1, p2 = plane.first
+    first = plane.start + ((p0 + part.p0) * a0.stride - a0.before) * steps.s0
+    first += ((p1 + part.p1) * a1.stride - a1.before) * steps.s1 + ((p2 + part.p2) * a2.stride - a2.before) * steps.s2
+    step2, apart, pitch = a2.stride * steps.s2, comb.apart * width, comb.pitch * width
+    for i in range(images):
+        for d in range(part.depths):
+            for r in range(part.rows):
+                start = first + i * steps.batch + d * a0.stride * steps.s0 + r * a1.stride * steps.s1
+                to = ((i * box.depths + part.p0 + d) * box.rows + part.p1 + r) * pitch + part.p2 * apart
+                for j in range(part.columns):
+                    inputs[count + j] = start + j * step2
+                    sums[count + j] = to + j * apart
+                count += part.columns
+    return count
 
 
 @kernel
@@ -518,46 +582,51 @@ def packed_tap(axes, flip, comb, k0, k1, k2):
 
 
 @kernel
-def multiply_run(inputs, step, count, taps, kernels, target, accumulate):
-    """The sums of `count` outputs whose windows lie `step` apart, in tiles of about the same size."""
-    start, to = inputs.start, target.start
+def multiply_places(inputs, places, count, taps, kernels, target, accumulate):
+    """The sums of so many places, in tiles of about the same size."""
+    width = kernels.width
     if taps.count == 0:
         for p in range(0 if accumulate else count):
-            for o in range(kernels.width):
-                target.elements[to + p * target.row + o] = 0
+            for o in range(width):
+                target.elements[target.start + places.sums[p] + o] = 0
         return
-    weights = Weights(kernels.elements, 0, 1, kernels.taps * kernels.width)
-    while count > 0:  # LOOP 1
-        # The last two are of even size, since a tile of few positions waits for its own sums.
-        positions = min(count, POSITIONS if count >= 2 * POSITIONS else max((count + 1) // 2, 4))
-        positions = count if count <= POSITIONS else positions
+    weights, done = Weights(kernels.elements, 0, 1, kernels.taps * width), 0
+    while done < count:  # LOOP 1
+        positions = tile_positions(count - done)
         channel_tile(
-            positions, kernels.vectors, Inputs(inputs.elements, start, inputs.channel), step, taps,
-            weights, Target(target.elements, to, target.row), accumulate,
+            positions, kernels.vectors, inputs, Places(places.inputs, places.sums, done), taps,
+            weights, Target(target.elements, target.start, width), accumulate,
         )  # fmt: skip
-        start += positions * step
-        to += positions * target.row
-        count -= positions
+        done += positions
 
 
 @kernel
-def multiply_padding(plane, block, kernels, sums, comb):
+def tile_positions(count):
+    """How many of so many positions the next tile has: the last two are of even size, since few wait for their sums."""
+    if count <= POSITIONS:
+        return count
+    return POSITIONS if count >= 2 * POSITIONS else (count + 1) // 2
+
+
+@kernel
+def multiply_padding(plane, images, box, kernels, sums, comb):
     """Add what `multiply_plane` leaves out: zeros times kernels, which is NaN where a kernel is infinite or NaN."""
     a0, a1, a2 = plane.axes
     p0, p1, p2 = plane.first
-    taps0, width = real_taps(a0, p0), sums.width
-    for r in range(block.rows):
-        taps1 = real_taps(a1, p1 + r)
-        for j in range(block.columns):
-            taps2, at = real_taps(a2, p2 + j), sums.start + (r * comb.pitch + j * comb.apart) * width
-            for tap in range(a0.kernel * a1.kernel * a2.kernel):
-                k0, rest = divmod(tap, a1.kernel * a2.kernel)
-                k1, k2 = divmod(rest, a2.kernel)
-                is_inside = taps0[0] <= k0 < taps0[1] and taps1[0] <= k1 < taps1[1] and taps2[0] <= k2 < taps2[1]
-                from_tap = packed_tap(plane.axes, kernels.flip, comb, k0, k1, k2)
-                for c in range(0 if is_inside else kernels.channels):
-                    for o in range(width):
-                        sums.elements[at + o] += 0 * kernels.elements[(c * kernels.taps + from_tap) * width + o]
+    width = sums.width
+    for place in range(images * box.depths * box.rows * box.columns):
+        rest, j = divmod(place, box.columns)
+        image_depth, r = divmod(rest, box.rows)
+        taps0, taps1 = real_taps(a0, p0 + image_depth % box.depths), real_taps(a1, p1 + r)
+        taps2, at = real_taps(a2, p2 + j), sums.start + (rest * comb.pitch + j * comb.apart) * width
+        for tap in range(a0.kernel * a1.kernel * a2.kernel):
+            k0, rest0 = divmod(tap, a1.kernel * a2.kernel)
+            k1, k2 = divmod(rest0, a2.kernel)
+            is_inside = taps0[0] <= k0 < taps0[1] and taps1[0] <= k1 < taps1[1] and taps2[0] <= k2 < taps2[1]
+            from_tap = packed_tap(plane.axes, kernels.flip, comb, k0, k1, k2)
+            for c in range(0 if is_inside else kernels.channels):
+                for o in range(width):
+                    sums.elements[at + o] += 0 * kernels.elements[(c * kernels.taps + from_tap) * width + o]
 
 
 @kernel

@@ -26,6 +26,7 @@ from .costs import GROUPED as GROUPED_COSTS
 from .costs import scale_of, whole_vectors
 from .dense import Kernels, Sums, pack_outputs, store_block
 from .operands import Operand, Operands, OutputBlock
+from .pack import reach
 
 SLAB_BYTES, POSITIONS, TAPS = GROUPED.slab_bytes, GROUPED.positions, GROUPED.taps
 _SUMS = SLAB_BYTES
@@ -112,12 +113,6 @@ def choose_blocks(call, a0, a1, a2):
     columns = even_part(a2.out, row)
     most = min((room // reach(a2, columns) - least) // a1.stride + 1, max(POSITIONS // columns, 1))
     return Plan(even_part(a1.out, most) if columns == a2.out else 1, columns)
-
-
-@plain
-def reach(axis, count):
-    """From the first element that so many neighbouring windows meet to the last."""
-    return (count - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
 
 
 # ---- kernels

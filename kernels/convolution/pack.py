@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ..jit import kernel, overload
+from ..jit import kernel, overload, plain
 from ..shapes import CONSTANT
 from ..simd.boxes import PARTIAL, Box, Part, Place, copy_box, copy_framed, zero_box
 from ..simd.packing import CHANNELS, pack_channels, pack_run
@@ -27,6 +27,12 @@ class SlabLayout(NamedTuple):
     phase: int
     plane: int
     channel: int
+
+
+@plain
+def reach(axis, count):
+    """From the first element that so many neighbouring windows meet to the last."""
+    return (count - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
 
 
 @kernel

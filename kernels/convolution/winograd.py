@@ -49,7 +49,7 @@ import numpy as np
 from ..jit import entry, inlined, kernel, plain
 from ..shapes import AUTO, CALL_FIELDS, CONSTANT, PLAN, alike, axis_of, pack_numbers, words_of
 from ..simd.packing import pack_run
-from ..simd.tiles import Inputs, Taps, Target
+from ..simd.tiles import Inputs, Taps, Target, Weights, channel_tile
 from ..simd.vectors import VECTOR_BYTES, lanes_of
 from ..simd.winograd import (
     POINTS,
@@ -64,7 +64,7 @@ from ..team import close_team, open_team, part_of, take_item
 from ..window import load_axes, load_call, source_index, write_tuple
 from .costs import WINOGRAD as WINOGRAD_COSTS
 from .costs import larger, one_image
-from .dense import VECTORS, Kernels, Sums, multiply_run, pack_kernels, store_block, with_kernel, with_stride
+from .dense import VECTORS, Kernels, Sums, pack_kernels, store_block, tile_positions, with_kernel, with_stride
 from .operands import Operand, Operands, OutputBlock
 from .pack import columns_inside
 from .winograd_blocks import (
@@ -369,7 +369,23 @@ def multiply_point(task, point, k0, c, taps, kernels, accumulate):
         for i in range(0, task.tiles if run > 0 else 0, step):
             if i // task.columns % task.rows < rows:
                 target = Target(products, to + i * width, width)
-                multiply_run(Inputs(values, first + i, task.tiles), 1, run, taps, kernels, target, accumulate)
+                multiply_run(Inputs(values, first + i, task.tiles), run, taps, kernels, target, accumulate)
+
+
+@kernel
+def multiply_run(inputs, count, taps, kernels, target, accumulate):
+    """The sums of `count` neighbouring windows, in tiles of about the same size."""
+    start, to = inputs.start, target.start
+    weights = Weights(kernels.elements, 0, 1, kernels.taps * kernels.width)
+    while count > 0:
+        positions = tile_positions(count)
+        channel_tile(
+            positions, kernels.vectors, Inputs(inputs.elements, start, inputs.channel), 1, taps,
+            weights, Target(target.elements, to, target.row), accumulate,
+        )  # fmt: skip
+        start += positions
+        to += positions * target.row
+        count -= positions
 
 
 @kernel
@@ -602,7 +618,7 @@ def sum_directly(task, chunk, vectors):
                 inputs = Inputs(patch, row * inputs2, a0.kernel * inputs1 * inputs2)
                 to = row * blocks.size2 * room.product_step + i * width
                 target = Target(products, to, room.product_step)
-                multiply_run(inputs, 1, blocks.size2, Taps(table, taps, channels), kernels, target, c > 0)
+                multiply_run(inputs, blocks.size2, Taps(table, taps, channels), kernels, target, c > 0)
 
 
 @kernel

@@ -24,6 +24,7 @@ _FEWEST_CHANNELS = 32  # to have an image in one block, which then takes its ker
 _KEPT_BYTES = 5 << 18  # kernels of a group that are kept: they stay in L3, each point's in L2 while it is used
 _VALUES_BYTES = 5 << 17  # inputs at the points, beside kept kernels: in L2
 _FEW_TILES = 256  # for which it is not worth it
+_FEW_OUTPUTS = 10  # along an axis: rows of tiles are so short that leaving half ones out costs more
 _CHUNKS = 256  # of output channels whose kernels are kept
 _LINE = 64
 
@@ -101,8 +102,8 @@ def outputs_of(axis):
 
 @plain
 def has_half(axis):
-    """Whether the last tile along an axis is one half, of 2 outputs at most: 1 or 0."""
-    return int(axis.kernel > 1 and 0 < outputs_of(axis) % 4 <= 2)
+    """Whether the last tile along an axis is one half, of 2 outputs at most: 1 or 0. Of few tiles, none is."""
+    return int(axis.kernel > 1 and outputs_of(axis) > _FEW_OUTPUTS and 0 < outputs_of(axis) % 4 <= 2)
 
 
 @plain

@@ -60,6 +60,14 @@ class Taps(NamedTuple):
     channels: int
 
 
+class Places(NamedTuple):
+    """Positions anywhere, from number `first` on."""
+
+    inputs: Any  # a word for each: where it lies in the inputs
+    sums: Any  # where in the target
+    first: int
+
+
 class Positions(NamedTuple):
     """Vectors of positions, from number `first` on."""
 
@@ -284,17 +292,19 @@ def join_parts(builder, part, by_real, by_imaginary):
 
 
 @intrinsic
-def channel_tile(typingctx, positions, vectors, inputs, step, taps, weights, target, accumulate):
+def channel_tile(typingctx, positions, vectors, inputs, where, taps, weights, target, accumulate):
     """Register tile of `positions` outputs by `vectors` vectors of neighbouring output channels, up to `CHANNEL_TILE`.
 
-    `target[p * target.row + o] = sum over c, t of inputs[p * step + c * inputs.channel + X] * weights[c *
+    `target[p * target.row + o] = sum over c, t of inputs[p * where + c * inputs.channel + X] * weights[c *
     weights.channel + W + o]`, added to what the target holds if `accumulate`. The table has two words `X, W` for each
     tap. Channels outside, taps inside; there is at least one of each. Neighbouring weights are neighbouring outputs'.
+    `Places` instead of a step say for each position what stands for `p * where`, and for `p * target.row`.
     """
     element = Inputs(*inputs.types).elements.dtype
+    kind = _PlaceTile if isinstance(where, types.BaseTuple) else _ChannelTile
 
     def emit(context, builder, signature, args):
-        positions, vectors, inputs, step, taps, weights, target, accumulate = (
+        positions, vectors, inputs, where, taps, weights, target, accumulate = (
             unpack(builder, kind, value) if isinstance(kind, types.BaseTuple) else value
             for kind, value in zip(signature.args, args, strict=True)
         )
@@ -307,13 +317,14 @@ def channel_tile(typingctx, positions, vectors, inputs, step, taps, weights, tar
         for (p, v), block in zip(shapes, blocks, strict=True):
             switch.add_case(_INT64(32 * v + p), block)
             builder.position_at_end(block)
-            _ChannelTile(builder, element, vector, p, v).emit(inputs, step, taps, weights, target, accumulate)
+            kind(builder, element, vector, p, v).emit(inputs, where, taps, weights, target, accumulate)
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
 
     n = types.intp
-    return types.void(n, n, inputs, n, taps, weights, target, accumulate), emit
+    where = where if kind is _PlaceTile else n
+    return types.void(n, n, inputs, where, taps, weights, target, accumulate), emit
 
 
 @intrinsic
@@ -354,28 +365,29 @@ class _ChannelTile:
         self.builder, self.element, self.vector = builder, element, vector
         self.positions, self.vectors = positions, vectors
 
-    def emit(self, inputs, step, taps, weights, target, accumulate):
+    def emit(self, inputs, where, taps, weights, target, accumulate):
         builder, vector = self.builder, self.vector
         first_input = builder.gep(inputs.elements, [inputs.start])
         first_weight = builder.gep(weights.elements, [weights.start])
-        offsets = [builder.mul(step, _INT64(p)) for p in range(_HALF + 1)]
-        pointers = self.target_pointers(target)
-        old, zero = builder.icmp_signed("!=", accumulate, accumulate.type(0)), ir.Constant(vector, None)
-        begin = [builder.select(old, load_vector(builder, pointer, vector), zero) for pointer in pointers]
+        offsets, sums = self.input_offsets(where), self.positions * self.vectors
 
-        before = builder.block
+        before, load = builder.block, builder.append_basic_block("load")
         outer, inner = builder.append_basic_block("channels"), builder.append_basic_block("taps")
         latch, after = builder.append_basic_block("next_channel"), builder.append_basic_block("store")
+        builder.cbranch(builder.icmp_signed("!=", accumulate, accumulate.type(0)), load, outer)
+
+        builder.position_at_end(load)
+        old = [load_vector(builder, pointer, vector) for pointer in self.target_pointers(target, where)]
         builder.branch(outer)
 
         builder.position_at_end(outer)
         c, base, kernel = builder.phi(_INT64), builder.phi(first_input.type), builder.phi(first_weight.type)
-        carried = [builder.phi(vector) for _ in pointers]
+        carried = [builder.phi(vector) for _ in range(sums)]
         builder.branch(inner)
 
         builder.position_at_end(inner)
         t = builder.phi(_INT64)
-        totals = [builder.phi(vector) for _ in pointers]
+        totals = [builder.phi(vector) for _ in range(sums)]
         pair = builder.gep(taps.table, [builder.shl(t, _INT64(1))])
         results = self.add_products(pair, base, kernel, offsets, totals)
         next_t = builder.add(t, _INT64(1))
@@ -386,21 +398,36 @@ class _ChannelTile:
         next_base, next_kernel = builder.gep(base, [inputs.channel]), builder.gep(kernel, [weights.channel])
         builder.cbranch(builder.icmp_signed("<", next_c, taps.channels), outer, after)
 
-        outer_phis = [c, base, kernel, *carried]
-        outer_values = [_INT64(0), first_input, first_weight, *begin], [next_c, next_base, next_kernel, *results]
-        close_loop(outer_phis, (before, latch), outer_values)
+        begin, new = [_INT64(0), first_input, first_weight], [ir.Constant(vector, None)] * sums
+        outer_values = [*begin, *new], [*begin, *old], [next_c, next_base, next_kernel, *results]
+        close_loop([c, base, kernel, *carried], (before, load, latch), outer_values)
         close_loop([t, *totals], (outer, inner), ([_INT64(0), *carried], [next_t, *results]))
 
         builder.position_at_end(after)
-        for pointer, total in zip(pointers, results, strict=True):
+        for pointer, total in zip(self.target_pointers(target, where), results, strict=True):
             store_vector(builder, total, pointer)
 
-    def target_pointers(self, target):
+    def input_offsets(self, step):
+        """What `input_pointers` adds for positions."""
+        return [self.builder.mul(step, _INT64(p)) for p in range(_HALF + 1)]
+
+    def input_pointers(self, here, offsets):
+        """Where the inputs of a tap lie, position by position."""
+        for p in range(self.positions):
+            if p == _HALF:  # two bases: few enough offsets for the general registers
+                here = self.builder.gep(here, [offsets[_HALF]])
+            yield self.builder.gep(here, [offsets[p % _HALF]])
+
+    def target_rows(self, row, step):
+        """Where in the target the sums of each position lie."""
+        return [self.builder.mul(row, _INT64(p)) for p in range(self.positions)]
+
+    def target_pointers(self, target, where):
         """Where each vector of sums is stored, position by position."""
         builder, pointers = self.builder, []
         first = builder.gep(target.elements, [target.start])
-        for p in range(self.positions):
-            row = builder.gep(first, [builder.mul(target.row, _INT64(p))])
+        for offset in self.target_rows(target.row, where):
+            row = builder.gep(first, [offset])
             pointers += [builder.gep(row, [_INT64(v * self.vector.count)]) for v in range(self.vectors)]
         return pointers
 
@@ -412,20 +439,36 @@ class _ChannelTile:
         factors = [
             load_vector(builder, builder.gep(entry, [_INT64(v * vector.count)]), vector) for v in range(self.vectors)
         ]
-        for p in range(self.positions):
-            if p == _HALF:  # two bases: few enough offsets for the general registers
-                here = builder.gep(here, [offsets[_HALF]])
-            value = self.load_input(builder.gep(here, [offsets[p % _HALF]]))
+        for pointer in self.input_pointers(here, offsets):
+            value = self.load_input(pointer)
             results += [
-                multiply_add(builder, self.element, value, factor, totals[len(results) + v])
+                pin(builder, multiply_add(builder, self.element, value, factor, totals[len(results) + v]))
                 for v, factor in enumerate(factors)
             ]
-            results[-1] = pin(builder, results[-1])
         return results
 
     def load_input(self, pointer):
         """An input, for all outputs of a vector."""
         return broadcast(self.builder, self.builder.load(pointer), self.vector)
+
+
+class _PlaceTile(_ChannelTile):
+    """The code of `channel_tile` for one shape, and places."""
+
+    def input_offsets(self, places):
+        words = self.words(places.inputs, places.first)
+        return [self.builder.load(word) if p < _HALF else word for p, word in enumerate(words)]
+
+    def input_pointers(self, here, offsets):
+        for p, offset in enumerate(offsets):  # the first stay in general registers, the others are read each time
+            yield self.builder.gep(here, [offset if p < _HALF else self.builder.load(offset)])
+
+    def target_rows(self, row, places):
+        return [self.builder.load(word) for word in self.words(places.sums, places.first)]
+
+    def words(self, table, first):
+        """Where the word of each position lies."""
+        return [self.builder.gep(table, [self.builder.add(first, _INT64(p))]) for p in range(self.positions)]
 
 
 class _LaneTile(_ChannelTile):
@@ -436,7 +479,7 @@ class _LaneTile(_ChannelTile):
 
 
 def close_loop(phis, blocks, values):
-    """Give each phi of a loop its value from the block before and from the loop's end."""
+    """Give each phi of a loop its value from each block before and from the loop's end."""
     for block, incoming in zip(blocks, values, strict=True):
         for phi, value in zip(phis, incoming, strict=True):
             phi.add_incoming(value, block)
