@@ -21,11 +21,12 @@ MARGIN, MOST_MACS = 1.1, 1_500_000_000
 
 def random_layer(rng):
     """A shape of one of the kinds that there are implementations for."""
-    kind = rng.choice(["dense", "dense", "dense", "groups", "few", "last", "plane", "depthwise", "signal", "volume"])
+    kinds = ["dense", "dense", "dense", "groups", "few", "last", "plane", "depthwise", "signal", "volume", "low"]
+    kind = rng.choice(kinds)
     dtype = str(rng.choice(["float32", "float32", "float32", "float64"]))
     size, kernel = int(2 ** rng.uniform(2.5, 7)), int(rng.choice([2, 3, 3, 3, 4, 5, 6, 7, 9, 11]))
     channels, outputs = (int(2 ** rng.uniform(2, 8)) for _ in range(2))
-    rank, groups = 2, 1
+    rank, groups, batch = 2, 1, 1
     if kind == "groups":
         groups = int(rng.choice([2, 4, 16]))
         channels, outputs = (-(-n // groups) * groups for n in (channels, outputs))
@@ -46,11 +47,13 @@ def random_layer(rng):
     elif kind == "volume":
         rank, size, kernel = 3, int(rng.integers(6, 32)), int(rng.choice([3, 3, 5]))
         channels, outputs = (int(rng.integers(4, 64)) for _ in range(2))
+    elif kind == "low":  # few outputs an image
+        rank, size, kernel, batch = (int(rng.integers(*ends)) for ends in ((1, 4), (2, 9), (1, 6), (1, 17)))
     stride, dilation = int(rng.choice([1, 1, 1, 2, 3])), int(rng.choice([1, 1, 1, 2, 3]))
     if kind in ("plane", "signal"):
         stride = dilation = 1
     padding = int(rng.choice([0, dilation * (kernel // 2)]))
-    x, w = (1, channels, *[size] * rank), (outputs, channels // groups, *[kernel] * rank)
+    x, w = (batch, channels, *[size] * rank), (outputs, channels // groups, *[kernel] * rank)
     return Layer(f"random {kind}", x, w, stride, padding, dilation, groups, dtype)
 
 

@@ -255,6 +255,7 @@ CONV = [
     _square("resnet50 3x3 128 stride 2", 1, 128, 56, 128, 3, stride=2, padding=1),
     _square("resnet50 3x3 256", 1, 256, 14, 256, 3, padding=1),
     _square("resnet50 3x3 512", 1, 512, 7, 512, 3, padding=1),
+    _square("vgg16 of cifar 3x3 512, 16 images of 2x2", 16, 512, 2, 512, 3, padding=1),
     _square("inception 5x5 64", 1, 64, 56, 64, 5, padding=2),
     _square("large kernels 7x7 64", 1, 64, 56, 64, 7, padding=3),
     _square("gabor bank 15x15", 1, 1, 256, 40, 15),
