@@ -127,7 +127,7 @@ def refuses(call, axes, element):
     (a0, a1, a2), itemsize = axes, element.itemsize
     if a0.kernel * a1.kernel * a2.kernel > TAPS:
         return MANY_TAPS
-    reach1, reach2 = (a1.kernel - 1) * a1.dilation + 1, (a2.kernel - 1) * a2.dilation + 1
+    reach1, reach2 = reach(a1, 1), reach(a2, 1)
     if max(reach1, reach2) > SLAB_BYTES or 2 * a0.kernel * reach1 * reach2 * itemsize > SLAB_BYTES:
         return LARGE_WINDOW
     return NO_CHANNELS if call.channels == 0 else 0
@@ -233,7 +233,8 @@ def choose_blocks(call, a0, a1, a2, in_place, itemsize, step, taps2):
 @plain
 def packed_layout(a0, a1, a2, depths, rows, columns):
     """A padded slab under so many outputs of each axis; channels lie an odd number of lines apart."""
-    planes = a0.kernel if depths == 1 else reach(a0, depths)  # of a single output, those between taps are left out
+    # Of a single output, planes between taps are left out.
+    planes = a0.kernel if depths == 1 else min(reach(a0, depths), HUGE)
     rows, pitch = min(reach(a1, rows), HUGE), min(reach(a2, columns), HUGE)
     plane = rows * pitch
     return SlabLayout(1, 1, rows, pitch, plane, plane, (-(-(planes * plane + SLACK) // _LINE) | 1) * _LINE)
