@@ -48,7 +48,7 @@ def sources(commit):
 
 
 def environment():
-    """Of a process that imports the fixed version from its working folder."""
+    """Of a process that imports fastconv from its working folder."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("ASV_")}
     variables["PYTHONPATH"] = str(ROOT)
     if "ASV_COMMIT" in os.environ:  # whose own kernels are in a folder that goes with it
@@ -138,12 +138,12 @@ class Yardstick(Here):
 
 
 class Elsewhere:
-    """Calls of the fixed version, in a process of its own."""
+    """Calls of the fixed version, or of another folder's, in a process of its own."""
 
-    def __init__(self, threads=1):
+    def __init__(self, threads=1, folder=None):
         self.process = subprocess.Popen(
             [sys.executable, "-m", "asv_benchmarks.turns", str(threads)],
-            cwd=sources(REFERENCE),
+            cwd=folder or sources(REFERENCE),
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -2,15 +2,17 @@
 
 Both are measured in turns, as asv's benchmarks are beside their fixed version. Bytes are compared exactly. A time
 counts if it is longer in every part of every attempt, and the earlier commit takes as long as itself: where other
-programs keep the machine busy, times are not judged.
+programs keep the machine busy, times are not judged. Cores differ, and so do processes that run the same code (where
+it lies in memory): both sides of an attempt share a core, and each attempt has processes of its own.
 """
 
 import argparse
+import contextlib
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from history import git
@@ -61,19 +63,23 @@ def chosen(small: bool, bench: str) -> list[Any]:
 
 def find_worse(cases: Sequence[Any]) -> list[str]:
     """What is worse, in words."""
-    from asv_benchmarks.turns import Elsewhere, Here
+    from asv_benchmarks.turns import ROOT, Elsewhere
 
-    here, found = Here(), []
-    with Elsewhere() as base, Elsewhere() as twin:
+    found: list[str] = []
+    with Elsewhere(folder=ROOT) as here, Elsewhere() as base:
         known = [case for case in cases if base.offers(case)]
         lost = [case for case in known if not here.offers(case)]
         found += [f"{case}: no longer runs" for case in lost]
         known = [case for case in known if case not in lost]
         for case in known:
             found += [f"{case}: {words}" for words in larger(case, here, base)]
-        slower = dict.fromkeys(known, 0.0)
-        for _ in range(ATTEMPTS):
+    slower = dict.fromkeys(known, 0.0)
+    for attempt in range(ATTEMPTS):
+        with on_one_core(attempt), Elsewhere(folder=ROOT) as here, Elsewhere() as base:
             slower = {case: min(each) for case, each in ratios(slower, here, base).items() if min(each) > 1 + LIMIT}
+        if not slower:
+            return found
+    with on_one_core(), Elsewhere() as twin, Elsewhere() as base:
         beside = ratios(slower, twin, base)
     for case, factor in slower.items():
         if max(beside[case]) > 1 + CONTROL or min(beside[case]) < 1 - CONTROL:
@@ -81,6 +87,20 @@ def find_worse(cases: Sequence[Any]) -> list[str]:
         else:
             found.append(f"{case}: takes {factor:.2f} times as long")
     return found
+
+
+@contextlib.contextmanager
+def on_one_core(number: int = 0) -> Iterator[None]:
+    """Processes started in here share a core, where the system lets us choose: this one of those there are, in turn."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[number % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def larger(case: Any, here: Any, base: Any) -> list[str]:

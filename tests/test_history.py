@@ -278,8 +278,25 @@ class Side:
 def test_what_is_worse_than_the_earlier_commit(monkeypatch, capsys, here, base, twin, expected):
     from asv_benchmarks import turns
 
-    elsewhere = iter([base, twin])
-    monkeypatch.setattr(turns, "Here", lambda: here)
-    monkeypatch.setattr(turns, "Elsewhere", lambda: next(elsewhere))
+    own = iter([base] * (1 + regressions.ATTEMPTS) + [twin, base])  # processes of the earlier commit
+    monkeypatch.setattr(turns, "Elsewhere", lambda folder=None: here if folder else next(own))
     assert regressions.find_worse(["a", "b"]) == expected
     assert ("not judged" in capsys.readouterr().out) == bool(twin.factors)
+
+
+def test_a_process_that_is_slow_by_chance_is_not_worse(monkeypatch):
+    from asv_benchmarks import turns
+
+    here = iter([Side(), Side({"a": 1.2}), Side({"a": 1.2}), Side()])
+    monkeypatch.setattr(turns, "Elsewhere", lambda folder=None: next(here) if folder else Side())
+    assert regressions.find_worse(["a"]) == []
+    assert not list(here)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not let a process choose its cores")
+def test_both_sides_of_an_attempt_share_a_core():
+    cores = os.sched_getaffinity(0)
+    for number in range(len(cores) + 1):
+        with regressions.on_one_core(number):
+            assert os.sched_getaffinity(0) == {sorted(cores)[number % len(cores)]}
+        assert os.sched_getaffinity(0) == cores
