@@ -294,6 +294,7 @@ SIGNALS = [
     Layer("filterbank 251 taps", (1, 1, 16_000), (80, 1, 251)),
     Layer("audio 31 taps 64", (1, 64, 4_000), (64, 64, 31), padding=15),
     Layer("audio stem 10 taps stride 5", (1, 1, 160_000), (512, 1, 10), stride=5),
+    Layer("1000 signals 5 taps", (1000, 1, 100), (1, 1, 5)),
     *(
         Layer(f"1M samples {taps} taps float64", (1, 1, 10**6), (1, 1, taps), dtype="float64")
         for taps in (16, 128, 1024)

@@ -191,7 +191,7 @@ def _explained(problem: checks.Problem) -> Explanation:
     facts, asked = dispatch.facts_of(problem), ALGORITHMS.index(problem.algorithm)
     rows = []
     for place, family in enumerate(choose.FAMILIES):
-        refusal = choose.refusals[place](*facts, asked)
+        refusal = choose.refusal_of(place, *facts, asked)
         if refusal:
             rows.append(Candidate(family.name, family.algorithm, None, choose.reason(place, refusal, *facts)))
         else:

@@ -72,7 +72,7 @@ def prepare(problem: Problem, only: str | None = None, has_rows: bool = True) ->
         chosen(problem, IM2COL)
         return IM2COL, _do_nothing if is_empty else _run_im2col(problem)
     place = place_of(problem, only)
-    if not has_rows and _families()[place].wants_rows:
+    while not has_rows and _families()[place].wants_rows:
         place = place_of(problem, first=place + 1)
     name = _families()[place].name
     chosen(problem, name, _refusals(problem, place))
@@ -142,7 +142,7 @@ def _refusals(problem: Problem, end: int) -> Iterator[str]:
 
     facts, algorithm = facts_of(problem), ALGORITHMS.index(problem.algorithm)
     for place, family in enumerate(choose.FAMILIES[:end]):
-        refusal = choose.refusals[place](*facts, algorithm)
+        refusal = choose.refusal_of(place, *facts, algorithm)
         if refusal:
             yield f"{family.name}: {choose.reason(place, refusal, *facts)}"
 
@@ -155,32 +155,33 @@ def _run_family(problem: Problem, place: int, has_rows: bool = True) -> Run:
     if hasattr(module, "write_plan"):
         module.write_plan(*facts, numbers)
     correlate = entry_point(module.correlate, *family_formats(module, problem.dtype.name, problem.read.name))
+    retry = _by_next_family(problem, place) if family.wants_rows else _run_aligned
     if module.WORKSPACE_BYTES:
-        return _with_workspace(problem, place, correlate, numbers, has_rows)
-    second: list[Run] = []  # what takes arrays that this family does not, made at the first need
+        call = _calling(problem, place, correlate, numbers, has_rows)
 
-    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        if correlate(x, w, fill if bias is None else bias, out, fill, numbers):
-            return
-        if not family.wants_rows:
-            _run_aligned(run, x, w, bias, fill, out)
-            return
-        if not second:
-            second.append(_run_family(problem, place_of(problem, first=place + 1)))
-        second[0](x, w, bias, fill, out)
+        def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+            if not call(x, w, bias, fill, out):
+                retry(run, x, w, bias, fill, out)
 
-    return run
+    else:
 
-
-def _with_workspace(problem: Problem, place: int, correlate: Any, numbers: Array, has_rows: bool) -> Run:
-    """What runs kernels that take a workspace, on copies where elements do not lie where they may."""
-    call = _calling(problem, place, correlate, numbers, has_rows)
-
-    def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
-        if not call(x, w, bias, fill, out):
-            _run_aligned(run, x, w, bias, fill, out)
+        def run(x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+            if not correlate(x, w, fill if bias is None else bias, out, fill, numbers):
+                retry(run, x, w, bias, fill, out)
 
     return run
+
+
+def _by_next_family(problem: Problem, place: int) -> Callable[..., None]:
+    """What runs arrays whose rows do not lie as the family at a place wants them."""
+    following: list[Run] = []  # made at the first need
+
+    def run_instead(run: Run, x: Array, w: Array, bias: Array | None, fill: Array, out: Array) -> None:
+        if not following:
+            following.append(_run_family(problem, place_of(problem, first=place + 1)))
+        following[0](x, w, bias, fill, out)
+
+    return run_instead
 
 
 def _calling(problem: Problem, place: int, correlate: Any, numbers: Array, has_rows: bool) -> Callable[..., Any]:

@@ -272,18 +272,23 @@ def play_transposed(case):
 
 
 def draw_batch(pick):
-    """Layers too large for an oracle, whose blocks are many: images that come together have the bits of each alone."""
+    """Layers too large for an oracle, whose blocks are many, and tiny ones: the bits are those of fewer images."""
     rank, groups = pick.choice([1, 2, 2, 3]), pick.choice([1, 1, 2, 16])
     kernel = [pick.choice([1, 2, 3, 3, 4, 5]) for _ in range(rank)]
-    channels, outputs = (int(2 ** pick.uniform(0, 8.5)) for _ in range(2))
+    is_tiny = pick.random() < 0.3
+    channels, outputs = (int(2 ** pick.uniform(0, 2.5 if is_tiny else 8.5)) for _ in range(2))
     room = max(LARGE // (groups * channels * outputs * math.prod(kernel)), 16)
+    spatial = [max(n, 5) for n in sizes(pick, rank, min(room, 20_000))]
+    if is_tiny:
+        spatial = [pick.randint(5, 50 if rank == 1 else 12) for _ in range(rank)]
     case = {
         "name": pick.choice(["correlate", "correlate", "conv_transpose"]),
-        "x": [pick.randint(2, 5), groups * channels, *(max(n, 5) for n in sizes(pick, rank, min(room, 20_000)))],
+        "x": [pick.randint(2, 40 if is_tiny else 5), groups * channels, *spatial],
         "w": [outputs, channels, *kernel],
         "dtype": pick.choice(["float32", "float32", "float64", "float16", "complex64"]),
         "first": pick.randint(1, 4),
         "more": pick.choice([1, 2, 3]),
+        "has_bias": pick.random() < 0.3,
         "options": {
             "algorithm": pick.choice(ALGORITHMS),
             "groups": groups,
@@ -310,15 +315,16 @@ def play_batch(case):
     x = array(case, case["x"], case["dtype"], 0, noise)
     shape = [groups * channels, outputs, *kernel] if is_transposed else [groups * outputs, channels, *kernel]
     w = array(case, shape, case["dtype"], 1, noise)
+    bias = noise(groups * outputs, case["dtype"], 2) if case["has_bias"] else None
 
     def run(some, algorithm):
         stride, padding = options["stride"], options["padding"]
         if is_transposed:
             function = getattr(functional, f"conv_transpose{rank}d")
             with fastconv.algorithm("direct" if algorithm == "direct" else "auto"):
-                return function(some, w, None, stride, padding, 0, groups)
+                return function(some, w, bias, stride, padding, 0, groups)
         function = getattr(fastconv, f"correlate{rank}d")
-        return function(some, w, stride=stride, padding_mode=padding, groups=groups, algorithm=algorithm)
+        return function(some, w, bias=bias, stride=stride, padding_mode=padding, groups=groups, algorithm=algorithm)
 
     first = min(case["first"], len(x) - 1)
     together = call(case, True, run, x, algorithm=options["algorithm"])

@@ -18,6 +18,7 @@ from fastconv import problem as problems
 # What each family is for: shapes of x and w, options.
 PLACES = {
     "small": ((1, 1, 8, 8), (1, 1, 3, 3), {}),
+    "small_images": ((100, 1, 8, 8), (1, 1, 3, 3), {}),
     "depthwise": ((1, 32, 56, 56), (32, 1, 3, 3), {"groups": 32, "padding": 1}),
     "grouped": ((1, 64, 14, 14), (64, 1, 3, 3), {"groups": 64, "stride": 3}),
     "dense": ((1, 64, 28, 28), (64, 64, 1, 1), {}),
@@ -129,7 +130,9 @@ def facts(x, w, dtype="f4", algorithm="auto", **options):
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_batch_and_threads_make_no_difference(dtype):
-    for x, w, options in PLACES.values():
+    for name, (x, w, options) in PLACES.items():
+        if name == "small_images":  # `small` runs few of them, with the same bits
+            continue
         chosen = {choose.choose(*facts((n, *x[1:]), w, dtype, **options), 0, 1) for n in (1, 2, 16, 100)}
         assert len(chosen) == 1
     x, w = arrays((5, 64, 20, 20), (64, 64, 3, 3), dtype)

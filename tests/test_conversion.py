@@ -27,6 +27,10 @@ CALLS = {
         ((1, 1, 5, 12), (2, 1, 2, 3), {"padding": 1, "fillvalue": 1}),
         ((1, 2, 19), (1, 2, 3), {}),
     ],
+    "small_images": [
+        ((200, 1, 5, 12), (2, 1, 2, 3), {"padding": 1, "fillvalue": 1}),
+        ((300, 2, 19), (1, 2, 3), {}),
+    ],
     "fft_planes": [
         ((1, 2, 60, 70), (2, 1, 17, 20), {"groups": 2, "padding": "same", "algorithm": "fft"}),
         ((1, 1, 1500), (1, 1, 300), {"padding": "same", "boundary": "wrap", "algorithm": "fft"}),

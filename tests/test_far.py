@@ -48,6 +48,7 @@ def placed(space, a, axis):
 # For each family, what it takes; "fft" by name has errors of whole blocks.
 CONVOLUTIONS = {
     "small": ((1, 2, 3, 7), (2, 2, 2, 3), {}),
+    "small_images": ((2, 2, 3, 7), (2, 2, 2, 3), {}),
     "depthwise": ((2, 4, 9, 12), (4, 1, 3, 3), {"groups": 4, "padding_mode": 1}),
     "grouped": ((2, 12, 9, 11), (12, 1, 3, 3), {"groups": 12, "padding_mode": 1, "stride": 3}),
     "dense": ((2, 4, 9, 12), (12, 4, 3, 3), {"padding_mode": 1}),
@@ -62,7 +63,7 @@ CONVOLUTIONS = {
 @pytest.mark.parametrize("axis", range(4))
 @pytest.mark.parametrize("family", CONVOLUTIONS)
 def test_convolutions(spaces, family, axis):
-    if family == "small" and not MASKED:
+    if family in ("small", "small_images") and not MASKED:
         pytest.skip("it takes vectors with masks")
     x_shape, w_shape, options = CONVOLUTIONS[family]
     x, w, bias = values(x_shape, "f4"), values(w_shape, "f4", 1), values(w_shape[0], "f4", 2)

@@ -65,6 +65,7 @@ LARGE = {
     "depthwise": ((3, 48, 60, 60), (48, 1, 5, 5), {"groups": 48, "padding_mode": 2}),
     "steps": ((1, 56, 112, 112), (56, 1, 3, 3), {"groups": 56, "stride": 2, "padding_mode": 1}),
     "plane": ((1, 1, 400, 500), (1, 1, 7, 7), {"padding_mode": 3}),
+    "small images": ((6000, 1, 8, 8), (2, 1, 3, 3), {}),
     "images": ((8, 300, 7, 7), (48, 300, 3, 3), {"padding_mode": 1}),
     "blocks": ((2, 600, 10, 10), (12, 600, 3, 3), {"dilation": 2}),
 }

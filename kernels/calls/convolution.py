@@ -1,6 +1,6 @@
 """Convolutions called from compiled code: what the frontend does in Python, without the interpreter."""
 
-from ..convolution.choose import FAMILIES, choose, plan_words, write_plan
+from ..convolution.choose import FAMILIES, choose, is_transformed, plan_words, write_plan
 from ..jit import entry, kernel
 from ..shapes import (
     AUTO,
@@ -123,10 +123,10 @@ def resolve(frame):
 
 @kernel
 def is_refused(words):
-    """Whether no family takes a resolved call by the algorithm that it asks for."""
+    """Whether no family takes a resolved call by the transform that it asks for."""
     call, element = load_tuple(words, AT.call, Call), load_tuple(words, AT.element, Element)
     axes = load_axis(words, 0), load_axis(words, 1), load_axis(words, 2)
-    return choose(call, axes, element, words[AT.algorithm], 0) < 0
+    return not is_transformed(call, axes, element, words[AT.algorithm])
 
 
 @entry
@@ -152,7 +152,8 @@ def run(frame):
         if table.data[words[AT.kernels] + family] == 0:
             tell(table.data[IN_TABLE.load], address(frame), family)
             if table.data[words[AT.kernels] + family] == 0:  # interrupted: others were loaded with the caller
-                family = choose(call, axes, element, DIRECT, 0)
+                algorithm, family = DIRECT, -1
+                continue
         if (_NEED_WORKSPACE >> family) & 1:
             is_done = run_planned(frame, family)
         else:

@@ -17,7 +17,9 @@ and, where it can make all outputs of a transposed last axis by its phases at on
 
 Of the families that take a call the one that costs least runs it, of direct sums the first that hardly costs more: a
 rule of sizes, the same for any batch and any number of threads. Those without a cost are not compared: `small` runs
-what it takes, `generic` what no other does.
+what it takes, `generic` what no other does. `small` alone counts the images, and so what it does with one of them must
+be done with more by families that add up in its order: channel by channel, tap by tap, the bias last. They are
+`in_order`, and others do not run such calls, but integers, whose order does not show.
 
 `axes` are the first three, `element` is the `Element` that is computed with. `correlate` answers False if an array's
 elements do not lie where it can take them: a family that `wants_rows` then leaves the call to the next one, others to a
@@ -30,7 +32,7 @@ from typing import Any, NamedTuple
 
 from ..jit import plain, plain_inlined
 from ..shapes import ALGORITHMS, AUTO
-from . import dense, depthwise, direct, fft_planes, fft_tiles, generic, grouped, small, winograd
+from . import dense, depthwise, direct, fft_planes, fft_tiles, generic, grouped, small, small_images, winograd
 
 
 class Family(NamedTuple):
@@ -39,29 +41,34 @@ class Family(NamedTuple):
     name: str
     algorithm: str  # what callers ask for with `algorithm=`
     module: Any
-    most_axes: int
-    takes_complex: bool
-    takes_converted: bool  # dtypes that are computed in another type
-    wants_rows: bool = False  # of elements next to each other
+    most_axes: int = 3
+    takes_complex: bool = False
+    takes_converted: bool = False  # dtypes that are computed in another type
     takes_integers: bool = True
+    wants_rows: bool = False  # of elements next to each other
+    in_order: bool = False  # its sums have the bits of those of `small`
 
 
 FAMILIES = (
-    Family("small", "direct", small, 3, takes_complex=False, takes_converted=False, wants_rows=True),
-    Family("depthwise", "direct", depthwise, 3, takes_complex=False, takes_converted=True),
-    Family("grouped", "direct", grouped, 3, takes_complex=False, takes_converted=True, takes_integers=False),
-    Family("dense", "direct", dense, 3, takes_complex=False, takes_converted=True),
-    Family("direct", "direct", direct, 3, takes_complex=True, takes_converted=True),
-    Family("generic", "direct", generic, 64, takes_complex=True, takes_converted=True),
-    Family("winograd", "winograd", winograd, 3, takes_complex=False, takes_converted=False, takes_integers=False),
-    Family("fft_tiles", "fft", fft_tiles, 3, takes_complex=False, takes_converted=False, takes_integers=False),
-    Family("fft_planes", "fft", fft_planes, 3, takes_complex=True, takes_converted=False, takes_integers=False),
+    Family("small", "direct", small, wants_rows=True, in_order=True),
+    Family("small_images", "direct", small_images, wants_rows=True, in_order=True),
+    Family("depthwise", "direct", depthwise, takes_converted=True),
+    Family("grouped", "direct", grouped, takes_converted=True, takes_integers=False, in_order=True),
+    Family("dense", "direct", dense, takes_converted=True, in_order=True),
+    Family("direct", "direct", direct, takes_complex=True, takes_converted=True),
+    Family("generic", "direct", generic, most_axes=64, takes_complex=True, takes_converted=True),
+    Family("winograd", "winograd", winograd, takes_integers=False),
+    Family("fft_tiles", "fft", fft_tiles, takes_integers=False),
+    Family("fft_planes", "fft", fft_planes, takes_complex=True, takes_integers=False),
 )
+_SMALL, _SMALL_IMAGES = 0, 1
 
-_CLEARLY = 1.25  # times less does a later one of direct sums cost: so calls alike, as phases of a kernel, are run alike
+# Times less does a later one of direct sums cost, if it has other bits: so calls alike, as phases of a kernel, are run
+# alike.
+_CLEARLY = 1.25
 
 # Why a family is out of the question; what `refuses` says is above 0.
-OTHER_ALGORITHM, MANY_AXES, IS_COMPLEX, IS_CONVERTED, IS_INTEGER = -1, -2, -3, -4, -5
+OTHER_ALGORITHM, MANY_AXES, IS_COMPLEX, IS_CONVERTED, IS_INTEGER, OTHER_ORDER = -1, -2, -3, -4, -5, -6
 
 
 @plain
@@ -105,40 +112,67 @@ def _costing_some(cost):
 
 def _from(place, refusal, following):
     """The first family from a place on that takes a call; `following` asks those behind this place."""
+    is_in_order = FAMILIES[place].in_order
 
-    def first_of(call, axes, element, algorithm, first):
-        if first <= place and refusal(call, axes, element, algorithm) == 0:
+    def first_of(call, axes, element, algorithm, in_order, first):
+        if first <= place and (is_in_order or not in_order) and refusal(call, axes, element, algorithm) == 0:
             return place
-        return following(call, axes, element, algorithm, first)
+        return following(call, axes, element, algorithm, in_order, first)
 
     return plain_inlined(first_of)
 
 
 def _cheaper(place, refusal, cost, following):
-    """The family at a place, or one of those behind it, that costs less than what is chosen so far."""
-    is_transform = FAMILIES[place].algorithm != "direct"
-    times = 1.0 if is_transform else _CLEARLY
+    """The family at a place, or one of those behind it, that costs less than what is chosen so far.
 
-    def cheapest(call, axes, element, algorithm, chosen, least):
-        # Of direct sums those before the first that may be chosen are out of the question.
-        if (is_transform or place > chosen >= 0) and refusal(call, axes, element, algorithm) == 0:
+    Of direct sums those before the first that takes the call are out of the question.
+    """
+    is_transform = FAMILIES[place].algorithm != "direct"
+    is_in_order = FAMILIES[place].in_order
+
+    def cheapest(call, axes, element, algorithm, in_order, first, chosen, least):
+        may = (is_transform or place > first) and (is_in_order or not in_order)
+        if may and refusal(call, axes, element, algorithm) == 0:
             nanoseconds = cost(call, axes, element)
-            if nanoseconds * times < least:
-                return following(call, axes, element, algorithm, place, nanoseconds)
-        return following(call, axes, element, algorithm, chosen, least)
+            if nanoseconds * (1.0 if is_transform or in_order else _CLEARLY) < least:
+                chosen, least = place, nanoseconds
+        return following(call, axes, element, algorithm, in_order, first, chosen, least)
 
     return plain_inlined(cheapest)
+
+
+def _or_taken(place, refusal, following):
+    """Whether the family at a place, or one of those behind it, takes a call; of those that are asked for by name."""
+
+    def is_taken(call, axes, element, algorithm):
+        return refusal(call, axes, element, algorithm) == 0 or following(call, axes, element, algorithm)
+
+    return plain_inlined(is_taken)
+
+
+def _keeping_order(refuses_images):
+    """Whether a call's images are such as `small` runs one of, so that only families `in_order` run it."""
+
+    def keeps_order(call, axes, element, algorithm):
+        return not element.is_integer and refuses_images(call, axes, element, algorithm) == 0
+
+    return plain_inlined(keeps_order)
 
 
 def _choosing(first_of, cost, cheapest):
     """The family that runs a call, -1: none does; of direct sums, those before place `first` do not."""
 
+    is_not_small = refusals[_SMALL]
+
     def choose(call, axes, element, algorithm, first):
-        place = first_of(call, axes, element, algorithm, first)
+        if first <= _SMALL and is_not_small(call, axes, element, algorithm) == 0:  # it takes as long as the asking
+            return _SMALL
+        in_order = keeps_order(call, axes, element, algorithm)
+        place = first_of(call, axes, element, algorithm, in_order, max(first, _SMALL_IMAGES))
         least = cost(place, call, axes, element) if place >= 0 else math.inf
-        if least == 0.0:  # nothing is compared: the smallest calls take little more than the asking
+        if least == 0.0:  # there is nothing to compare with
             return place
-        return cheapest(call, axes, element, algorithm, place, least)
+        return cheapest(call, axes, element, algorithm, in_order, place, place, least)
 
     return plain_inlined(choose)
 
@@ -178,12 +212,17 @@ def _writing(place, write_plan, following):
 
 
 @plain
-def _none_chosen(call, axes, element, algorithm, first):
+def _none_chosen(call, axes, element, algorithm, in_order, first):
     return -1
 
 
 @plain
-def _chosen(call, axes, element, algorithm, chosen, least):
+def _not_taken(call, axes, element, algorithm):
+    return False
+
+
+@plain
+def _chosen(call, axes, element, algorithm, in_order, first, chosen, least):
     return chosen
 
 
@@ -222,16 +261,19 @@ for _family in FAMILIES:
 
 refusals = [_refusing(family) for family in FAMILIES]
 costs = [_costing_some(each.module.cost) if hasattr(each.module, "cost") else _least_cost for each in FAMILIES]
-first_of, cost_of, cheapest = _none_chosen, _no_cost, _chosen
+first_of, cost_of, cheapest, is_transformed = _none_chosen, _no_cost, _chosen, _not_taken
 plan_words, write_plan = _no_words, _nothing_written
 for _place, _family in reversed(list(enumerate(FAMILIES))):
     if _family.algorithm == "direct":
         cost_of = _costing(_place, costs[_place], cost_of)
         first_of = _from(_place, refusals[_place], first_of)
+    else:
+        is_transformed = _or_taken(_place, refusals[_place], is_transformed)
     if hasattr(_family.module, "cost"):
         cheapest = _cheaper(_place, refusals[_place], costs[_place], cheapest)
     plan_words = _sizing(_place, _family.module.plan_words, plan_words)
     write_plan = _writing(_place, getattr(_family.module, "write_plan", _no_plan), write_plan)
+keeps_order = _keeping_order(refusals[_SMALL_IMAGES])
 choose = _choosing(first_of, cost_of, cheapest)
 
 
@@ -249,6 +291,14 @@ def candidates(element, rank):
                 closed.add(family.algorithm)
 
 
+def refusal_of(place, call, axes, element, algorithm):
+    """Why the family at a place may not run a call; 0: it may."""
+    refusal = refusals[place](call, axes, element, algorithm)
+    if refusal == 0 and not FAMILIES[place].in_order and keeps_order(call, axes, element, algorithm):
+        return OTHER_ORDER
+    return refusal
+
+
 def reason(place, refusal, call, axes, element):
     """Why a family does not run a call, in words."""
     family = FAMILIES[place]
@@ -262,4 +312,6 @@ def reason(place, refusal, call, axes, element):
         return "the numbers are computed in another type"
     if refusal == IS_INTEGER:
         return "the numbers are integers, expected floating-point ones"
+    if refusal == OTHER_ORDER:
+        return "a single image is so small that its terms are added in another order"
     return family.module.reason(refusal, call, axes, element)

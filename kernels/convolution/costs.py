@@ -14,6 +14,15 @@ from ..shapes import CONSTANT, Call
 from ..simd.vectors import VECTOR_BYTES
 
 
+class SmallCosts(NamedTuple):
+    """Of direct sums in vectors of two rows; twice what they take, as is predicted of `dense` for images so small."""
+
+    image: float
+    tile: float  # two vectors of an output
+    row: float  # of taps
+    mac: float
+
+
 class DenseCosts(NamedTuple):
     """Of direct sums in vectors of outputs, counted with those that a vector has too many."""
 
@@ -92,6 +101,7 @@ class PlanesCosts(NamedTuple):
 class Costs(NamedTuple):
     """The constants of all families."""
 
+    small: SmallCosts
     dense: DenseCosts
     direct: DirectCosts
     depthwise: DepthwiseCosts
@@ -102,6 +112,7 @@ class Costs(NamedTuple):
 
 
 _COMMON = Costs(
+    SmallCosts(image=21.0, tile=15.0, row=9.2, mac=2.42),
     DenseCosts(group=50.0, row=26.0, box=62.0, mac=0.0164, weight=0.12, output=0.29),
     DirectCosts(
         plane=136.0, mac=0.0135, load=0.0303, output=0.123, input=0.0168, packed_plane=15.0, packed_row=3.8, packed=0.36
@@ -115,7 +126,7 @@ _COMMON = Costs(
 
 COSTS = {16: _COMMON, 32: _COMMON, 64: _COMMON}  # by bytes of a vector; caches are as `blocking` says
 
-DENSE, DIRECT, DEPTHWISE, GROUPED, WINOGRAD, TILES, PLANES = COSTS[VECTOR_BYTES]
+SMALL, DENSE, DIRECT, DEPTHWISE, GROUPED, WINOGRAD, TILES, PLANES = COSTS[VECTOR_BYTES]
 LARGER = 1.1  # so much more than its bytes say does a larger number take in transforms: registers hold fewer of them
 
 

@@ -1,6 +1,6 @@
 """Register tiles of output rows: an input vector is loaded once for all the output rows that use it.
 
-`row_tiles` is for `depthwise`, `small_tile` for `small`, which prepares no table of rows.
+`row_tiles` is for `depthwise`, `small_tile` for `small` and `small_images`, which prepare no table of rows.
 """
 
 import functools
@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from ..strided import StridedType, data_of
 from .vectors import (
     VECTOR_BYTES,
+    add,
     broadcast,
     clamp,
     first_lanes,
@@ -400,8 +401,8 @@ class Taps(NamedTuple):
 
 
 @intrinsic
-def small_tile(typingctx, source, rows, columns, weights, target, initial, low, high):
-    """One vector of each of two output rows: `initial` and the products of all channels and taps, clamped.
+def small_tile(typingctx, source, rows, columns, weights, target, added, low, high):
+    """One vector of each of two output rows: the products of all channels and taps, and `added` last, clamped.
 
     `source` is `Planes`, `rows` and `columns` are `Taps`, of which `columns.stride` is 1; each channel has a plane of
     weights. Of the `target` one plane is written: `target.rows` rows of `target.columns` lanes, or as many as there
@@ -411,15 +412,15 @@ def small_tile(typingctx, source, rows, columns, weights, target, initial, low, 
     array = Planes(*source.types).array
 
     def emit(context, builder, signature, args):
-        *groups, initial, low, high = args
+        *groups, added, low, high = args
         source, rows, columns, weights, target = (
             unpack(builder, kind, value) for kind, value in zip(kinds, groups, strict=True)
         )
         lanes, zero = SMALL_BYTES * 8 // element.bitwidth, _INT64(0)
         vector = ir.VectorType(context.get_value_type(element), lanes)
         index = ir.VectorType(ir.IntType(32), lanes)
-        padding, initial, low, high = (broadcast(builder, v, vector) for v in (source.padding, initial, low, high))
-        totals = [cgutils.alloca_once_value(builder, initial) for _ in range(2)]
+        padding, added, low, high = (broadcast(builder, v, vector) for v in (source.padding, added, low, high))
+        totals = [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(2)]
         order = ir.Constant(index, list(range(lanes)))
 
         def at(pointer, i, step):
@@ -449,7 +450,7 @@ def small_tile(typingctx, source, rows, columns, weights, target, initial, low, 
                         builder.store(multiply_add(builder, element, value, factor, builder.load(total)), total)
         plane = builder.gep(target.data, [target.start])
         for i, total in enumerate(totals):
-            value = clamp(builder, element, builder.load(total), low, high)
+            value = clamp(builder, element, add(builder, builder.load(total), added), low, high)
             with builder.if_then(builder.icmp_signed(">", target.rows, _INT64(i))):
                 mask = first_lanes(builder, target.columns, lanes)
                 store_vector(builder, value, at(plane, _INT64(i), target.pitch), mask)
