@@ -1,6 +1,7 @@
 """Views are read, and outputs written, in place: every layout of every argument gives the same result."""
 
 import numpy as np
+import oracle
 import pytest
 from cases import (
     ALGORITHMS,
@@ -8,7 +9,9 @@ from cases import (
     OUT_LAYOUTS,
     check_convolution,
     check_windows,
+    noise,
     poison,
+    prepare_by,
     rng,
     slow,
     unaligned,
@@ -155,3 +158,28 @@ def test_larger_layers_have_the_same_bits_in_any_layout(algorithm):
     for name, layout in LAYOUTS.items():
         got = fastconv.correlate2d(layout(x), layout(w), padding_mode=1, algorithm=algorithm)
         np.testing.assert_array_equal(got, expected, err_msg=name)
+
+
+# Groups of more than three outputs that direct sums read in place, in slabs with masks or without: x, w, options.
+FEW_OUTPUTS = {
+    "in place": ((2, 5, 9, 40), (4, 5, 3, 3), {}),
+    "masks": ((2, 24, 15, 31), (10, 12, 3, 3), {"padding_mode": 1, "groups": 2, "activation": "relu"}),
+    "slabs": ((2, 6, 15, 31), (5, 6, 3, 5), {"padding_mode": (0, 9), "dilation": (1, 2)}),
+    "steps": ((1, 24, 15, 31), (5, 24, 3, 3), {"padding_mode": 1, "stride": 2}),
+    "reduction in blocks": ((2, 400, 1, 297), (5, 400, 1, 2), {"padding_mode": (0, 1)}),
+}
+
+
+@pytest.mark.parametrize("case", FEW_OUTPUTS)
+def test_direct_sums_of_more_than_three_outputs_have_the_same_bits_in_any_layout(case):
+    x_shape, w_shape, options = FEW_OUTPUTS[case]
+    x, w, bias = noise(x_shape, "f4"), noise(w_shape, "f4", 1), noise(w_shape[:1], "f4", 2)
+    run, shape, dtype = prepare_by("direct", "correlate", x, w, has_bias=True, **options)
+    expected, fill = np.empty(shape, dtype), np.zeros(1, dtype)
+    run(x, w, bias, fill, expected)
+    oracle.check(expected, oracle.correlate(x, w, bias=bias, **options), case)
+    for name in OUT_LAYOUTS:
+        layout = LAYOUTS[name]
+        for out in (np.empty(shape, dtype), layout(np.zeros(shape, dtype))):
+            run(layout(x), layout(w), bias, fill, out)
+            np.testing.assert_array_equal(out, expected, err_msg=name)

@@ -37,7 +37,7 @@ from ..shapes import (
     words_of,
 )
 from ..simd.packing import finish_pair
-from ..simd.tiles import TILES, Initial, Inputs, Positions, Taps, Target, Weights, tile, tile_shape
+from ..simd.tiles import TILES, Added, Inputs, Positions, Taps, Target, Weights, tile, tile_shape
 from ..simd.vectors import MASKED, VECTOR_BYTES, Bounds, lanes_of
 from ..strided import (
     Strides,
@@ -71,8 +71,8 @@ _SUMS = SLAB_BYTES + 64  # packing writes full vectors
 _TABLE = _SUMS + SUMS_BYTES
 _OFFSETS = _TABLE + 24 * TABLE_ENTRIES
 _MASKS = _OFFSETS + 16 * VECTORS
-_INITIAL = _MASKS + 4 * MASKS
-_WEIGHTS = _INITIAL + 16 * BAND
+_ADDED = _MASKS + 4 * MASKS
+_WEIGHTS = _ADDED + 16 * BAND
 WORKSPACE_BYTES = _WEIGHTS + WEIGHT_BYTES
 _LINE = 64 // 4  # elements of the longest vector, which rows of sums are rounded up to
 
@@ -171,9 +171,9 @@ def make_plan(call, axes, itemsize):
     return Plan(
         int(masked),
         int(allows_masks(call, a0, a1, a2, itemsize, True)),
-        choose_blocks(call, a0, a1, a2, itemsize, False, False),
-        choose_blocks(call, a0, a1, a2, itemsize, False, masked),
-        choose_blocks(call, a0, a1, a2, itemsize, True, is_padded(a0, a1, a2)),
+        choose_blocks(call, a0, a1, a2, itemsize, False, False, masked),
+        choose_blocks(call, a0, a1, a2, itemsize, False, masked, masked),
+        choose_blocks(call, a0, a1, a2, itemsize, True, is_padded(a0, a1, a2), masked),
     )
 
 
@@ -194,13 +194,20 @@ def allows_masks(call, a0, a1, a2, itemsize, in_place):
 
 
 @plain
-def choose_blocks(call, a0, a1, a2, itemsize, in_place, has_masks):
-    """The largest blocks whose slab, sums, masks and table fit: taps first, then channels, rows and outputs."""
+def choose_blocks(call, a0, a1, a2, itemsize, in_place, has_masks, is_either):
+    """The largest blocks whose slab, sums, masks and table fit: taps first, then channels, rows and outputs.
+
+    Taps and channels are the same for any source, so that all layouts of an array give the same bits: where slabs may
+    be masked or not (`is_either`), the larger has to fit.
+    """
     slab, sums, lanes = SLAB_BYTES // itemsize, SUMS_BYTES // itemsize, VECTOR_BYTES // itemsize
     k0, k1, k2 = a0.kernel, a1.kernel, a2.kernel
     columns, masked = min(a2.out, COLUMNS), has_masks and not in_place
     while True:
-        channel = packed_layout(a1, a2, masked, DirectBlocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
+        channel = packed_layout(a1, a2, False, DirectBlocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
+        if is_either:
+            other = packed_layout(a1, a2, True, DirectBlocks(1, k0, k1, k2, 1, columns, 1), 1, columns).channel
+            channel = max(channel, other)
         if k0 * k1 * k2 <= TABLE_ENTRIES and channel <= slab:
             break
         if k0 > 1:
@@ -511,8 +518,8 @@ def pack_block(operands, call, axes, source, layout, block, terms):
 def multiply_block(operands, call, axes, block, terms, product):
     """Multiply a block of terms with the weights of all its output channels."""
     w, ws, bias, out = operands.w.array, operands.w.strides, operands.bias, operands.out.array
-    packed, initial = scratch(operands.workspace, _WEIGHTS, w), scratch(operands.workspace, _INITIAL, out)
-    low, high = bounds(call, initial, out)
+    packed, added = scratch(operands.workspace, _WEIGHTS, w), scratch(operands.workspace, _ADDED, out)
+    low, high = bounds(call, added, out)
     limits = Bounds(product.is_direct and call.activation != NONE, low, high)
     taps, target = product.taps, product.target
     # Kernels a multiple of 4 KiB apart share few places in L1: worth a copy where they are used often.
@@ -521,7 +528,7 @@ def multiply_block(operands, call, axes, block, terms, product):
         o, band = block.group * call.outputs + block.o + i, min(BAND, block.outputs - i)
         for m in range(band):
             has = product.is_direct and call.has_bias
-            initial[m] = load(bias, (o + m) * stride(bias, 0)) if has else zero(out)
+            added[m] = load(bias, (o + m) * stride(bias, 0)) if has else zero(out)
         weights = Weights(elements(w), o * ws.batch + terms.c * ws.channel, ws.batch, ws.channel)
         if is_copied:
             weights = Weights(packed, 0, 1, taps.count * band)
@@ -529,23 +536,23 @@ def multiply_block(operands, call, axes, block, terms, product):
                 taps.table[3 * t + 1] = t * band
             pack_weights(operands.w, packed, call, axes, terms, o, band)
         rows = Target(target.elements, target.start + i * target.row, target.row)
-        multiply_band(band, product, weights, rows, Initial(product.accumulate, initial, 0), limits)
+        multiply_band(band, product, weights, rows, Added(product.accumulate, added, 0), limits)
 
 
 @kernel
-def multiply_band(outputs, product, weights, target, initial, limits):
+def multiply_band(outputs, product, weights, target, added, limits):
     """`tile` for up to `BAND` output channels and any number of vectors."""
     m = 0
     while m < outputs:  # LOOP 1
         rows, most = tile_shape(target.elements, outputs - m)
         of_rows = Weights(weights.elements, weights.start + m * weights.output, weights.output, weights.channel)
         to_rows = Target(target.elements, target.start + m * target.row, target.row)
-        from_rows = Initial(initial.accumulate, initial.values, m)
+        of_sums = Added(added.accumulate, added.values, m)
         v = 0
         while v < product.vectors:
             vectors = most if v + most <= product.vectors else 1
             positions = Positions(product.offsets, product.masks, v)
-            tile(rows, vectors, product.inputs, product.taps, positions, of_rows, to_rows, from_rows, limits)
+            tile(rows, vectors, product.inputs, product.taps, positions, of_rows, to_rows, of_sums, limits)
             v += vectors
         m += rows
 

@@ -13,6 +13,7 @@ from .vectors import (
     MASKED,
     REGISTERS,
     VECTOR_BYTES,
+    add,
     broadcast,
     clamp,
     keep_whole,
@@ -84,8 +85,8 @@ class Target(NamedTuple):
     row: int
 
 
-class Initial(NamedTuple):
-    """What sums start from: what the target holds (`accumulate`), or a value for each row from the `first` one on."""
+class Added(NamedTuple):
+    """What is added to sums: first what the target holds (`accumulate`), last a value, from that of row `first` on."""
 
     accumulate: bool
     values: Any
@@ -115,19 +116,20 @@ def tile_shape(typingctx, target, rows):
 
 
 @intrinsic
-def tile(typingctx, rows, vectors, inputs, taps, positions, weights, target, initial, bounds):
+def tile(typingctx, rows, vectors, inputs, taps, positions, weights, target, added, bounds):
     """Register tile of `rows` output channels by `vectors` vectors of neighbouring positions, a `tile_shape` or 1.
 
-    `target[m * target.row + j] = initial[m] + sum over t, c of weights[m * weights.output + c * weights.channel + W] *
-    inputs[c * inputs.channel + X + j]`, clamped to the bounds. The table has three words `X, W, M` for each tap, and
-    vectors begin at their `positions.offsets`. Lane `j` of vector `v` is stored where bit `j` of `positions.masks[v]`
-    is set; if `MASKED`, it is read for a tap where bit `j` of `positions.masks[M + v]` is set, else 0 stands for it.
+    `target[m * target.row + j] = sum over t, c of weights[m * weights.output + c * weights.channel + W] *
+    inputs[c * inputs.channel + X + j] + added[m]`, clamped to the bounds. The table has three words `X, W, M` for each
+    tap, and vectors begin at their `positions.offsets`. Lane `j` of vector `v` is stored where bit `j` of
+    `positions.masks[v]` is set; if `MASKED`, it is read for a tap where bit `j` of `positions.masks[M + v]` is set,
+    else 0 stands for it.
 
     Complex numbers are pairs of lanes: `x * w` is `x * w.real` plus `x * w.imag` with its pairs swapped and the first
     of each negated, which is done once, to the sums.
     """
     element = Inputs(*inputs.types).elements.dtype
-    kinds = inputs, taps, positions, weights, target, initial, bounds
+    kinds = inputs, taps, positions, weights, target, added, bounds
 
     def emit(context, builder, signature, args):
         rows, vectors, *operands = args
@@ -160,7 +162,7 @@ class _Tile:
 
     def __init__(self, context, builder, element, rows, vectors, operands):
         self.builder, self.element, self.rows, self.vectors = builder, element, rows, vectors
-        self.inputs, self.taps, self.positions, self.weights, self.target, self.initial, self.bounds = operands
+        self.inputs, self.taps, self.positions, self.weights, self.target, self.added, self.bounds = operands
         self.part = getattr(element, "underlying_float", element)
         self.parts = element.bitwidth // self.part.bitwidth
         self.lanes = VECTOR_BYTES * 8 // element.bitwidth  # elements of a vector
@@ -212,20 +214,13 @@ class _Tile:
         return builder.shuffle_vector(bits, bits, ir.Constant(self.index, order))
 
     def begin(self):
-        """What the sums start from; products with imaginary parts start from zero."""
-        builder, initial, zero = self.builder, self.initial, ir.Constant(self.vector, None)
-        accumulate = builder.icmp_signed("!=", initial.accumulate, initial.accumulate.type(0))
-        with builder.if_else(accumulate) as (again, anew):
-            with again:
-                for (m, j), (total, *_) in self.sums.items():
-                    builder.store(load_vector(builder, self.stored_at(m, j), self.vector), total)
-            with anew:
-                values = [self.repeat(self.at(initial.values, initial.first, m)) for m in range(self.rows)]
-                for (m, _), (total, *_) in self.sums.items():
-                    builder.store(values[m], total)
-        for _, *by_imaginary in self.sums.values():
-            for total in by_imaginary:
-                builder.store(zero, total)
+        """What the sums start from: zero, or what the target holds."""
+        builder, accumulate = self.builder, self.added.accumulate
+        for total in itertools.chain(*self.sums.values()):
+            builder.store(ir.Constant(self.vector, None), total)
+        with builder.if_then(builder.icmp_signed("!=", accumulate, accumulate.type(0))):
+            for (m, j), (total, *_) in self.sums.items():
+                builder.store(load_vector(builder, self.stored_at(m, j), self.vector), total)
 
     def add_products(self, pointers):
         """Add the products of all taps and channels; a pointer for each vector of the inputs."""
@@ -259,11 +254,15 @@ class _Tile:
                     builder.store(multiply_add(builder, self.part, value, factor, builder.load(total)), total)
 
     def finish(self):
-        """Join the parts of complex sums; clamp real ones."""
-        builder, bounds = self.builder, self.bounds
+        """Join the parts of complex sums; add what is added last; clamp real ones."""
+        builder, added, bounds = self.builder, self.added, self.bounds
         if self.parts == 2:
             for pair in self.sums.values():
                 builder.store(join_parts(builder, self.part, *map(builder.load, pair)), pair[0])
+        values = [self.repeat(self.at(added.values, added.first, m)) for m in range(self.rows)]
+        for (m, _), (total, *_) in self.sums.items():
+            builder.store(add(builder, builder.load(total), values[m]), total)
+        if self.parts == 2:
             return
         with builder.if_then(builder.icmp_signed("!=", bounds.is_clamped, bounds.is_clamped.type(0))):
             low, high = (broadcast(builder, bound, self.vector) for bound in (bounds.low, bounds.high))
