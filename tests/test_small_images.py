@@ -36,11 +36,8 @@ def operands(layer, batch, dtype, has_bias):
 
 def alone(x, w, bias, **options):
     """Each image by `small`."""
-    images = []
-    for n in range(len(x)):
-        assert fastconv.explain(x[n : n + 1], w, bias=bias, **options).implementation == "small"
-        images.append(fastconv.correlate_nd(x[n : n + 1], w, bias=bias, **options))
-    return np.concatenate(images)
+    assert fastconv.explain(x[:1], w, bias=bias, **options).implementation == "small"
+    return np.concatenate([fastconv.correlate_nd(x[n : n + 1], w, bias=bias, **options) for n in range(len(x))])
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
