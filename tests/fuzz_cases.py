@@ -116,11 +116,14 @@ def play_convolution(case):
 
 
 def draw_direct(pick):
-    """What several families of direct sums take: few outputs or channels, or many groups."""
+    """What several families of direct sums take: few outputs or channels, or many groups; and one tap of many."""
     case = draw_convolution(pick)
     rank, groups = pick.choice([1, 2, 2, 3]), pick.choice([1, 2, 4, 7, 8, 9, 15, 16, 17, 33])
     channels, outputs = (pick.choice([1, 1, 2, 3, 4] if groups > 4 else [1, 2, 3, 16, 17, 33]) for _ in range(2))
     kernel = sizes(pick, rank, 25)
+    if pick.random() < 0.15:
+        groups, kernel = pick.choice([1, 1, 2]), [1] * rank
+        channels, outputs = pick.choice([33, 95, 96, 97, 110]), pick.choice([31, 32, 33, 40, 140])
     room = max(WORK * 4 // (groups * channels * outputs * math.prod(kernel)), 27)
     spatial, kernel = shorten(pick, sizes(pick, rank, room), kernel)
     if pick.random() < 0.9:

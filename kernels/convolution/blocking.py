@@ -27,6 +27,7 @@ class DirectBlocking(NamedTuple):
     sums_bytes: int  # LOOP 5, so that a band takes a third of them, and LOOP 4: the sums of a block, in L2
     table_entries: int  # LOOP 3: taps of all its channels; a band's weights for them fill L1, at most a part of L2
     masks: int  # LOOP 5, where masks stand for padding: words for the vectors of a block and the taps of a plane, in L2
+    panel_outputs: int  # LOOP 2, where kernels have one tap: output channels whose rows are written side by side
     columns: int  # LOOP 5: columns of a block
 
 
@@ -60,7 +61,9 @@ class Blocking(NamedTuple):
 
 _COMMON = Blocking(
     DenseBlocking(slab_bytes=384 << 10, sums_bytes=192 << 10, entries=2304, positions=2048, filled=512, taps=1024),
-    DirectBlocking(slab_bytes=384 << 10, sums_bytes=192 << 10, table_entries=2304, masks=16384, columns=512),
+    DirectBlocking(
+        slab_bytes=384 << 10, sums_bytes=192 << 10, table_entries=2304, masks=16384, panel_outputs=128, columns=512
+    ),
     DepthwiseBlocking(slab_bytes=384 << 10, taps=16384, columns=4096, entries=8192, planes=1024, turn_macs=1 << 19),
     GroupedBlocking(slab_bytes=256 << 10, positions=1024, taps=1024),
 )

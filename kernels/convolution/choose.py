@@ -64,7 +64,7 @@ FAMILIES = (
 _SMALL, _SMALL_IMAGES = 0, 1
 
 # Times less does a later one of direct sums cost, if it has other bits: so calls alike, as phases of a kernel, are run
-# alike.
+# alike. What `direct` reads in panels are no phases.
 _CLEARLY = 1.25
 
 # Why a family is out of the question; what `refuses` says is above 0.
@@ -134,7 +134,8 @@ def _cheaper(place, refusal, cost, following):
         may = (is_transform or place > first) and (is_in_order or not in_order)
         if may and refusal(call, axes, element, algorithm) == 0:
             nanoseconds = cost(call, axes, element)
-            if nanoseconds * (1.0 if is_transform or in_order else _CLEARLY) < least:
+            is_sure = is_transform or in_order or direct.has_panels(call, *axes, call.channels, call.outputs)
+            if nanoseconds * (1.0 if is_sure else _CLEARLY) < least:
                 chosen, least = place, nanoseconds
         return following(call, axes, element, algorithm, in_order, first, chosen, least)
 

@@ -6,6 +6,7 @@ For each slab of the output (a few rows of one image and group), and each block 
               neighbouring outputs always read neighbouring elements. Rows of such elements are read in place.
     masks     zeros around the input need no room: which lanes a tap really meets is found once for all groups
     offsets   a table: where each tap's row starts in the slab; kernel shape, dilation and phases live here only
+    panel     with kernels of one tap: what a tile reads, copied once more for all output channels, fills L1
     tile      register tiles of output channels by vectors of positions, over all taps and channels; with the whole
               reduction in one block, the bias, the activation and the output too
     store     otherwise: bias, activation and the copy of the sums to the output's strides
@@ -37,7 +38,7 @@ from ..shapes import (
     words_of,
 )
 from ..simd.packing import finish_pair
-from ..simd.tiles import TILES, Added, Inputs, Positions, Taps, Target, Weights, tile, tile_shape
+from ..simd.tiles import TILES, Added, Inputs, Positions, Taps, Target, Weights, pack_panel, tile, tile_shape
 from ..simd.vectors import MASKED, VECTOR_BYTES, Bounds, lanes_of
 from ..strided import (
     Strides,
@@ -62,18 +63,23 @@ from .costs import phases_of, scale_of, whole_vectors
 from .operands import Operand, Operands, OutputBlock, ReductionBlock, first_output
 from .pack import SLACK, SlabLayout, pack_slab, pack_weights, tap_index
 
-BAND = TILES[0][0]  # output channels of the widest tile
+BAND, PANEL = TILES[0]  # output channels of the widest tile, and its vectors
 SLAB_BYTES, SUMS_BYTES, TABLE_ENTRIES = DIRECT.slab_bytes, DIRECT.sums_bytes, DIRECT.table_entries
-MASKS, COLUMNS = DIRECT.masks, DIRECT.columns
+MASKS, COLUMNS, PANEL_OUTPUTS = DIRECT.masks, DIRECT.columns, DIRECT.panel_outputs
 VECTORS = SUMS_BYTES // 3 // VECTOR_BYTES  # of a block of the output
+PANEL_CHANNELS = 96  # at least: tiles of fewer are soon done, and write to more pages than are at hand
 WEIGHT_BYTES = 8 * 16 * TABLE_ENTRIES  # a band of the widest type
 _SUMS = SLAB_BYTES + 64  # packing writes full vectors
 _TABLE = _SUMS + SUMS_BYTES
 _OFFSETS = _TABLE + 24 * TABLE_ENTRIES
 _MASKS = _OFFSETS + 16 * VECTORS
 _ADDED = _MASKS + 4 * MASKS
-_WEIGHTS = _ADDED + 16 * BAND
-WORKSPACE_BYTES = _WEIGHTS + WEIGHT_BYTES
+_WEIGHTS = _ADDED + 16 * PANEL_OUTPUTS
+_PANEL = -(-(_WEIGHTS + WEIGHT_BYTES) // 64) * 64
+_PLACES = _PANEL + PANEL * VECTOR_BYTES * TABLE_ENTRIES
+_PANEL_TAP = _PLACES + 16 * PANEL
+_PANEL_MASKS = _PANEL_TAP + 24
+WORKSPACE_BYTES = _PANEL_MASKS + 8 * PANEL
 _LINE = 64 // 4  # elements of the longest vector, which rows of sums are rounded up to
 
 
@@ -121,7 +127,10 @@ def cost(call, axes, element):
     # Vectors run on from row to row, or each row has its own.
     positions = min(a1.out * whole_vectors(a2.out, element), a1.out * width + VECTOR_BYTES // element.itemsize)
     terms = float(call.channels) * (float(a0.kernel) * float(a1.kernel) * float(a2.kernel))
-    sums = terms * (call.outputs * costs.mac + -(-call.outputs // BAND) * costs.load) + call.outputs * costs.output
+    band = (
+        PANEL_OUTPUTS if has_panels(call, a0, a1, a2, call.channels, call.outputs) else BAND
+    )  # that share what is loaded
+    sums = terms * (call.outputs * costs.mac + -(-call.outputs // band) * costs.load) + call.outputs * costs.output
     work = a0.out * (costs.plane + positions * sums * scale)
     if max(a0.stride, a1.stride, a2.stride) > 1:
         planes, rows = float(call.channels) * a0.kernel * a0.out, phases1 * phases2 * height
@@ -194,6 +203,17 @@ def allows_masks(call, a0, a1, a2, itemsize, in_place):
 
 
 @plain
+def has_panels(call, a0, a1, a2, channels, outputs):
+    """Whether panels are worth their copy: taps, which share what they read, need none.
+
+    Flipped kernels of one tap are most often phases of transposed ones, whose channels lie apart: packed, `dense` has
+    them side by side.
+    """
+    are_many = channels >= PANEL_CHANNELS and outputs >= 4 * BAND
+    return are_many and a0.kernel * a1.kernel * a2.kernel == 1 and not call.flip
+
+
+@plain
 def choose_blocks(call, a0, a1, a2, itemsize, in_place, has_masks, is_either):
     """The largest blocks whose slab, sums, masks and table fit: taps first, then channels, rows and outputs.
 
@@ -220,13 +240,14 @@ def choose_blocks(call, a0, a1, a2, itemsize, in_place, has_masks, is_either):
             columns = (columns + 1) // 2
     channels = min(max(call.channels, 1), TABLE_ENTRIES // (k0 * k1 * k2), slab // channel)
     one_block = channels == call.channels and k0 == a0.kernel and k1 == a1.kernel and k2 == a2.kernel
+    are_read_once = in_place and has_panels(call, a0, a1, a2, channels, call.outputs)
     rows, row = 0, 0
     masks = a1.kernel * a2.kernel + 2 if has_masks else 2
     while rows < a1.out:
         layout = packed_layout(a1, a2, masked, DirectBlocks(1, k0, k1, k2, rows + 1, columns, 1), rows + 1, columns)
         positions = (rows + 1) * max(layout.pitch, -(-columns // lanes) * lanes)
         too_many = positions * min(BAND, call.outputs) > sums // 3 or (positions // lanes + 1) * masks > MASKS
-        if rows > 0 and (too_many or layout.channel * channels > slab):
+        if rows > 0 and (too_many or (layout.channel * channels > slab and not are_read_once)):
             break
         rows, row = rows + 1, positions + _LINE
     rows = -(-a1.out // -(-a1.out // rows))  # slabs of even height
@@ -315,15 +336,17 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     plan = load_tuple(numbers.data, PLAN, Plan)
     source = choose_source(x, xs, fill, plan, a0, a1, a2)
     blocks = plan.in_place if source.in_place else plan.masked if source.masked else plan.packed
-    slabs2 = -(-a2.out // blocks.columns)
+    slabs2, images = -(-a2.out // blocks.columns), call.batch * call.groups
+    wanted = 4 * threads
+    if threads > 1 and source.in_place and has_panels(call, a0, a1, a2, call.channels, call.outputs):
+        least = 4 * PANEL * lanes_of(scratch(workspace, 0, out))  # positions that leave few lanes empty
+        rows = max(-(-a1.out * a0.out * slabs2 * images // wanted), -(-least // blocks.columns))
+        blocks, wanted = with_rows(blocks, min(blocks.rows, rows)), 2 * threads  # each packs panels of its own
     slabs = a0.out * -(-a1.out // blocks.rows) * slabs2
-    images = call.batch * call.groups
-    outputs, parts = blocks.outputs, 1
-    if slabs * images < 4 * threads:  # few slabs: threads share their output channels, and each packs for itself
-        parts = min(threads, -(-call.outputs // BAND))
-        outputs = min(outputs, -(-call.outputs // (parts * BAND)) * BAND)
-    chunks = -(-call.outputs // outputs)
-    part_chunks = -(-chunks // parts)
+    parts, outputs = 1, call.outputs
+    if slabs * images < wanted:  # few slabs: threads share their output channels, and each packs for itself
+        parts = max(min(threads, -(-call.outputs // BAND)), 1)
+        outputs = -(-call.outputs // (parts * BAND)) * BAND
     known, item = -1, take_item(team) if threads > 1 else 0
     while item < slabs * images * parts:  # LOOP 5
         slab, rest = divmod(item, images * parts)
@@ -333,15 +356,21 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
         p0, s1 = divmod(rest, -(-a1.out // blocks.rows))
         p1, p2 = s1 * blocks.rows, s2 * blocks.columns
         rows, columns = min(blocks.rows, a1.out - p1), min(blocks.columns, a2.out - p2)
-        for chunk in range(part * part_chunks, min((part + 1) * part_chunks, chunks)):  # LOOP 4
-            o = chunk * outputs
-            block = OutputBlock(g, o, min(outputs, call.outputs - o), n, 1, p0, p1, rows, p2, columns)
-            correlate_block(operands, call, axes, blocks, source, block, chunk > part * part_chunks, slab == known)
-            known = slab
+        o, end = part * outputs, min((part + 1) * outputs, call.outputs)
+        while o < end:  # LOOP 4
+            block = OutputBlock(g, o, end - o, n, 1, p0, p1, rows, p2, columns)
+            done = correlate_block(operands, call, axes, blocks, source, block, o > part * outputs, slab == known)
+            o, known = o + done, slab
         item = take_item(team) if threads > 1 else item + 1
     if threads > 1 and thread == 0:
         close_team(team)
     return True
+
+
+@kernel
+def with_rows(blocks, rows):
+    """The blocks, of so many rows."""
+    return DirectBlocks(blocks.channels, blocks.k0, blocks.k1, blocks.k2, rows, blocks.columns, blocks.outputs)
 
 
 @entry
@@ -436,9 +465,9 @@ def correlate_pair(operands, call, axes, source, block, is_known, numbers):
 
 @kernel
 def correlate_block(operands, call, axes, blocks, source, block, is_packed, is_known):
-    """Outputs of a block.
+    """The first outputs of a block; how many.
 
-    `is_packed`: an earlier chunk of output channels has packed the slab.
+    `is_packed`: earlier outputs have packed the slab.
     `is_known`: the workspace holds the offsets and masks of a block of these positions.
     """
     out, outs, workspace = operands.out.array, operands.out.strides, operands.workspace
@@ -451,6 +480,13 @@ def correlate_block(operands, call, axes, blocks, source, block, is_packed, is_k
     # With all of the reduction in one block, tiles finish their sums and store them to the output.
     is_direct = reduction == 1 and is_plain(out) and outs.s2 == 1 and call.activation <= LAST_CLAMP
     is_direct = is_direct and (not cover.is_flat or outs.s1 == layout.pitch or block.rows == 1)
+    a0, a1, a2 = axes
+    panels = has_panels(call, a0, a1, a2, call.channels, block.outputs)
+    # Others have room for the sums of a few outputs.
+    outputs = block.outputs if is_direct and panels else min(block.outputs, blocks.outputs)
+    block = OutputBlock(
+        block.group, block.o, outputs, block.n, 1, block.p0, block.p1, block.rows, block.p2, block.columns
+    )  # fmt: skip
     target = Target(sums, 0, cover.vectors * lanes)
     if is_direct:
         target = Target(elements(out), first_output(outs, call, block), outs.channel)
@@ -471,6 +507,7 @@ def correlate_block(operands, call, axes, blocks, source, block, is_packed, is_k
         multiply_block(operands, call, axes, block, terms, product)
     if not is_direct:
         store_block(operands, call, block, cover, target)
+    return outputs
 
 
 @inlined
@@ -524,24 +561,55 @@ def multiply_block(operands, call, axes, block, terms, product):
     taps, target = product.taps, product.target
     # Kernels a multiple of 4 KiB apart share few places in L1: worth a copy where they are used often.
     is_copied = not is_plain(w) or (ws.batch * compute_size(w) % 4096 == 0 and product.vectors > 6)
-    for i in range(0, block.outputs, BAND):  # LOOP 2
-        o, band = block.group * call.outputs + block.o + i, min(BAND, block.outputs - i)
-        for m in range(band):
+    a0, a1, a2 = axes
+    band, panels = BAND, has_panels(call, a0, a1, a2, terms.channels, block.outputs)
+    if panels:
+        is_copied = not is_plain(w)
+        band = min(PANEL_OUTPUTS, WEIGHT_BYTES // (terms.channels * compute_size(w)) // BAND * BAND)
+    for i in range(0, block.outputs, band):  # LOOP 2
+        o, outputs = block.group * call.outputs + block.o + i, min(band, block.outputs - i)
+        for m in range(outputs):
             has = product.is_direct and call.has_bias
             added[m] = load(bias, (o + m) * stride(bias, 0)) if has else zero(out)
         weights = Weights(elements(w), o * ws.batch + terms.c * ws.channel, ws.batch, ws.channel)
         if is_copied:
-            weights = Weights(packed, 0, 1, taps.count * band)
+            weights = Weights(packed, 0, 1, taps.count * outputs)
             for t in range(taps.count):
-                taps.table[3 * t + 1] = t * band
-            pack_weights(operands.w, packed, call, axes, terms, o, band)
+                taps.table[3 * t + 1] = t * outputs
+            pack_weights(operands.w, packed, call, axes, terms, o, outputs)
         rows = Target(target.elements, target.start + i * target.row, target.row)
-        multiply_band(band, product, weights, rows, Added(product.accumulate, added, 0), limits)
+        sums = Added(product.accumulate, added, 0)
+        if panels:
+            multiply_panels(operands, outputs, product, weights, rows, sums, limits)
+        else:
+            multiply_band(outputs, product, weights, rows, sums, limits)
+
+
+@kernel
+def multiply_panels(operands, outputs, product, weights, target, added, limits):
+    """`multiply_band` for many output channels of one tap, panel by panel of positions."""
+    workspace = operands.workspace
+    panel, places = scratch(workspace, _PANEL, operands.x.array), scratch_index(workspace, _PLACES)
+    masks, lanes, v = scratch(workspace, _PANEL_MASKS, workspace), lanes_of(panel), 0
+    table = scratch_index(workspace, _PANEL_TAP)
+    table[0], table[1], table[2] = 0, product.taps.table[1], PANEL
+    while v < product.vectors:
+        vectors = PANEL if v + PANEL <= product.vectors else 1
+        pack_panel(vectors, product.inputs, product.taps, Positions(product.offsets, product.masks, v), panel)
+        for j in range(vectors):
+            places[2 * j], places[2 * j + 1] = j * lanes, product.offsets[2 * (v + j) + 1]
+            masks[j], masks[PANEL + j] = product.masks[v + j], (1 << lanes) - 1
+        inputs, taps = Inputs(panel, 0, vectors * lanes), Taps(table, 1, product.taps.channels)
+        of_panel = Product(
+            inputs, taps, places, masks, vectors, target, product.accumulate, product.is_direct
+        )  # fmt: skip
+        multiply_band(outputs, of_panel, weights, target, added, limits)
+        v += vectors
 
 
 @kernel
 def multiply_band(outputs, product, weights, target, added, limits):
-    """`tile` for up to `BAND` output channels and any number of vectors."""
+    """`tile` for any number of output channels and of vectors."""
     m = 0
     while m < outputs:  # LOOP 1
         rows, most = tile_shape(target.elements, outputs - m)

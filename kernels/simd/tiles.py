@@ -157,40 +157,129 @@ def tile(typingctx, rows, vectors, inputs, taps, positions, weights, target, add
     return types.void(types.intp, types.intp, *kinds), emit
 
 
-class _Tile:
-    """The code of `tile` for one shape. Sums are variables, which LLVM keeps in registers."""
+@intrinsic
+def pack_panel(typingctx, vectors, inputs, taps, positions, panel):
+    """What a `tile` of so many vectors, the most of its shape or 1, reads: `panel[tap][channel][vector]`."""
+    element = Inputs(*inputs.types).elements.dtype
 
-    def __init__(self, context, builder, element, rows, vectors, operands):
-        self.builder, self.element, self.rows, self.vectors = builder, element, rows, vectors
-        self.inputs, self.taps, self.positions, self.weights, self.target, self.added, self.bounds = operands
+    def emit(context, builder, signature, args):
+        vectors, *operands = args
+        panel = operands.pop()
+        groups = [unpack(builder, kind, value) for kind, value in zip(signature.args[1:-1], operands, strict=True)]
+        done = builder.append_basic_block("done")
+        most = tile_shapes(element)[0][1]
+        blocks = [(n, builder.append_basic_block(f"panel{n}")) for n in (1, most)]
+        switch = builder.switch(vectors, done)
+        for n, block in blocks:
+            switch.add_case(_INT64(n), block)
+            builder.position_at_end(block)
+            _Panel(context, builder, element, n, *groups).emit(panel)
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, inputs, taps, positions, panel), emit
+
+
+class _Reader:
+    """The code that reads vectors of inputs, tap by tap and channel by channel."""
+
+    def __init__(self, context, builder, element, vectors, inputs, taps, positions):
+        self.builder, self.element, self.vectors = builder, element, vectors
+        self.inputs, self.taps, self.positions = inputs, taps, positions
         self.part = getattr(element, "underlying_float", element)
         self.parts = element.bitwidth // self.part.bitwidth
         self.lanes = VECTOR_BYTES * 8 // element.bitwidth  # elements of a vector
         self.vector = ir.VectorType(context.get_value_type(self.part), self.lanes * self.parts)
         self.index = ir.VectorType(ir.IntType(32), self.vector.count)
 
-    def emit(self):
-        builder, positions = self.builder, self.positions
-        stored = [builder.load(self.at(positions.masks, positions.first, j)) for j in range(self.vectors)]
-        pair = builder.shl(positions.first, _INT64(1))
-        offsets = [
-            [builder.load(self.at(positions.offsets, pair, 2 * j + i)) for j in range(self.vectors)] for i in range(2)
-        ]
-        pointers = [self.at(self.inputs.elements, self.inputs.start, offset) for offset in offsets[0]]
-        self.columns = offsets[1]
-        self.sums = {
-            (m, j): [cgutils.alloca_once(builder, self.vector) for _ in range(self.parts)]
-            for m, j in itertools.product(range(self.rows), range(self.vectors))
-        }
-        self.begin()
-        self.add_products(pointers)
-        self.finish()
-        self.store(stored)
+    def offsets(self, of_target):
+        """Where the vectors lie in the inputs, or in the target."""
+        pair, first = self.builder.shl(self.positions.first, _INT64(1)), int(of_target)
+        return [self.builder.load(self.at(self.positions.offsets, pair, 2 * j + first)) for j in range(self.vectors)]
 
     def at(self, pointer, *steps):
         """The pointer, so many elements further."""
         steps = [_INT64(step) if isinstance(step, int) else step for step in steps]
         return self.builder.gep(pointer, [functools.reduce(self.builder.add, steps)])
+
+    def lanes_in(self, word):
+        """The mask of a vector from a word of bits: one for each element, for both parts of it."""
+        builder = self.builder
+        bits = builder.bitcast(builder.trunc(word, ir.IntType(self.lanes)), ir.VectorType(ir.IntType(1), self.lanes))
+        order = [i // self.parts for i in range(self.vector.count)]
+        return builder.shuffle_vector(bits, bits, ir.Constant(self.index, order))
+
+    def is_whole(self, word):
+        """Whether a word has a bit for each lane."""
+        return self.builder.icmp_unsigned("==", word, word.type((1 << self.lanes) - 1))
+
+    def read(self, use):
+        """`use(values, weight, tap, channel)` with the vectors of each tap and channel."""
+        builder, taps, positions = self.builder, self.taps, self.positions
+        pointers = [self.at(self.inputs.elements, self.inputs.start, offset) for offset in self.offsets(False)]
+        with cgutils.for_range(builder, taps.count) as tap:
+            entry = builder.mul(tap.index, _INT64(3))
+            offset, weight, row = (builder.load(self.at(taps.table, entry, i)) for i in range(3))
+
+            def read_tap(masks):
+                with cgutils.for_range(builder, taps.channels) as channel:
+                    here = builder.add(offset, builder.mul(channel.index, self.inputs.channel))
+                    values = [
+                        load_vector(builder, self.at(pointer, here), self.vector, mask)
+                        for pointer, mask in zip(pointers, masks, strict=True)
+                    ]
+                    values[0] = pin(builder, values[0])
+                    use(values, weight, tap.index, channel.index)
+
+            unmasked = [None] * self.vectors
+            if not MASKED:
+                read_tap(unmasked)
+            else:
+                words = [builder.load(self.at(positions.masks, row, positions.first, j)) for j in range(self.vectors)]
+                # A masked read takes a turn of the units that multiply on some processors.
+                with builder.if_else(self.is_whole(functools.reduce(builder.and_, words))) as (then, otherwise):
+                    with then:
+                        read_tap(unmasked)
+                    with otherwise:
+                        read_tap([self.lanes_in(word) for word in words])
+
+
+class _Panel(_Reader):
+    """The code of `pack_panel` for so many vectors."""
+
+    def emit(self, panel):
+        builder = self.builder
+        panel = builder.bitcast(panel, self.vector.as_pointer())
+
+        def store(values, weight, tap, channel):
+            first = builder.mul(builder.add(builder.mul(tap, self.taps.channels), channel), _INT64(self.vectors))
+            for j, value in enumerate(values):
+                store_vector(builder, value, self.at(panel, first, j))
+
+        self.read(store)
+
+
+class _Tile(_Reader):
+    """The code of `tile` for one shape. Sums are variables, which LLVM keeps in registers."""
+
+    def __init__(self, context, builder, element, rows, vectors, operands):
+        inputs, taps, positions, self.weights, self.target, self.added, self.bounds = operands
+        super().__init__(context, builder, element, vectors, inputs, taps, positions)
+        self.rows = rows
+
+    def emit(self):
+        builder, positions = self.builder, self.positions
+        stored = [builder.load(self.at(positions.masks, positions.first, j)) for j in range(self.vectors)]
+        self.columns = self.offsets(True)
+        self.sums = {
+            (m, j): [cgutils.alloca_once(builder, self.vector) for _ in range(self.parts)]
+            for m, j in itertools.product(range(self.rows), range(self.vectors))
+        }
+        self.begin()
+        self.read(self.add_products)
+        self.finish()
+        self.store(stored)
 
     def stored_at(self, m, j):
         """Where vector `j` of row `m` is stored."""
@@ -206,13 +295,6 @@ class _Tile:
         order = [i % self.parts for i in range(self.vector.count)]
         return builder.shuffle_vector(value, value, ir.Constant(self.index, order))
 
-    def lanes_in(self, word):
-        """The mask of a vector from a word of bits: one for each element, for both parts of it."""
-        builder = self.builder
-        bits = builder.bitcast(builder.trunc(word, ir.IntType(self.lanes)), ir.VectorType(ir.IntType(1), self.lanes))
-        order = [i // self.parts for i in range(self.vector.count)]
-        return builder.shuffle_vector(bits, bits, ir.Constant(self.index, order))
-
     def begin(self):
         """What the sums start from: zero, or what the target holds."""
         builder, accumulate = self.builder, self.added.accumulate
@@ -222,26 +304,7 @@ class _Tile:
             for (m, j), (total, *_) in self.sums.items():
                 builder.store(load_vector(builder, self.stored_at(m, j), self.vector), total)
 
-    def add_products(self, pointers):
-        """Add the products of all taps and channels; a pointer for each vector of the inputs."""
-        builder, taps, positions = self.builder, self.taps, self.positions
-        with cgutils.for_range(builder, taps.count) as tap:
-            entry = builder.mul(tap.index, _INT64(3))
-            offset, weight, row = (builder.load(self.at(taps.table, entry, i)) for i in range(3))
-            masks = [
-                self.lanes_in(builder.load(self.at(positions.masks, row, positions.first, j))) if MASKED else None
-                for j in range(self.vectors)
-            ]
-            with cgutils.for_range(builder, taps.channels) as channel:
-                here = builder.add(offset, builder.mul(channel.index, self.inputs.channel))
-                values = [
-                    load_vector(builder, self.at(pointer, here), self.vector, mask)
-                    for pointer, mask in zip(pointers, masks, strict=True)
-                ]
-                values[0] = pin(builder, values[0])
-                self.add_channel(values, weight, channel.index)
-
-    def add_channel(self, values, weight, channel):
+    def add_products(self, values, weight, tap, channel):
         """Add the products of a tap's vectors of one channel with the weight of each row."""
         builder, weights, numbers = self.builder, self.weights, self.vector.element.as_pointer()
         first = self.at(weights.elements, weights.start, weight, builder.mul(channel, weights.channel))
@@ -273,9 +336,8 @@ class _Tile:
         """Store the lanes of each vector that a word has bits for."""
         builder = self.builder
         for j, word in enumerate(words):
-            full = builder.icmp_unsigned("==", word, word.type((1 << self.lanes) - 1))
             some = self.lanes_in(word)
-            with builder.if_else(full) as (then, otherwise):
+            with builder.if_else(self.is_whole(word)) as (then, otherwise):
                 for block, mask in ((then, None), (otherwise, some)):
                     with block:
                         for m in range(self.rows):
