@@ -65,7 +65,7 @@ _SMALL, _SMALL_IMAGES = 0, 1
 
 # Times less does a later one of direct sums cost, if it has other bits: so calls alike, as phases of a kernel, are run
 # alike. What `direct` reads in panels are no phases.
-_CLEARLY = 1.25
+_CLEARLY = 1.15
 
 # Why a family is out of the question; what `refuses` says is above 0.
 OTHER_ALGORITHM, MANY_AXES, IS_COMPLEX, IS_CONVERTED, IS_INTEGER, OTHER_ORDER = -1, -2, -3, -4, -5, -6

@@ -38,6 +38,7 @@ class DirectCosts(NamedTuple):
     """Of direct sums in vectors of positions, counted with those between rows and those that a vector has too many."""
 
     plane: float  # of positions
+    row: float  # an output's part of them
     mac: float
     load: float  # an input, for each band of outputs
     output: float
@@ -115,7 +116,15 @@ _COMMON = Costs(
     SmallCosts(image=21.0, tile=15.0, row=9.2, mac=2.42),
     DenseCosts(group=50.0, row=26.0, box=62.0, mac=0.0164, weight=0.12, output=0.29),
     DirectCosts(
-        plane=136.0, mac=0.0135, load=0.0303, output=0.123, input=0.0168, packed_plane=15.0, packed_row=3.8, packed=0.36
+        plane=136.0,
+        row=9.0,
+        mac=0.0135,
+        load=0.0303,
+        output=0.123,
+        input=0.0168,
+        packed_plane=15.0,
+        packed_row=3.8,
+        packed=0.36,
     ),
     DepthwiseCosts(plane=48.0, mac=0.0127, load=0.0404, line=0.123, packed_plane=76.0, packed=0.34),
     GroupedCosts(block=344.0, line=20.6, row=25.8, mac=0.024, weight=0.24, input=0.131, output=0.158),

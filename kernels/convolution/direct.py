@@ -131,7 +131,7 @@ def cost(call, axes, element):
         PANEL_OUTPUTS if has_panels(call, a0, a1, a2, call.channels, call.outputs) else BAND
     )  # that share what is loaded
     sums = terms * (call.outputs * costs.mac + -(-call.outputs // band) * costs.load) + call.outputs * costs.output
-    work = a0.out * (costs.plane + positions * sums * scale)
+    work = a0.out * (costs.plane + call.outputs * costs.row + positions * sums * scale)
     if max(a0.stride, a1.stride, a2.stride) > 1:
         planes, rows = float(call.channels) * a0.kernel * a0.out, phases1 * phases2 * height
         elements_of_rows = rows * width * scale if a2.stride > 1 else 0.0
