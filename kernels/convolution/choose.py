@@ -134,7 +134,7 @@ def _cheaper(place, refusal, cost, following):
         may = (is_transform or place > first) and (is_in_order or not in_order)
         if may and refusal(call, axes, element, algorithm) == 0:
             nanoseconds = cost(call, axes, element)
-            is_sure = is_transform or in_order or direct.has_panels(call, *axes, call.channels, call.outputs)
+            is_sure = is_transform or in_order or direct.has_panels(call, axes, call.channels, call.outputs)
             if nanoseconds * (1.0 if is_sure else _CLEARLY) < least:
                 chosen, least = place, nanoseconds
         return following(call, axes, element, algorithm, in_order, first, chosen, least)

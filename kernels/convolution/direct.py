@@ -75,11 +75,11 @@ _OFFSETS = _TABLE + 24 * TABLE_ENTRIES
 _MASKS = _OFFSETS + 16 * VECTORS
 _ADDED = _MASKS + 4 * MASKS
 _WEIGHTS = _ADDED + 16 * PANEL_OUTPUTS
-_PANEL = -(-(_WEIGHTS + WEIGHT_BYTES) // 64) * 64
+_PANEL = _WEIGHTS + WEIGHT_BYTES
 _PLACES = _PANEL + PANEL * VECTOR_BYTES * TABLE_ENTRIES
 _PANEL_TAP = _PLACES + 16 * PANEL
 _PANEL_MASKS = _PANEL_TAP + 24
-WORKSPACE_BYTES = _PANEL_MASKS + 8 * PANEL
+WORKSPACE_BYTES = -(-(_PANEL_MASKS + 8 * PANEL) // 64) * 64
 _LINE = 64 // 4  # elements of the longest vector, which rows of sums are rounded up to
 
 
@@ -127,10 +127,8 @@ def cost(call, axes, element):
     # Vectors run on from row to row, or each row has its own.
     positions = min(a1.out * whole_vectors(a2.out, element), a1.out * width + VECTOR_BYTES // element.itemsize)
     terms = float(call.channels) * (float(a0.kernel) * float(a1.kernel) * float(a2.kernel))
-    band = (
-        PANEL_OUTPUTS if has_panels(call, a0, a1, a2, call.channels, call.outputs) else BAND
-    )  # that share what is loaded
-    sums = terms * (call.outputs * costs.mac + -(-call.outputs // band) * costs.load) + call.outputs * costs.output
+    together = PANEL_OUTPUTS if has_panels(call, axes, call.channels, call.outputs) else BAND  # share what is loaded
+    sums = terms * (call.outputs * costs.mac + -(-call.outputs // together) * costs.load) + call.outputs * costs.output
     work = a0.out * (costs.plane + call.outputs * costs.row + positions * sums * scale)
     if max(a0.stride, a1.stride, a2.stride) > 1:
         planes, rows = float(call.channels) * a0.kernel * a0.out, phases1 * phases2 * height
@@ -203,14 +201,14 @@ def allows_masks(call, a0, a1, a2, itemsize, in_place):
 
 
 @plain
-def has_panels(call, a0, a1, a2, channels, outputs):
+def has_panels(call, axes, channels, outputs):
     """Whether panels are worth their copy: taps, which share what they read, need none.
 
     Flipped kernels of one tap are most often phases of transposed ones, whose channels lie apart: packed, `dense` has
     them side by side.
     """
     are_many = channels >= PANEL_CHANNELS and outputs >= 4 * BAND
-    return are_many and a0.kernel * a1.kernel * a2.kernel == 1 and not call.flip
+    return are_many and axes[0].kernel * axes[1].kernel * axes[2].kernel == 1 and not call.flip
 
 
 @plain
@@ -240,7 +238,7 @@ def choose_blocks(call, a0, a1, a2, itemsize, in_place, has_masks, is_either):
             columns = (columns + 1) // 2
     channels = min(max(call.channels, 1), TABLE_ENTRIES // (k0 * k1 * k2), slab // channel)
     one_block = channels == call.channels and k0 == a0.kernel and k1 == a1.kernel and k2 == a2.kernel
-    are_read_once = in_place and has_panels(call, a0, a1, a2, channels, call.outputs)
+    are_read_once = in_place and has_panels(call, (a0, a1, a2), channels, call.outputs)
     rows, row = 0, 0
     masks = a1.kernel * a2.kernel + 2 if has_masks else 2
     while rows < a1.out:
@@ -338,7 +336,7 @@ def correlate(x, w, bias, out, fill, numbers, workspace, team, threads, thread):
     blocks = plan.in_place if source.in_place else plan.masked if source.masked else plan.packed
     slabs2, images = -(-a2.out // blocks.columns), call.batch * call.groups
     wanted = 4 * threads
-    if threads > 1 and source.in_place and has_panels(call, a0, a1, a2, call.channels, call.outputs):
+    if threads > 1 and source.in_place and has_panels(call, axes, call.channels, call.outputs):
         least = 4 * PANEL * lanes_of(scratch(workspace, 0, out))  # positions that leave few lanes empty
         rows = max(-(-a1.out * a0.out * slabs2 * images // wanted), -(-least // blocks.columns))
         blocks, wanted = with_rows(blocks, min(blocks.rows, rows)), 2 * threads  # each packs panels of its own
@@ -480,10 +478,9 @@ def correlate_block(operands, call, axes, blocks, source, block, is_packed, is_k
     # With all of the reduction in one block, tiles finish their sums and store them to the output.
     is_direct = reduction == 1 and is_plain(out) and outs.s2 == 1 and call.activation <= LAST_CLAMP
     is_direct = is_direct and (not cover.is_flat or outs.s1 == layout.pitch or block.rows == 1)
-    a0, a1, a2 = axes
-    panels = has_panels(call, a0, a1, a2, call.channels, block.outputs)
     # Others have room for the sums of a few outputs.
-    outputs = block.outputs if is_direct and panels else min(block.outputs, blocks.outputs)
+    are_all = is_direct and has_panels(call, axes, call.channels, block.outputs)
+    outputs = block.outputs if are_all else min(block.outputs, blocks.outputs)
     block = OutputBlock(
         block.group, block.o, outputs, block.n, 1, block.p0, block.p1, block.rows, block.p2, block.columns
     )  # fmt: skip
@@ -561,10 +558,9 @@ def multiply_block(operands, call, axes, block, terms, product):
     taps, target = product.taps, product.target
     # Kernels a multiple of 4 KiB apart share few places in L1: worth a copy where they are used often.
     is_copied = not is_plain(w) or (ws.batch * compute_size(w) % 4096 == 0 and product.vectors > 6)
-    a0, a1, a2 = axes
-    band, panels = BAND, has_panels(call, a0, a1, a2, terms.channels, block.outputs)
-    if panels:
-        is_copied = not is_plain(w)
+    band, panels = BAND, has_panels(call, axes, terms.channels, block.outputs)
+    if panels:  # which leave such kernels the places that they share; but channels should lie near
+        is_copied = not is_plain(w) or abs(ws.batch) < abs(ws.channel)
         band = min(PANEL_OUTPUTS, WEIGHT_BYTES // (terms.channels * compute_size(w)) // BAND * BAND)
     for i in range(0, block.outputs, band):  # LOOP 2
         o, outputs = block.group * call.outputs + block.o + i, min(band, block.outputs - i)
@@ -600,9 +596,7 @@ def multiply_panels(operands, outputs, product, weights, target, added, limits):
             places[2 * j], places[2 * j + 1] = j * lanes, product.offsets[2 * (v + j) + 1]
             masks[j], masks[PANEL + j] = product.masks[v + j], (1 << lanes) - 1
         inputs, taps = Inputs(panel, 0, vectors * lanes), Taps(table, 1, product.taps.channels)
-        of_panel = Product(
-            inputs, taps, places, masks, vectors, target, product.accumulate, product.is_direct
-        )  # fmt: skip
+        of_panel = Product(inputs, taps, places, masks, vectors, target, product.accumulate, product.is_direct)
         multiply_band(outputs, of_panel, weights, target, added, limits)
         v += vectors
 
