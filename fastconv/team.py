@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +28,7 @@ from .problem import Array
 _SPIN = 0.5e-3  # seconds that a helper waits for the next call before it sleeps
 _TRIAL = 4_000  # pauses that tell how long one takes
 _LONG = 50e6  # nanoseconds that a call is predicted to take, from which on it can be stopped: 250 times what that costs
+_WORTH = 1e6  # nanoseconds of work that make it worth to move helpers apart, 25 us, before it shows that it is needed
 _MOST = 4 * (os.cpu_count() or 1)  # threads of a call: more of them would only take turns
 _NO_MORE = 1 << 40  # a number that no item has
 
@@ -43,7 +45,7 @@ def share(kernel: Callable[..., Any], arguments: tuple[Any, ...], size: int, cou
     if count > 1:
         team = _the_team()
         count = min(count, _MOST)
-        words, count = team.words, count if team.gather(count - 1) else 1
+        words, count = team.words, count if team.gather(count - 1, work) else 1
     if work > _LONG * count:
         return _LongCall(kernel, arguments, size, count).result()
     scratch = workspace.take(size * count)
@@ -75,16 +77,17 @@ class _Team:
 
         self.words = self.served = _new_words()  # a long call has words of its own served for a while
         self._turn = _thread.allocate_lock()  # of the long call that does
-        self._busy = self.words[team.BUSY :]
+        self._busy, self._joined = self.words[team.BUSY :], self.words[team.JOINED :]
+        self._are_apart = False
         self._helpers: list[_Helper] = []
         self._entering = _thread.allocate_lock()  # held by helpers only, which no signal interrupts
         self._is_stopped = False
 
-    def gather(self, count: int) -> bool:
+    def gather(self, count: int, work: float) -> bool:
         """Have so many helpers awake. False: they are at work on another call."""
         if self._busy[0]:
             return False
-        self.wake(count)
+        self.wake(count, work)
         return True
 
     def turn(self, words: Array) -> bool:
@@ -99,11 +102,20 @@ class _Team:
         self.served = self.words
         self._turn.release()
 
-    def wake(self, count: int) -> None:
-        """Have so many helpers awake, or as many as there is room for."""
-        helpers = self._helpers
-        for helper in helpers[:count]:
-            helper.wake()
+    def wake(self, count: int, work: float) -> None:
+        """Have so many helpers awake, or as many as there is room for; once, if that is worth it, on other processors.
+
+        Linux often wakes a thread on the processor of who wakes it, and leaves it there, without a turn, for some
+        15 ms.
+        """
+        helpers, was_asleep = self._helpers[:count], False
+        for helper in helpers:
+            was_asleep |= helper.wake()
+        self._are_apart = self._are_apart and not was_asleep
+        is_late = not was_asleep and self._joined[0] < len(helpers)  # some missed the last call, though they are awake
+        if not self._are_apart and (is_late or work > _WORTH):
+            self._are_apart = True
+            _move_elsewhere(helper.thread for helper in helpers)
         if len(helpers) < count:
             self._grow(count)
 
@@ -147,12 +159,29 @@ class _Team:
             time.sleep(1e-3)
 
 
+def _move_elsewhere(threads: Iterable[int]) -> None:
+    """Have threads run on other processors than this one's, of those that this one may use, if there are others."""
+    with suppress(AttributeError, OSError):  # elsewhere than on Linux, or forbidden
+        places = os.sched_getaffinity(0)
+        places = places - {_c_library().sched_getcpu()} or places
+        for thread in threads:
+            os.sched_setaffinity(thread, places)
+
+
+@functools.cache
+def _c_library() -> Any:
+    import ctypes
+
+    return ctypes.CDLL(None)
+
+
 class _Helper:
     """The sleep of a helper."""
 
     def __init__(self) -> None:
         self._alarm, self._is_asleep = _thread.allocate_lock(), False
         self._alarm.acquire()
+        self.thread = _thread.get_native_id()
 
     def sleep(self, team: _Team, words: Array) -> None:
         """Sleep until woken, unless the team has others served by now: who did that may have seen nobody asleep."""
@@ -161,11 +190,17 @@ class _Helper:
             self._alarm.acquire()
         self._is_asleep = False
 
-    def wake(self) -> None:
-        """End the sleep of a helper, or the next one, if it is about to sleep."""
-        if self._is_asleep and self._alarm.locked():
-            with suppress(RuntimeError):  # another thread has woken it since
-                self._alarm.release()
+    def is_asleep(self) -> bool:
+        """Whether it sleeps, or is about to."""
+        return self._is_asleep and self._alarm.locked()
+
+    def wake(self) -> bool:
+        """End the sleep of a helper, or the next one, if it is about to sleep. False: it is awake."""
+        if not self.is_asleep():
+            return False
+        with suppress(RuntimeError):  # another thread has woken it since
+            self._alarm.release()
+        return True
 
 
 class _LongCall:
@@ -228,7 +263,7 @@ class _LongCall:
         is_served = self._count > 1 and team.turn(self._words)
         try:
             if is_served:
-                team.wake(self._count - 1)
+                team.wake(self._count - 1, _LONG)
             count = self._count if is_served else 1
             scratch = workspace.take(self._size * count)
             # Items are counted where there are two threads or more, of which one may be without the other.

@@ -198,6 +198,63 @@ def test_helpers_come_and_others_are_not_asked(threads):
         np.testing.assert_array_equal(fastconv.correlate2d(x, w, **options), expected)
 
 
+@pytest.fixture
+def sleepers(threads):
+    """Calls large enough for two threads, and waits until the helpers sleep that come: all of them."""
+    x, w, options = large("many slabs")
+    fastconv.set_num_threads(2)
+
+    def call():
+        fastconv.correlate2d(x, w, **options)
+        helpers, end = fastconv.team._teams["fastconv"]._helpers, time.monotonic() + 60
+        while time.monotonic() < end and not (helpers and all(helper.is_asleep() for helper in helpers)):
+            time.sleep(1e-3)
+        return helpers
+
+    call()
+    return call
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no thread can be moved here")
+def test_helpers_wake_where_their_caller_may_run_and_does_not(sleepers, monkeypatch):
+    monkeypatch.setattr(fastconv.team, "_WORTH", 0)
+
+    def from_processors(places):
+        os.sched_setaffinity(0, places)
+        return [os.sched_getaffinity(helper.thread) for helper in sleepers()[:1]]
+
+    may = os.sched_getaffinity(0)
+    with ThreadPoolExecutor(1) as pool:  # another thread, whose places are its own
+        assert pool.submit(from_processors, {max(may)}).result() == [{max(may)}]
+        (there,) = pool.submit(from_processors, may).result()
+    assert there <= may and len(there) == max(len(may) - 1, 1)
+
+
+def test_helpers_that_missed_a_call_are_moved_once(sleepers, monkeypatch):
+    moved = []
+    monkeypatch.setattr(fastconv.team, "_move_elsewhere", lambda helpers: moved.append(list(helpers)))
+    monkeypatch.setattr(fastconv.team, "_WORTH", float("inf"))
+    helper = sleepers()[0]
+    assert not moved  # they were asleep, which does not show that they would be late
+    monkeypatch.setattr(fastconv.team._Helper, "wake", lambda self: False)  # as if awake
+    team = fastconv.team._teams["fastconv"]
+    for joined, expected in ((1, []), (0, [[helper.thread]]), (0, [[helper.thread]])):
+        team.words[JOINED] = joined
+        team.wake(1, 0.0)
+        assert moved == expected
+
+
+@pytest.mark.parametrize("name", ["sched_getaffinity", "sched_setaffinity"])
+@pytest.mark.parametrize("error", [OSError, AttributeError])
+def test_helpers_come_where_threads_cannot_be_moved(sleepers, monkeypatch, name, error):
+    def refuse(*arguments):
+        raise error("refused")
+
+    monkeypatch.setattr(fastconv.team, "_WORTH", 0)
+    monkeypatch.setattr(os, name, refuse, raising=False)
+    assert sleepers()
+
+
 def test_pools_of_large_arrays_are_shared_in_small_parts(threads):
     x = np.resize(values((1 << 20) + 7, "f4"), (1, 20, 1 << 10, 1 << 10))  # more parts than four for each thread
     for pool, window in ((fastconv.max_pool2d, 3), (fastconv.avg_pool2d, 1 << 10)):
