@@ -141,6 +141,14 @@ def prepare_by(family, operation, x, w, *, algorithm="auto", has_bias=False, **o
     return run, shape, dtype
 
 
+def run_by(family, x, w, bias=None, **options):
+    """The correlation that a family makes, whatever others would."""
+    run, shape, dtype = prepare_by(family, "correlate", x, w, has_bias=bias is not None, **options)
+    out = poison(shape, dtype)
+    run(x, w, bias, np.zeros(1, dtype), out)
+    return out
+
+
 def check_others(operation, x, w, expected, options):
     """Whatever runs a call, all other families of direct sums that take it must agree."""
     from fastconv.kernels.convolution.choose import FAMILIES, choose, refusals

@@ -3,7 +3,7 @@
 import numpy as np
 import oracle
 import pytest
-from cases import noise, prepare_by, values
+from cases import noise, run_by, values
 from test_functional import expect_transposed
 
 import fastconv
@@ -25,13 +25,6 @@ LAYERS = {  # x, w, options: with borders and without, images that do not fill a
 ARE_PACKED = {"boundary": "edge"}, {"boundary": "wrap"}
 
 
-def run_dense(x, w, bias=None, **options):
-    run, shape, dtype = prepare_by("dense", "correlate", x, w, has_bias=bias is not None, **options)
-    out = np.full(shape, np.nan, dtype)
-    run(x, w, bias, np.zeros(1, dtype), out)
-    return out
-
-
 @pytest.mark.parametrize("layer", LAYERS)
 def test_sums(layer):
     x_shape, w_shape, options = LAYERS[layer]
@@ -39,11 +32,13 @@ def test_sums(layer):
     channels_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
     expected = oracle.correlate(x, w, bias=bias, **options)
     for each in (x, channels_last, x[::-1][::-1]):
-        oracle.check(run_dense(each, w, bias, **options), expected, layer)
+        oracle.check(run_by("dense", each, w, bias, **options), expected, layer)
     for more in ARE_PACKED if "padding_mode" in options else ():
-        oracle.check(run_dense(x, w, **options, **more), oracle.correlate(x, w, **options, **more), f"{layer}, {more}")
+        oracle.check(
+            run_by("dense", x, w, **options, **more), oracle.correlate(x, w, **options, **more), f"{layer}, {more}"
+        )
     half = x.astype("f2")  # is converted, so it is packed
-    oracle.check(run_dense(half, w, **options), oracle.correlate(half, w, **options), f"{layer}, converted")
+    oracle.check(run_by("dense", half, w, **options), oracle.correlate(half, w, **options), f"{layer}, converted")
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -51,10 +46,10 @@ def test_bits_are_those_of_each_image_alone(layer):
     x_shape, w_shape, options = LAYERS[layer]
     x, w = noise(x_shape, "f4", 0), noise(w_shape, "f4", 1)
     for more in ({}, *ARE_PACKED):
-        together = run_dense(x, w, **options, **more)
+        together = run_by("dense", x, w, **options, **more)
         with fastconv.num_threads(2):
-            shared = run_dense(x, w, **options, **more)
-        alone = np.concatenate([run_dense(x[n : n + 1], w, **options, **more) for n in range(len(x))])
+            shared = run_by("dense", x, w, **options, **more)
+        alone = np.concatenate([run_by("dense", x[n : n + 1], w, **options, **more) for n in range(len(x))])
         np.testing.assert_array_equal(together.view(np.uint32), alone.view(np.uint32))
         np.testing.assert_array_equal(together.view(np.uint32), shared.view(np.uint32))
 
@@ -67,7 +62,9 @@ def test_padding_times_what_is_not_finite(layer):
         for value in (np.inf, np.nan):
             spoilt = w.copy()
             spoilt[3].flat[tap] = value
-            oracle.check(run_dense(x, spoilt, **options), oracle.correlate(x, spoilt, **options), f"{layer}, {tap}")
+            oracle.check(
+                run_by("dense", x, spoilt, **options), oracle.correlate(x, spoilt, **options), f"{layer}, {tap}"
+            )
 
 
 @pytest.mark.parametrize("shape", [(9, 20, 3, 3), (5, 20, 1, 2), (2, 20, 7, 4)])

@@ -9,8 +9,8 @@ HERE = Path(__file__).parent
 CPUS = {"haswell": (32, "avx2"), "x86-64": (16, "sse2")}  # by LLVM's name; bytes of a vector, as /proc/cpuinfo has it
 FILES = (
     "conversion", "convolve", "correlate", "dtypes", "fft", "fft_planes", "fft_tiles", "filters", "functional",
-    "functional_pools", "grad_pools", "grad_weights", "ndimage", "overlaps", "padding", "patches", "pool", "properties",
-    "reference", "simd", "strides", "winograd",
+    "functional_pools", "grad_pools", "grad_weights", "ndimage", "overlaps", "padding", "panels", "patches", "pool",
+    "properties", "reference", "simd", "strides", "winograd",
 )  # fmt: skip
 
 CODE = """

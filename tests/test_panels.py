@@ -3,7 +3,7 @@
 import numpy as np
 import oracle
 import pytest
-from cases import noise, prepare_by, values
+from cases import noise, prepare_by, run_by, values
 from fastconv.kernels.convolution.direct import BAND, PANEL_OUTPUTS, TABLE_ENTRIES
 from fastconv.kernels.convolution.direct import PANEL_CHANNELS as CHANNELS
 from test_strides import LAYOUTS, OUT_LAYOUTS
@@ -25,19 +25,12 @@ LAYERS = {  # x, w, options
 }
 
 
-def run_direct(x, w, bias=None, **options):
-    run, shape, dtype = prepare_by("direct", "correlate", x, w, has_bias=bias is not None, **options)
-    out = np.full(shape, np.nan if dtype.kind in "fc" else -1, dtype)
-    run(x, w, bias, np.zeros(1, dtype), out)
-    return out
-
-
 @pytest.mark.parametrize("layer", LAYERS)
 def test_sums(layer):
     x_shape, w_shape, options = LAYERS[layer]
     x, w, bias = values(x_shape, "f4"), values(w_shape, "f4", 1), values(w_shape[:1], "f4", 2)
-    oracle.check(run_direct(x, w, bias, **options), oracle.correlate(x, w, bias=bias, **options), layer)
-    oracle.check(run_direct(x, w, **options), oracle.correlate(x, w, **options), layer)
+    oracle.check(run_by("direct", x, w, bias, **options), oracle.correlate(x, w, bias=bias, **options), layer)
+    oracle.check(run_by("direct", x, w, **options), oracle.correlate(x, w, **options), layer)
 
 
 @pytest.mark.parametrize("dtype", ["f8", "c8", "i4", "f2"])
@@ -45,26 +38,26 @@ def test_sums(layer):
 def test_sums_of_other_types(layer, dtype):
     x_shape, w_shape, options = LAYERS[layer]
     x, w = values(x_shape, dtype), values(w_shape, dtype, 1)
-    oracle.check(run_direct(x, w, **options), oracle.correlate(x, w, **options), f"{layer}, {dtype}")
+    oracle.check(run_by("direct", x, w, **options), oracle.correlate(x, w, **options), f"{layer}, {dtype}")
 
 
 @pytest.mark.parametrize("activation", ["relu", "relu6"])
 def test_sums_are_clamped(activation):
     x_shape, w_shape, options = LAYERS["outputs that do not fill a band"]
     x, w, bias = noise(x_shape, "f4"), noise(w_shape, "f4", 1), noise(w_shape[:1], "f4", 2)
-    clamped = run_direct(x, w, bias, activation=activation, **options)
+    clamped = run_by("direct", x, w, bias, activation=activation, **options)
     most = {"relu": np.inf, "relu6": 6}[activation]
-    np.testing.assert_array_equal(clamped, run_direct(x, w, bias, **options).clip(0, np.float32(most)))
+    np.testing.assert_array_equal(clamped, run_by("direct", x, w, bias, **options).clip(0, np.float32(most)))
 
 
 @pytest.mark.parametrize("layer", [name for name, (*_, options) in LAYERS.items() if "groups" not in options])
 def test_bits_are_those_of_a_few_outputs_alone(layer):
     x_shape, w_shape, options = LAYERS[layer]
     x, w, bias = noise(x_shape, "f4"), noise(w_shape, "f4", 1), noise(w_shape[:1], "f4", 2)
-    together = run_direct(x, w, bias, **options)
+    together = run_by("direct", x, w, bias, **options)
     for first in range(0, len(w), 3 * BAND):
         few = slice(first, first + 3 * BAND)
-        alone = run_direct(x, w[few], bias[few], **options)
+        alone = run_by("direct", x, w[few], bias[few], **options)
         np.testing.assert_array_equal(together[:, few].view(np.uint32), alone.view(np.uint32))
 
 
@@ -73,19 +66,19 @@ def test_bits_are_those_of_any_layout_and_number_of_threads(layer):
     x_shape, w_shape, options = LAYERS[layer]
     x, w, bias = noise(x_shape, "f4"), noise(w_shape, "f4", 1), noise(w_shape[:1], "f4", 2)
     run, shape, dtype = prepare_by("direct", "correlate", x, w, has_bias=True, **options)
-    expected, fill = run_direct(x, w, bias, **options), np.zeros(1, dtype)
+    expected, fill = run_by("direct", x, w, bias, **options), np.zeros(1, dtype)
     for name in OUT_LAYOUTS:
         layout = LAYOUTS[name]
         for out in (np.empty(shape, dtype), layout(np.zeros(shape, dtype))):
             run(layout(x), layout(w), bias, fill, out)
             np.testing.assert_array_equal(out.view(np.uint32), expected.view(np.uint32), err_msg=name)
     with fastconv.num_threads(2):
-        np.testing.assert_array_equal(run_direct(x, w, bias, **options), expected)
+        np.testing.assert_array_equal(run_by("direct", x, w, bias, **options), expected)
 
 
 def test_what_is_not_finite_stays_where_it_is():
     x, w = noise((1, CHANNELS, 6, 9), "f4"), noise((4 * BAND, CHANNELS, 1, 1), "f4", 1)
     x[0, 3, 2, 4], w[7, 5] = np.nan, np.inf
-    got = run_direct(x, w, padding_mode=1)
+    got = run_by("direct", x, w, padding_mode=1)
     oracle.check(got, oracle.correlate(x, w, padding_mode=1))
     assert np.isnan(got[0, 7, 0]).all()  # padding of zeros times infinity
