@@ -48,7 +48,7 @@ from fastconv import functional, grad
 
 INEXACT = [dtype.name for dtype in (*oracle.FLOATS, *oracle.COMPLEX)]
 READ = ["uint8", "int16", "float16", "float32"]  # converted where they are read
-LARGE = 30_000_000  # multiplications of a case that no oracle plays, and elements of its result
+LARGE = 30_000_000  # multiplications of a case of many taps, or that no oracle plays, and elements of its result
 TRANSFORMS = "winograd", "fft_tiles", "fft_planes"  # the families behind them
 
 
@@ -190,7 +190,13 @@ def draw_chosen(pick):
     else:
         channels, outputs, room = pick.choice([16, 24, 33, 64]), pick.choice([1, 2, 3, 17]), 1500
         kernel = [pick.choice([3, 3, 5]) for _ in range(min(rank, 2))] + [pick.choice([1, 3])] * (rank == 3)
-    spatial = [n + k - 1 for n, k in zip(sizes(pick, rank, room), kernel, strict=True)]
+    each = batch * groups * channels * outputs * math.prod(kernel)  # multiplications of a position
+    found = sizes(pick, rank, max(min(room, LARGE // 2 // each), 27))
+    spatial = [n + k - 1 for n, k in zip(found, kernel, strict=True)]
+    padding = pick.choice(["valid", "same", "full", pick.randint(1, widest)])
+    reaches = {"valid": -1, "same": 0, "full": 1}
+    more = [2 * padding if isinstance(padding, int) else reaches[padding] * (k - 1) for k in kernel]
+    padded = math.prod(n + m for n, m in zip(spatial, more, strict=True))
     return {
         "name": pick.choice(["correlate", "convolve"]),
         "x": [batch, groups * channels, *spatial],
@@ -199,7 +205,7 @@ def draw_chosen(pick):
         "data": [pick.choice(list(DATA)) for _ in range(2)],
         "options": {
             "groups": groups,
-            "padding_mode": pick.choice(["valid", "same", "full", pick.randint(1, widest)]),
+            "padding_mode": padding if padded * each <= LARGE else "valid",
             "stride": stride,
             "boundary": pick.choice(["constant", "constant", *BOUNDARIES]),
         },

@@ -188,7 +188,7 @@ def correlate(
     activation=None,
     flip=False,
 ):
-    """One multiplication and one addition per output channel, input channel and tap, on whole planes."""
+    """One multiplication and one addition per input channel and tap, on the planes of all outputs of a group."""
     x, w = np.asarray(x), np.asarray(w)
     dtype = np.result_type(x, w).newbyteorder("=")
     rank = w.ndim - 2
@@ -212,14 +212,16 @@ def correlate(
         for tap in itertools.product(*map(range, kernel)):
             met = tap_view(padded, tap, stride, dilation, out)
             weight = w[(..., *(k - 1 - t if flip else t for k, t in zip(kernel, tap, strict=True)))]
-            for oc, ic in itertools.product(range(o), range(per_group)):
-                plane = met[:, oc // (o // groups) * per_group + ic]
+            for group, ic in itertools.product(range(groups), range(per_group)):
+                outputs = slice(group * (o // groups), (group + 1) * (o // groups))
+                plane = met[:, group * per_group + ic, None]
+                factor = weight[outputs, ic].reshape(-1, *(1,) * rank)
                 if dtype == np.bool_:
-                    total[:, oc] |= plane & weight[oc, ic]
+                    total[:, outputs] |= plane & factor
                 else:
-                    total[:, oc] += plane * weight[oc, ic]
+                    total[:, outputs] += plane * factor
                     if is_inexact(dtype):
-                        magnitude[:, oc] += abs(plane) * abs(weight[oc, ic])
+                        magnitude[:, outputs] += abs(plane) * abs(factor)
         if bias is not None:
             b = np.asarray(bias).astype(dtype).astype(wide(dtype)).reshape(-1, *(1,) * rank)
             total = total | b if dtype == np.bool_ else total + b
