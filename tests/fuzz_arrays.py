@@ -20,6 +20,7 @@ VIEWS = [name for name in LAYOUTS if name != "unaligned"]  # which no guarded bl
 # Vectors, tiles of transforms, blocks of columns and of channels: there is a boundary around each.
 EDGES = [4, 6, 8, 14, 16, 28, 32, 48, 64, 96, 128, 256, 512, 1024]
 WORK = 40_000  # multiplications, or elements of windows, of a case: a few milliseconds of the oracle
+SPREAD = 2**24  # elements from the first of a view to its last
 ASKED = ("winograd", "fft")  # may refuse what the oracle does
 
 
@@ -120,7 +121,7 @@ def array(case, shape, dtype, which, make=values):
     made = make(tuple(shape), np.dtype(dtype), case["seed"] + which)
     if case.get("spoilt") and which == 0 and made.size and made.dtype in oracle.FLOATS:
         made.flat[:: case["spoilt"]] = [np.nan, np.inf, -np.inf, -0.0][case["seed"] % 4]
-    return guarded.guarded(LAYOUTS[fitting(case["views"][which], made.ndim)](made), end=case["end"], read_only=True)
+    return guarded.guarded(LAYOUTS[fitting(case["views"][which], made.shape)](made), end=case["end"], read_only=True)
 
 
 def native(a):
@@ -133,11 +134,12 @@ def places_in(count):
     return lambda shape, dtype, seed: np.random.default_rng(seed).integers(0, count, shape).astype(dtype)
 
 
-def fitting(view, ndim):
-    """The view, or one that this many axes have: steps along all of five or more take hundreds of times the memory."""
-    if view in ("channels_last", "swapped_axes") and ndim < 2:
+def fitting(view, shape):
+    """The view, or one that arrays of this shape have: steps of three along all axes take so many times the memory."""
+    if view in ("channels_last", "swapped_axes") and len(shape) < 2:
         return "contiguous"
-    return "reversed" if view in ("stepped", "reversed_stepped") and ndim > 4 else view
+    is_stepped = view in ("stepped", "reversed_stepped")
+    return "reversed" if is_stepped and math.prod(shape) * 3 ** len(shape) > SPREAD else view
 
 
 def output(case, shape, dtype):
@@ -145,7 +147,7 @@ def output(case, shape, dtype):
     view = case.get("out")
     if view in (None, "byteswapped"):
         return None
-    return guarded.guarded(LAYOUTS[fitting(view, len(shape))](poison(shape, dtype)), end=case["end"])
+    return guarded.guarded(LAYOUTS[fitting(view, shape)](poison(shape, dtype)), end=case["end"])
 
 
 def expect(define, *arguments, **options):
