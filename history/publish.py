@@ -1,6 +1,7 @@
 """Make pages of what asv stored: `python -m history.publish --machine NAME`. Plain files, without scripts or a network.
 
 What changed, worst first, and at which commit; a page for each commit; a page for each family, a graph for each case.
+Times of two machines do not compare: the others that have results have pages of their own, in folders of their names.
 """
 
 import argparse
@@ -66,12 +67,15 @@ class History(NamedTuple):
         return weight(change, self.unit(change))
 
 
-def read(machine: str) -> History:
-    """What is stored of a machine, along the commits; where nothing is, of the one with most."""
-    benchmarks = described()
+def machines(first: str) -> list[str]:
+    """Those with results: the one that is asked for, then those with most."""
     counts = Counter(path.parent.name for path in RESULTS.glob("*/*-*.json"))
-    if counts and machine not in counts:
-        machine = max(counts, key=lambda name: counts[name])
+    return sorted(counts, key=lambda name: (name != first, -counts[name])) or [first]
+
+
+def read(machine: str) -> History:
+    """What is stored of a machine, along the commits."""
+    benchmarks = described()
     stored = load(machine, benchmarks)
     line = commits()[::-1]
     lines = git("log", "--no-walk=unsorted", "--date=format:%Y-%m-%d %H:%M", "--format=%H%x00%ad%x00%an%x00%s", *line)
@@ -84,14 +88,20 @@ def read(machine: str) -> History:
     return History(machine, history, measured, values, benchmarks, found)
 
 
-def page(title: str, body: Iterable[str], families: Iterable[str], up: str = "../") -> str:
+class Link(NamedTuple):
+    """One of those at the head of each page."""
+
+    target: str  # from the machine's folder
+    text: str
+
+
+def page(title: str, body: Iterable[str], head: Iterable[Link], up: str = "../") -> str:
     """A whole page."""
-    links = "".join(f'<a href="{up}families/{family}.html">{family}</a>' for family in families)
+    links = "".join(f'<a href="{up}{each.target}">{escape(each.text)}</a>' for each in head)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-        f'<link rel="stylesheet" href="{up}style.css"><nav><a href="{up}index.html">What changed</a>'
-        f'<a href="{up}commits.html">Commits</a>{links}</nav><h1>{escape(title)}</h1>' + "".join(body)
+        f'<link rel="stylesheet" href="{up}style.css"><nav>{links}</nav><h1>{escape(title)}</h1>' + "".join(body)
     )
 
 
@@ -283,32 +293,38 @@ def points_of(history: History, measure: Measure) -> Iterable[Point]:
             yield Point(place, found.value, found.low, found.high, where, f"{words}\n{commit.words}")
 
 
-def write(history: History, folder: Path) -> None:
-    """All pages."""
-    shutil.rmtree(folder, ignore_errors=True)
+def write(history: History, folder: Path, others: Iterable[Link]) -> None:
+    """All pages of a machine, with links to those of others."""
     for name in ("commits", "families"):
         (folder / name).mkdir(parents=True)
     shutil.copy(ROOT / "history" / "style.css", folder)
     families = sorted({name.partition(".")[0] for name in history.benchmarks})
+    head = [Link("index.html", "What changed"), Link("commits.html", "Commits")]
+    head += [*(Link(f"families/{family}.html", family) for family in families), *others]
     pages = {
-        "index.html": page("What changed in fastconv", overview(history), families, ""),
-        "commits.html": page("Commits", commit_list(history), families, ""),
+        "index.html": page("What changed in fastconv", overview(history), head, ""),
+        "commits.html": page("Commits", commit_list(history), head, ""),
     }
     for place, commit in enumerate(history.commits):
-        pages[f"commits/{commit.hash}.html"] = page(commit.subject, commit_page(history, place), families)
+        pages[f"commits/{commit.hash}.html"] = page(commit.subject, commit_page(history, place), head)
     for family in families:
-        pages[f"families/{family}.html"] = page(family, family_page(history, family), families)
+        pages[f"families/{family}.html"] = page(family, family_page(history, family), head)
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
 def main() -> int:
-    """Publish what is stored of one machine."""
+    """Publish what is stored, one machine first."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--machine", default="local", help="folder in history/results; default: local, or one with results"
+        "--machine", default="local", help="folder in history/results; default: local, or the one with most results"
     )
-    write(read(parser.parse_args().machine), HTML)
+    first, *others = machines(parser.parse_args().machine)
+    shutil.rmtree(HTML, ignore_errors=True)
+    write(read(first), HTML, [Link(f"{name}/index.html", f"on {name}") for name in others])
+    for name in others:
+        more = [Link(f"../{each}/index.html", f"on {each}") for each in others if each != name]
+        write(read(name), HTML / name, [Link("../index.html", f"on {first}"), *more])
     return 0
 
 

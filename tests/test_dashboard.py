@@ -81,12 +81,12 @@ def describe():
     }
 
 
-def store(root, commit, factors, noise):
+def store(root, commit, factors, noise, machine="made"):
     """What asv writes of a commit: times have samples, and noise of a hundredth or two."""
     from asv.results import Results
     from asv.runner import BenchmarkResult
 
-    results = Results({"machine": "made", "python": "3"}, {}, commit, 0, "3", "env", {})
+    results = Results({"machine": machine, "python": "3"}, {}, commit, 0, "3", "env", {})
     for name, benchmark in describe().items():
         values = [BENCHMARKS[name][2] * factors.get((name, case), 1) for case in CASES]
         if name.endswith("ratio"):
@@ -116,6 +116,7 @@ def made(tmp_path_factory):
         run("git", "commit", "--quiet", "--message", subject, cwd=root)
         factors |= EFFECTS.get(subject, {})
         store(root, run("git", "rev-parse", "HEAD", cwd=root).strip(), factors, noise)
+    store(root, run("git", "rev-parse", "HEAD", cwd=root).strip(), factors, noise, "another")
     (root / "history" / "results" / "benchmarks.json").write_text(json.dumps({**describe(), "version": 2}))
     with published(root, "local") as address:  # nothing is stored of it: what is stored is shown
         yield address
@@ -189,6 +190,16 @@ def test_a_point_says_what_it_is_and_leads_to_its_commit(page, made):
     assert all("×" in tick for tick in ticks[:3])
     points.nth(2).locator("circle").click()
     assert page.locator("h1").inner_text() == "A shorter inner loop"
+
+
+def test_each_machine_has_its_own_pages(page, made):
+    page.goto(f"{made}families/conv.html")
+    page.get_by_role("link", name="on another").click()
+    assert "1 of 7 commits are measured on another" in page.locator("p").first.inner_text()
+    page.get_by_role("link", name="conv", exact=True).first.click()
+    assert page.locator("figure svg a").count() == len(CASES)
+    page.get_by_role("link", name="on made").click()
+    assert "7 of 7 commits are measured on made" in page.locator("p").first.inner_text()
 
 
 def test_the_overview_has_a_graph_for_each_family(page, made):
