@@ -372,8 +372,9 @@ def play_gradient(case):
     function = getattr(grad, f"conv{rank}d_{case['of']}")
     if case["of"] == "bias":
         y = array(case, y.shape, case["dtype"], 1, ties)  # whose sums are exact
-        sums = y.astype(oracle.wide(y.dtype)).sum((0, *range(2, y.ndim)))
-        check(call(case, True, function, y), sums.astype(y.dtype.newbyteorder("=")))
+        own = native(y)
+        sums = own.astype(oracle.wide(own.dtype)).sum((0, *range(2, y.ndim)))
+        check(call(case, True, function, y), sums.astype(own.dtype))
         return
     own = native(y)
     if case["of"] == "input":
