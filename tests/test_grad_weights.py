@@ -68,6 +68,9 @@ LARGE = [
     ((3, 64, 6, 30, 9), (33, 64, 3, 3, 3), {"padding": 1}),
     ((2, 160, 15, 14), (160, 16, 3, 3), {"padding": 1, "groups": 10}),
     ((1, 8, 60, 60), (8, 8, 31, 30), {"padding": 1}),
+    ((1, 256, 28, 28), (256, 8, 3, 3), {"padding": 1, "groups": 32}),  # items of several groups, which threads share
+    ((5, 128, 177, 3), (160, 4, 7, 3), {"groups": 32}),
+    ((1, 60, 1, 166, 1), (16, 15, 1, 9, 1), {"padding": (2, 0, 2), "groups": 4}),
     ((2, 40, 32, 32), (40, 40, 3, 3), {"padding": 1}),  # outputs so far apart that they share places in the caches
 ]
 
@@ -90,12 +93,12 @@ def expected(x, size, g, stride=1, padding=0, dilation=1, groups=1):
     for tap in itertools.product(*map(range, size[2:])):
         places = zip(tap, outs, stride, dilation, strict=True)
         cut = (slice(None), slice(None), *(slice(k * d, k * d + (p - 1) * s + 1, s) for k, p, s, d in places))
-        part = x[cut].reshape(n, groups, size[1], math.prod(outs))
+        part = x[cut].reshape(n, groups, size[1], math.prod(outs)).swapaxes(-1, -2)
         with np.errstate(all="ignore"):
             at = (slice(None), slice(None), *tap)
-            total[at] = np.einsum("ngop,ngcp->goc", g, part).reshape(size[:2])
+            total[at] = np.matmul(g, part).sum(0, dtype=total.dtype).reshape(size[:2])
             if oracle.is_inexact(dtype):
-                magnitude[at] = np.einsum("ngop,ngcp->goc", abs(g), abs(part)).reshape(size[:2])
+                magnitude[at] = np.matmul(abs(g), abs(part)).sum(0).reshape(size[:2])
     if not oracle.is_inexact(dtype):
         return oracle.expect_equal(total.astype(dtype))
     return oracle.Expected(total, oracle.rounding_bound(n * math.prod(outs), magnitude, dtype), dtype)
@@ -144,6 +147,53 @@ def test_blocks(case, dtype):
     for count in (2, 3):
         with fastconv.num_threads(count):
             oracle.assert_same(gradient(x, size, g, **options), alone, f"{count} threads")
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c16"])
+def test_what_plans_take_together_fits(dtype):
+    """Items of calls of all sizes: several groups only with all that they hold, and nothing larger than its room."""
+    from fastconv.kernels.convolution import weights
+    from fastconv.kernels.shapes import UNIT, Call, element_of
+    from fastconv.kernels.simd.products import TILE_VECTORS
+    from fastconv.kernels.simd.vectors import VECTOR_BYTES
+
+    random, element = rng(8), element_of(np.dtype(dtype).name)
+    lanes, room = VECTOR_BYTES // element.itemsize, weights.LINE_BYTES // element.itemsize
+    several = 0
+    for _ in range(6_000):
+        batch, groups, channels, outputs = (int(2 ** random.uniform(0, most)) for most in (4, 7, 8, 8))
+        axes = []
+        for most in (4, 7, 9):
+            kernel, out = (int(2 ** random.uniform(0, at)) if random.random() < 0.8 else 1 for at in (most / 2, most))
+            stride, dilation = (int(random.choice([1, 1, 2, 3, 7])) for _ in range(2))
+            axes.append(UNIT._replace(kernel=kernel, stride=stride, dilation=dilation, out=out))
+        call = Call(batch, groups, channels, outputs, 3, 0, 0, 0, 0)
+        plan = weights.choose_plan(call, axes, element)
+        _, a1, a2 = weights.turned(*axes, plan.has_panels)
+        taps, size = plan.taps0 * plan.taps1 * plan.taps2, plan.images * plan.rows * plan.columns
+        if plan.has_panels:
+            count = weights.count_lines(a2, plan.taps0 * plan.taps1, plan.taps2, plan.channels, lanes)
+            places = weights.count_places(a1, a2, plan.rows, plan.columns, plan.taps1, plan.taps2)
+            held = plan.images * plan.taps0 * places * plan.channels
+            assert size <= weights.POSITIONS <= weights.COLUMNS // 2
+            unit = TILE_VECTORS * lanes
+            fits = held <= room or (plan.channels <= unit and plan.taps1 * plan.taps2 == 1)
+        else:
+            turns = weights.turns_of(a1, plan.taps1, plan.rows, plan.is_joined != 0)
+            count = plan.channels * taps
+            line = turns.count * turns.rows * plan.columns * plan.images * plan.taps0 * plan.taps2
+            fits = line * plan.groups * plan.channels <= room
+            assert count <= weights.COLUMNS
+        said = f"{call} {axes} {plan}"
+        assert fits and plan.images <= weights.SEGMENTS, said
+        assert plan.groups * plan.outputs * size * element.itemsize <= weights.GRADIENT_BYTES, said
+        assert plan.groups * plan.outputs * count * element.itemsize <= weights.SUMS_BYTES, said
+        held = plan.parts * groups * outputs * channels * math.prod(axis.kernel for axis in axes)
+        assert plan.parts == 1 or held * element.itemsize <= weights.PARTS_BYTES, said
+        if plan.groups > 1:
+            several += 1
+            assert plan.outputs == outputs and (plan.has_panels or plan.channels == channels), said
+    assert several > 100
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

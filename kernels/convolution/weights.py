@@ -307,7 +307,8 @@ def split_plan(call, a0, a1, a2, plan, itemsize):
     fits = min(count_blocks(call, a0, a1, a2, plan), PARTS_BYTES // (itemsize * weights))
     parts = max(1, min(missing, fits))
     while count_items(call, a0, a1, a2, plan) * parts < wanted:
-        if channels * taps0 * taps1 * taps2 > 8 * LINES and channels > unit:
+        is_split = channels * taps0 * taps1 * taps2 > 8 * LINES and channels > unit
+        if is_split and (groups == 1 or has_panels):  # lines of several groups are of all their channels
             channels = even_part(channels, (channels + 1) // 2, unit)
         elif groups > 1:
             groups = (groups + 1) // 2
