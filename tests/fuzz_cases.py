@@ -49,6 +49,7 @@ from fastconv import functional, grad
 INEXACT = [dtype.name for dtype in (*oracle.FLOATS, *oracle.COMPLEX)]
 READ = ["uint8", "int16", "float16", "float32"]  # converted where they are read
 LARGE = 30_000_000  # multiplications of a case of many taps, or that no oracle plays, and elements of its result
+SHARED = 8_000_000  # multiplications of a case whose work is cut for threads
 TRANSFORMS = "winograd", "fft_tiles", "fft_planes"  # the families behind them
 
 
@@ -124,7 +125,8 @@ def draw_direct(pick):
     if pick.random() < 0.15:
         groups, kernel = pick.choice([1, 1, 2]), [1] * rank
         channels, outputs = pick.choice([33, 95, 96, 97, 110]), pick.choice([31, 32, 33, 40, 140])
-    room = max(WORK * 4 // (groups * channels * outputs * math.prod(kernel)), 27)
+    work, most = (SHARED, 5000) if pick.random() < 0.1 else (WORK * 4, WORK * 4)
+    room = min(max(work // (groups * channels * outputs * math.prod(kernel)), 27), most)
     spatial, kernel = shorten(pick, sizes(pick, rank, room), kernel)
     if pick.random() < 0.9:
         spatial = [max(n, k) for n, k in zip(spatial, kernel, strict=True)]
@@ -347,8 +349,11 @@ def draw_gradient(pick):
     kernel, channels, outputs = sizes(pick, rank, 12), size(pick, 17), size(pick, 17)
     stride, dilation = ([pick.randint(1, 3) for _ in range(rank)] for _ in range(2))
     pads = [pick.randint(0, 3) for _ in range(rank)]
-    room = max(WORK // (channels * outputs * groups), 9)
-    spatial, kernel = shorten(pick, sizes(pick, rank, min(room, 400)), kernel)
+    room = min(max(WORK // (channels * outputs * groups), 9), 400)
+    if pick.random() < 0.3:
+        groups, stride = pick.choice([1, 2, 4, 16, 32]), pick.choice([stride, [1] * rank])
+        room = min(max(SHARED // (channels * outputs * groups * math.prod(kernel)), 9), 20_000)
+    spatial, kernel = shorten(pick, sizes(pick, rank, room), kernel)
     numbers = zip(spatial, kernel, dilation, pads, strict=True)
     spatial = [max(n, d * (k - 1) + 1 - 2 * p) for n, k, d, p in numbers]
     return {
