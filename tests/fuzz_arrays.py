@@ -139,7 +139,7 @@ def fitting(view, shape):
     if view in ("channels_last", "swapped_axes") and len(shape) < 2:
         return "contiguous"
     is_stepped = view in ("stepped", "reversed_stepped")
-    return "reversed" if is_stepped and math.prod(shape) * 3 ** len(shape) > SPREAD else view
+    return "reversed" if is_stepped and math.prod(3 * n + 2 for n in shape) > SPREAD else view
 
 
 def output(case, shape, dtype):
