@@ -154,7 +154,6 @@ def test_what_plans_take_together_fits(dtype):
     """Items of calls of all sizes: several groups only with all that they hold, and nothing larger than its room."""
     from fastconv.kernels.convolution import weights
     from fastconv.kernels.shapes import UNIT, Call, element_of
-    from fastconv.kernels.simd.products import TILE_VECTORS
     from fastconv.kernels.simd.vectors import VECTOR_BYTES
 
     random, element = rng(8), element_of(np.dtype(dtype).name)
@@ -176,8 +175,7 @@ def test_what_plans_take_together_fits(dtype):
             places = weights.count_places(a1, a2, plan.rows, plan.columns, plan.taps1, plan.taps2)
             held = plan.images * plan.taps0 * places * plan.channels
             assert size <= weights.POSITIONS <= weights.COLUMNS // 2
-            unit = TILE_VECTORS * lanes
-            fits = held <= room or (plan.channels <= unit and plan.taps1 * plan.taps2 == 1)
+            fits = held <= room
         else:
             turns = weights.turns_of(a1, plan.taps1, plan.rows, plan.is_joined != 0)
             count = plan.channels * taps
